@@ -1,0 +1,27 @@
+"""Exact, certified and fast Integrated Gradients for Captum.
+
+Importing this package registers ``captum.attr.XIntegratedGradients``; see
+:func:`captum_xdnn.unregister`.
+"""
+
+from captum_xdnn._version import __version__
+from captum_xdnn.attr import XIntegratedGradients
+from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError, TraceError, XDNNError
+from captum_xdnn.homogeneity import Certificate, certify, register_rule
+from captum_xdnn.registration import register, unregister
+
+__all__ = [
+    "Certificate",
+    "HomogeneityWarning",
+    "NotHomogeneousError",
+    "TraceError",
+    "XDNNError",
+    "XIntegratedGradients",
+    "__version__",
+    "certify",
+    "register",
+    "register_rule",
+    "unregister",
+]
+
+register()

@@ -1,0 +1,98 @@
+"""One call of ``attribute``, formatted as Captum formats it, and whether it is of a plain form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments that decide the value of an attribution.
+
+    Attributes:
+        inputs: The inputs, each of shape ``(B, ...)``.
+        baselines: For each input a number or a tensor.
+        target: As in Captum.
+        arguments: The additional forward arguments, as a tuple.
+    """
+
+    inputs: tuple[Tensor, ...]
+    baselines: tuple[Any, ...]
+    target: Any
+    arguments: tuple[Any, ...]
+
+    @property
+    def size(self) -> int:
+        """The batch size."""
+        return self.inputs[0].shape[0]
+
+    def is_plain(self) -> bool:
+        """Whether this is a call that a fast route serves; every other one is left to Captum.
+
+        That includes wrong calls: Captum's own code then raises Captum's own error.
+        """
+        first = self.inputs[0]
+        if not first.dim() or any(t.dim() == 0 or len(t) != len(first) for t in self.inputs):
+            return False
+        for tensor, baseline in zip(self.inputs, self.baselines, strict=True):
+            if not isinstance(baseline, Tensor):
+                continue
+            alike = baseline.dtype == tensor.dtype and baseline.device == tensor.device
+            if not alike or baseline.dim() != tensor.dim():
+                return False
+            if baseline.shape[1:] != tensor.shape[1:]:
+                return False
+        return not (
+            isinstance(self.target, Tensor)
+            and (self.target.is_floating_point() or self.target.is_complex())
+        )
+
+    def chunks(self, most: int) -> Iterator[Call]:
+        """The same call in consecutive parts of at most ``most`` examples, of like size."""
+        size = self.size
+        if size <= most:
+            yield self
+            return
+        count = -(-size // most)
+        bounds = [size * i // count for i in range(count + 1)]
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+
+            def part(value: Any, start: int = start, stop: int = stop) -> Any:
+                batched = isinstance(value, Tensor) and value.dim() and len(value) == size
+                return value[start:stop] if batched else value
+
+            target = self.target
+            if isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1):
+                target = target[start:stop]
+            yield replace(
+                self,
+                inputs=tuple(map(part, self.inputs)),
+                baselines=tuple(map(part, self.baselines)),
+                target=target,
+                arguments=tuple(map(part, self.arguments)),
+            )
+
+    def differences(self) -> tuple[Tensor, ...]:
+        """``x - b`` for each input, with the caller's autograd graph."""
+        return tuple(x - b for x, b in zip(self.inputs, self.baselines, strict=True))
+
+    def leaves(self, *, keep_graph: bool) -> tuple[Tensor, ...]:
+        """Copies of the inputs to differentiate by; the caller's tensors stay as they are.
+
+        Args:
+            keep_graph: Whether copies of inputs that require a gradient stay connected to them.
+        """
+        return tuple(
+            x.clone() if keep_graph and x.requires_grad else x.detach().clone().requires_grad_()
+            for x in self.inputs
+        )
+
+    def tensor_arguments(self) -> list[Tensor]:
+        """The tensors among the additional arguments, in the order of the trace."""
+        leaves = torch.utils._pytree.tree_leaves(list(self.arguments))
+        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]

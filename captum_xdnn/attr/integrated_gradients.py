@@ -1,0 +1,348 @@
+"""``XIntegratedGradients``: Captum's Integrated Gradients, in one pass where that is exact."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.attr._captum import (
+    BaselineType,
+    IntegratedGradients,
+    TargetType,
+    TensorOrTupleOfTensorsGeneric,
+    compute_gradients,
+    format_additional_forward_args,
+    format_input_baseline,
+    format_output,
+    log_usage,
+    select_targets,
+    validate_input,
+)
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.guard import gap_exceeds, precision_of
+from captum_xdnn.attr.quadrature import differentiable_quadrature
+from captum_xdnn.attr.single_pass import Pass, single_pass
+from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
+from captum_xdnn.homogeneity.knowledge import known_baseline, knowledge_of
+from captum_xdnn.homogeneity.limits import Unavailable
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.analysis import Analysis
+    from captum_xdnn.homogeneity.certificate import Certificate
+
+Route = Literal["single_pass", "captum"]
+STRATEGIES = ("auto", "single_pass", "captum")
+
+
+class XIntegratedGradients(IntegratedGradients):  # type: ignore[misc]
+    r"""Integrated Gradients that is exact in one pass wherever that is proved.
+
+    .. math::
+        \mathrm{IG}_i = (x_i - b_i) \int_0^1 \frac{\partial F}{\partial z_i}(z(a)) \, da,
+        \qquad z(a) = b + a (x - b)
+
+    An analysis of the traced function (see :func:`captum_xdnn.certify`) decides the route: where
+    :math:`F(z(a)) = a^k F(x)` is proved for every input, the integral is
+    :math:`\tfrac{1}{k} \partial F / \partial x_i (x)`, one forward and one backward pass; in every
+    other case Captum's own code runs. Each single pass is checked against completeness.
+
+    Args:
+        forward_func: The function to explain, as in Captum.
+        multiply_by_inputs: Whether to multiply the mean gradient by ``x - b``, as in Captum.
+        strategy: ``"auto"``; ``"single_pass"`` (raise ``NotHomogeneousError`` where one pass is
+            not proved exact); or ``"captum"`` (never a fast route).
+        verify: Whether each single pass is checked against completeness (one wait for the GPU).
+
+    Raises:
+        ValueError: If ``strategy`` is none of the three.
+
+    Source:
+        Sundararajan, Taly, Yan (ICML 2017); Hesse, Schaub-Meyer, Roth (NeurIPS 2021),
+        Proposition 3.2 and Corollary 3.4.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn import XIntegratedGradients
+        >>> xig = XIntegratedGradients(lambda x: x[:, 0] * x[:, 1])
+        >>> xig.attribute(torch.tensor([[2.0, 3.0], [1.0, 4.0]]))
+        tensor([[3., 3.],
+                [2., 2.]])
+        >>> xig.last_route, xig.certificate.degree
+        ('single_pass', Fraction(2, 1))
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        multiply_by_inputs: bool = True,
+        *,
+        strategy: Literal["auto", "single_pass", "captum"] = "auto",
+        verify: bool = True,
+    ) -> None:
+        super().__init__(forward_func, multiply_by_inputs)
+        if strategy not in STRATEGIES:
+            message = f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}"
+            raise ValueError(message)
+        self.strategy = strategy
+        self.verify = verify
+        self._last: tuple[Route | None, Certificate | None] = (None, None)
+
+    @property
+    def last_route(self) -> Route | None:
+        """The route of the last call: ``"single_pass"``, ``"captum"``, or None before any."""
+        return self._last[0]
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The certificate of the last call; None if none was asked for."""
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": (None, None)}
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorOrTupleOfTensorsGeneric,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object | None = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        *,
+        return_convergence_delta: Literal[True],
+        create_graph: bool = False,
+    ) -> tuple[TensorOrTupleOfTensorsGeneric, Tensor]: ...
+
+    @overload
+    def attribute(
+        self,
+        inputs: TensorOrTupleOfTensorsGeneric,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object | None = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: Literal[False] = False,
+        *,
+        create_graph: bool = False,
+    ) -> TensorOrTupleOfTensorsGeneric: ...
+
+    @log_usage
+    def attribute(
+        self,
+        inputs: TensorOrTupleOfTensorsGeneric,
+        baselines: BaselineType = None,
+        target: TargetType = None,
+        additional_forward_args: object | None = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        *,
+        create_graph: bool = False,
+    ) -> TensorOrTupleOfTensorsGeneric | tuple[TensorOrTupleOfTensorsGeneric, Tensor]:
+        r"""Attribute the chosen output to the inputs.
+
+        Args:
+            inputs: Tensor of shape ``(B, ...)`` or tuple of these.
+            baselines: None (zero), a number, a tensor of the input's shape or of batch size 1,
+                or a tuple of these.
+            target: Index of the explained output, in any of Captum's forms.
+            additional_forward_args: Further arguments of the function, not attributed.
+            n_steps: Number of steps of the quadrature; a single pass needs none.
+            method: Quadrature rule of Captum; a single pass is the exact integral.
+            internal_batch_size: Bound of the batch in one pass. Captum never goes below ``B``;
+                the single pass does.
+            return_convergence_delta: Whether to return also
+                :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.
+            create_graph: Whether the attributions can be differentiated, for training with
+                them; this holds on every route.
+
+        Returns:
+            The attributions, tensor or tuple as the inputs, in the dtype that Captum returns
+            (half precision gives float32); with ``return_convergence_delta`` also the deltas.
+
+        Raises:
+            NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not proved
+                exact; the message names every blocker.
+            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
+        """
+        formatted, starts = format_input_baseline(inputs, baselines)
+        validate_input(formatted, starts, n_steps, method)
+        arguments = format_additional_forward_args(additional_forward_args) or ()
+        call = Call(formatted, starts, target, arguments)
+        plain = (
+            type(n_steps) is int
+            and n_steps > 0
+            and (internal_batch_size is None or type(internal_batch_size) is int)
+            and call.is_plain()
+        )
+        attributions = None
+        if plain and self.strategy != "captum":
+            most = call.size if internal_batch_size is None else max(1, internal_batch_size)
+            attributions = self._try_single_pass(call, most, create_graph=create_graph)
+        else:
+            self._last = ("captum", None)
+        if attributions is None:
+            attributions = self._integrate(call, n_steps, method, internal_batch_size, create_graph)
+        result = format_output(isinstance(inputs, tuple), attributions)
+        if not return_convergence_delta:
+            return cast("TensorOrTupleOfTensorsGeneric", result)
+        delta = self.compute_convergence_delta(
+            attributions,
+            baselines,
+            inputs,
+            additional_forward_args=additional_forward_args,
+            target=target,
+        )
+        return cast("TensorOrTupleOfTensorsGeneric", result), delta
+
+    def _integrate(
+        self,
+        call: Call,
+        n_steps: int,
+        method: str,
+        internal_batch_size: int | None,
+        create_graph: bool,
+    ) -> tuple[Tensor, ...]:
+        """The route ``captum``."""
+        if create_graph:
+            self._demand_plain_gradients()
+            return differentiable_quadrature(
+                self.forward_func,
+                call,
+                multiply_by_inputs=self.multiplies_by_inputs,
+                n_steps=n_steps,
+                method=method,
+                internal_batch_size=internal_batch_size,
+            )
+        attributions: tuple[Tensor, ...] = super().attribute(
+            call.inputs,
+            call.baselines,
+            call.target,
+            call.arguments or None,
+            n_steps=n_steps,
+            method=method,
+            internal_batch_size=internal_batch_size,
+        )
+        return attributions
+
+    def _demand_plain_gradients(self) -> None:
+        if self.gradient_func is not compute_gradients:
+            message = "create_graph=True needs Captum's own gradient function"
+            raise NotImplementedError(message)
+
+    def _try_single_pass(
+        self, call: Call, most: int, *, create_graph: bool
+    ) -> tuple[Tensor, ...] | None:
+        """The attributions of a certified single pass, or None where Captum's code must run."""
+        knowledge = knowledge_of(self.forward_func)
+        if self.gradient_func is not compute_gradients:
+            self._last = ("captum", None)
+            return self._refuse("the gradient function of this object has been replaced")
+        chunks = list(call.chunks(most))
+        analyses = [
+            knowledge.analyse(self.forward_func, c.inputs, c.baselines, c.arguments) for c in chunks
+        ]
+        refused = next((a for a in analyses if not a.certificate.homogeneous), None)
+        if refused is not None:
+            self._last = ("captum", refused.certificate)
+            return self._refuse(str(refused.certificate))
+        passes = [
+            single_pass(self.forward_func, c, a.certificate.degree or 1, create_graph=create_graph)
+            for c, a in zip(chunks, analyses, strict=True)
+        ]
+        gradients = tuple(
+            parts[0] if len(parts) == 1 else torch.cat(parts)
+            for parts in zip(*(p.mean_gradients for p in passes), strict=True)
+        )
+        with torch.set_grad_enabled(torch.is_grad_enabled() or create_graph):
+            attributions = gradients
+            if self.multiplies_by_inputs:
+                pairs = zip(gradients, call.differences(), strict=True)
+                attributions = tuple(gradient * difference for gradient, difference in pairs)
+        self._last = ("single_pass", analyses[-1].certificate)
+        if self.verify:
+            contradiction = self._contradiction(call, chunks, analyses, passes, gradients)
+            if contradiction:
+                return self._give_up(knowledge, contradiction)
+        return attributions
+
+    def _contradiction(
+        self,
+        call: Call,
+        chunks: list[Call],
+        analyses: list[Analysis],
+        passes: list[Pass],
+        gradients: tuple[Tensor, ...],
+    ) -> str | None:
+        """Why the passes cannot be believed; None if completeness holds."""
+        with torch.no_grad():
+            starts = [
+                self._value_at_baseline(c, a) if a.certificate.affine else None
+                for c, a in zip(chunks, analyses, strict=True)
+            ]
+            outputs = _joined([p.outputs for p in passes])
+            change, scale = outputs, outputs.abs()
+            if starts[0] is not None:
+                start = _joined([s for s in starts if s is not None])
+                change, scale = outputs - start, scale + start.abs()
+            products = tuple(
+                gradient * difference
+                for gradient, difference in zip(gradients, call.differences(), strict=True)
+            )
+            coarsest = max(a.traced.coarsest for a in analyses if a.traced is not None)
+            precision = precision_of(call.inputs, coarsest)
+            if not gap_exceeds(products, change, scale, precision):
+                return None
+            if not torch.isfinite(outputs).all():
+                return NOT_FINITE
+            gap = (sum(p.sum() for p in products) - change.sum()).abs()
+            return f"the attributions miss F(x) - F(b) by {float(gap):.3g}"
+
+    def _value_at_baseline(self, call: Call, analysis: Analysis) -> Tensor:
+        """``F(b)`` for an affine output."""
+        starts = [known_baseline(b) for b in call.baselines]
+        try:
+            value = analysis.value_at_baseline(call.size, starts, call.tensor_arguments())
+        except Unavailable:
+            points = [torch.zeros_like(x) + b for x, b in zip(call.inputs, call.baselines)]  # noqa: B905
+            value = self.forward_func(*points, *call.arguments)
+        selected: Tensor = select_targets(value, call.target)
+        return selected
+
+    def _give_up(self, knowledge: Any, contradiction: str) -> None:
+        """Answer with Captum's code; drop the certificate unless the output is NaN anyway."""
+        certificate = self.certificate
+        self._last = ("captum", certificate)
+        if contradiction != NOT_FINITE:
+            knowledge.drop(contradiction)
+            message = (
+                f"the certificate did not hold in this call ({contradiction}); it is dropped and "
+                "Captum's IntegratedGradients answers. Something acts on the call that the traced "
+                "function does not show: a custom backward pass or hook, a patched function, a "
+                "changed weight, or examples of a batch that influence each other."
+            )
+            if self.strategy != "single_pass":
+                warnings.warn(message, HomogeneityWarning, stacklevel=5)
+            contradiction = message
+        self._refuse(contradiction)
+
+    def _refuse(self, reason: str) -> None:
+        """Leave the call to Captum, unless a single pass was demanded."""
+        if self.strategy == "single_pass":
+            raise NotHomogeneousError(reason)
+
+
+NOT_FINITE = "the output is not finite"
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat([part.reshape(-1) for part in parts])

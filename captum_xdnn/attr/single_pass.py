@@ -1,0 +1,75 @@
+"""The single pass: one forward and one backward pass at the input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.attr._captum import select_targets
+from captum_xdnn.attr.call import Call
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one forward and one backward pass give.
+
+    Attributes:
+        outputs: The explained outputs at the inputs, detached.
+        mean_gradients: ``1/k`` of the gradient for each input: the gradient's mean on the ray.
+    """
+
+    outputs: Tensor
+    mean_gradients: tuple[Tensor, ...]
+
+
+def single_pass(
+    forward_func: Callable[..., Any], call: Call, degree: Fraction, *, create_graph: bool
+) -> Pass:
+    r"""Compute :math:`\tfrac{1}{k} \partial F / \partial x` at the inputs.
+
+    Args:
+        forward_func: The real function, never a traced copy.
+        call: The call.
+        degree: The degree :math:`k` of the certificate.
+        create_graph: Whether the gradients can be differentiated again.
+
+    Raises:
+        AssertionError: If the output has several entries per example and no target chooses one.
+        RuntimeError: If an input is not used.
+    """
+    leaves = call.leaves(keep_graph=create_graph)
+    with torch.enable_grad():
+        outputs = _select(forward_func(*leaves, *call.arguments), call.target)
+        if outputs[0].numel() != 1:
+            message = (
+                "Target not provided when necessary, cannot take gradient with respect to "
+                "multiple outputs."
+            )
+            raise AssertionError(message)
+        gradients = torch.autograd.grad(
+            outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
+        )
+        if degree != 1:
+            gradients = tuple(gradient / float(degree) for gradient in gradients)
+        wide = tuple(_widened(gradient) for gradient in gradients)
+    return Pass(outputs.detach(), wide)
+
+
+def _select(output: Any, target: Any) -> Tensor:
+    """Captum's choice of the explained entries, without waiting for a target on a GPU."""
+    on_gpu = isinstance(target, Tensor) and target.is_cuda
+    if on_gpu and target.numel() == 1 and output.dim() > 1:
+        chosen: Tensor = output.index_select(1, target.reshape(1)).squeeze(1)
+        return chosen
+    selected: Tensor = select_targets(output, target)
+    return selected
+
+
+def _widened(gradient: Tensor) -> Tensor:
+    """Captum multiplies by float32 step weights: half precision comes out as float32."""
+    return gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient

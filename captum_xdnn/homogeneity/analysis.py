@@ -1,0 +1,207 @@
+"""Analysis: a certificate for one traced function, with all that its validity hangs on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from captum_xdnn.homogeneity.blocker import Blocker, blocker_of, place
+from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.limits import ARGUMENT, BATCH, Limits
+from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power
+from captum_xdnn.homogeneity.propagation import Propagation, propagate
+from captum_xdnn.homogeneity.tracing import Traced
+
+BASELINE = "baseline "
+"""Prefix of the sources that are baselines of the call."""
+
+Baseline = Tensor | float | int
+"""One input's baseline; the number 0 wherever it is zero by value."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A certificate and what it depends on.
+
+    Attributes:
+        certificate: The verdict.
+        traced: The graph it was read from; None if there is none.
+        propagation: The motions in the graph; None if there is no graph.
+        size: The batch size for which values at the baseline were computed.
+        baselines: The baselines; copies of those whose values were read.
+        versions: Tensors whose values were read, with their state at that time.
+        sources: Names of everything whose value was read.
+    """
+
+    certificate: Certificate
+    traced: Traced | None = None
+    propagation: Propagation | None = None
+    size: int = 0
+    baselines: tuple[Baseline, ...] = ()
+    versions: tuple[tuple[Tensor, Any], ...] = ()
+    sources: frozenset[str] = frozenset()
+
+    def is_current(self) -> bool:
+        """Whether the tensors whose values were read are as they were."""
+        return all(version_of(tensor) == seen for tensor, seen in self.versions)
+
+    def covers(self, size: int, baselines: Sequence[Baseline]) -> bool:
+        """Whether the verdict holds for this batch size and these baselines."""
+        if size != self.size and BATCH in self.sources:
+            return False
+        for index, (mine, given) in enumerate(zip(self.baselines, baselines, strict=True)):
+            if is_zero_number(mine) != is_zero_number(given):
+                return False
+            if f"{BASELINE}{index}" in self.sources and not _same(mine, given):
+                return False
+        return True
+
+    def value_at_baseline(
+        self, size: int, baselines: Sequence[Baseline], arguments: Sequence[Tensor]
+    ) -> Any:
+        """The function's output at the baseline, read off the graph without a full pass.
+
+        Homogeneous parts are zero there, so only what is affine is computed.
+
+        Raises:
+            Unavailable: If it cannot be computed.
+        """
+        if self.traced is None or self.propagation is None:
+            message = "a function without a graph has no analysis to read a value from"
+            raise RuntimeError(message)
+        limits = _limits(self.traced, size, baselines, arguments)
+        for node, motion in self.propagation.motions.items():
+            if isinstance(motion, Motion):
+                limits.track(node, motion)
+        return limits.value(self.traced.output)
+
+
+def analyse(
+    traced: Traced, size: int, baselines: Sequence[Baseline], arguments: Sequence[Tensor]
+) -> Analysis:
+    """Certify a traced function for these baselines.
+
+    Args:
+        traced: The graph.
+        size: The batch size of the call.
+        baselines: For each input, the number 0 if its baseline is zero, else its baseline.
+        arguments: The tensors among the additional arguments, in order.
+    """
+    limits = _limits(traced, size, baselines, arguments)
+    motions: dict[Node, Motion] = {}
+    shifts: dict[Node, str] = {}
+    for index, (node, baseline) in enumerate(zip(traced.inputs, baselines, strict=True)):
+        motions[node] = Power(1) if is_zero_number(baseline) else Affine()
+        shifts[node] = f"the baseline of input {index} is not zero"
+    propagation = propagate(traced, limits, motions, shifts)
+    sources = frozenset(limits.relied | limits.seen)
+    held = {name: tensor for name, tensor in traced.constants.values()}
+    versions = tuple((held[s], version_of(held[s])) for s in sorted(sources & held.keys()))
+    return Analysis(
+        certificate=_verdict(traced, propagation, limits),
+        traced=traced,
+        propagation=propagation,
+        size=size,
+        baselines=tuple(
+            b.detach().clone() if isinstance(b, Tensor) and f"{BASELINE}{i}" in sources else b
+            for i, b in enumerate(baselines)
+        ),
+        versions=versions,
+        sources=sources,
+    )
+
+
+def version_of(tensor: Tensor) -> Any:
+    """Changes whenever the tensor's content does, as far as torch knows."""
+    try:
+        return (tensor._version, tensor.data_ptr())
+    except RuntimeError:  # inference tensors count no versions: never the same again
+        return object()
+
+
+def is_zero_number(baseline: Baseline) -> bool:
+    """Whether a baseline was found to be zero, in the form that ``analyse`` takes."""
+    return not isinstance(baseline, Tensor) and baseline == 0
+
+
+def _same(mine: Baseline, given: Baseline) -> bool:
+    if isinstance(mine, Tensor) and isinstance(given, Tensor):
+        return mine.shape == given.shape and bool(torch.equal(mine, given))
+    return not isinstance(mine, Tensor) and not isinstance(given, Tensor) and mine == given
+
+
+def _limits(
+    traced: Traced, size: int, baselines: Sequence[Baseline], arguments: Sequence[Tensor]
+) -> Limits:
+    values: dict[Node, Any] = {}
+    sources: dict[Node, str] = {}
+    for node, (name, tensor) in traced.constants.items():
+        values[node], sources[node] = tensor.detach(), name
+    for index, (node, tensor) in enumerate(zip(traced.arguments, arguments, strict=True)):
+        values[node], sources[node] = tensor.detach(), f"{ARGUMENT}{index}"
+    for index, (node, baseline) in enumerate(zip(traced.inputs, baselines, strict=True)):
+        if not is_zero_number(baseline):
+            values[node] = _expanded(baseline, node.meta["val"], size)
+            sources[node] = f"{BASELINE}{index}"
+    return Limits(values, sources, traced.sizes(size))
+
+
+def _expanded(baseline: Baseline, fake: Tensor, size: int) -> Tensor:
+    """A baseline in the shape of its input."""
+    shape = (size, *(int(n) for n in fake.shape[1:]))
+    value = torch.as_tensor(baseline, dtype=fake.dtype, device=fake.device)
+    return value.detach().expand(shape)
+
+
+def _verdict(traced: Traced, propagation: Propagation, limits: Limits) -> Certificate:
+    blockers = [*_writers(traced)]
+    blockers += [blocker_of(o, traced.prefix) for o in propagation.blocking(traced.output)]
+    motion = propagation.motions[traced.output]
+    if not blockers:
+        positive = isinstance(motion, Power) and motion.degree > 0
+        if not positive and not isinstance(motion, Affine):
+            blockers.append(_still(traced, motion))
+    if blockers:
+        return Certificate.refused(*blockers)
+    relied = tuple(sorted(limits.relied - {BATCH} - _baselines(limits.relied)))
+    cut = f"{traced.prefix}." if traced.prefix else ""
+    return Certificate(
+        homogeneous=True,
+        degree=motion.degree if isinstance(motion, Power) else Power(1).degree,
+        affine=isinstance(motion, Affine),
+        relied=tuple(name.removeprefix(cut) for name in relied),
+    )
+
+
+def _baselines(names: set[str]) -> set[str]:
+    return {name for name in names if name.startswith(BASELINE)}
+
+
+def _still(traced: Traced, motion: Any) -> Blocker:
+    if motion == FIXED:
+        reason = "the output does not depend on the input"
+    elif isinstance(motion, Power):
+        reason = f"the output is {motion} along the ray: the integral of its gradient diverges"
+        if motion.degree == 0:
+            reason = "the output does not change along the ray from the baseline"
+    else:
+        reason = "the function returns something other than one tensor"
+    return place(traced.output, traced.prefix, reason, "explain a quantity that grows with it")
+
+
+def _writers(traced: Traced) -> list[Blocker]:
+    """One blocker for each module that writes a buffer, or for a changed input."""
+    found: dict[tuple[str, str], Blocker] = {}
+    for name, node in traced.writes:
+        known = name.rsplit(".", 1)[-1]
+        reason, remedy = f"it writes to {known} at every call", "call model.eval()"
+        if node.op == "placeholder" or name in {n.name for n in traced.inputs}:
+            reason, remedy = "it changes its input in place", "work on a copy of the input"
+        blocker = place(node, traced.prefix, reason, remedy)
+        found.setdefault((blocker.module, blocker.module_type), blocker)
+    return list(found.values())

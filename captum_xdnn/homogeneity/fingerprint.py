@@ -1,0 +1,180 @@
+"""A fingerprint of everything that a traced function was read from.
+
+A trace bakes in what Python code decided: which modules there are, their flags, hooks and plain
+attributes, what a closure holds. The fingerprint notes all of that by identity (or by value for
+plain values), so that a later call can tell, without tracing again, that nothing has changed.
+The *contents* of parameters are no part of it: see ``Dependencies`` in ``analysis``.
+"""
+
+from __future__ import annotations
+
+import functools
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as module_globals
+
+PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+MANY = 64
+"""Containers larger than this are noted by identity and length only."""
+
+_GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
+
+
+class Fingerprint:
+    """What was seen of a function at one time; holds no strong reference to its modules."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._marks = [_mark(atom) for atom in _atoms(function)]
+
+    def matches(self, function: Callable[..., Any]) -> bool:
+        """Whether the function is now as it was then."""
+        atoms = _atoms(function)
+        marks = self._marks
+        if len(atoms) != len(marks):
+            return False
+        for mark, atom in zip(marks, atoms, strict=True):
+            if mark is atom:
+                continue
+            if isinstance(mark, weakref.ref):
+                if mark() is not atom:
+                    return False
+            elif type(mark) is not type(atom) or isinstance(atom, Tensor) or mark != atom:
+                return False
+        return True
+
+
+class _Identity:
+    """An object that cannot be referred to weakly, by its address."""
+
+    __slots__ = ("address",)
+
+    def __init__(self, address: int) -> None:
+        self.address = address
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and other.address == self.address
+
+    def __hash__(self) -> int:
+        return self.address
+
+
+def _mark(atom: Any) -> Any:
+    if isinstance(atom, PLAIN) or isinstance(atom, Tensor | _Identity):
+        return atom
+    return weakref.ref(atom)
+
+
+def _atoms(function: Callable[..., Any]) -> list[Any]:
+    """Everything reachable that decides what the function computes, in a fixed order."""
+    atoms: list[Any] = [len(getattr(module_globals, name, ())) for name in _GLOBAL_HOOKS]
+    _walk(function, atoms, set(), 0)
+    return atoms
+
+
+def _walk(value: Any, atoms: list[Any], visited: set[int], depth: int) -> None:
+    kind = type(value)
+    if kind in PLAIN or isinstance(value, Tensor):
+        atoms.append(value)
+    elif isinstance(value, nn.Module):
+        _walk_module(value, atoms, visited)
+    elif isinstance(value, dict | list | tuple | set | frozenset):
+        _walk_container(value, atoms, visited, depth)
+    elif id(value) in visited:
+        return
+    elif isinstance(value, types.FunctionType):
+        visited.add(id(value))
+        _walk_function(value, atoms, visited, depth)
+    elif isinstance(value, types.MethodType):
+        _walk(value.__func__, atoms, visited, depth)
+        _walk(value.__self__, atoms, visited, depth)
+    elif isinstance(value, functools.partial):
+        visited.add(id(value))
+        _walk_container((value.func, *value.args), atoms, visited, depth)
+        _walk_container(value.keywords, atoms, visited, depth)
+    else:
+        visited.add(id(value))
+        atoms.append(_referable(value))
+        if depth == 0 and hasattr(value, "__dict__"):
+            _walk_container(vars(value), atoms, visited, depth + 1)
+
+
+def _walk_module(module: nn.Module, atoms: list[Any], visited: set[int]) -> None:
+    atoms.append(module)
+    if id(module) in visited:
+        return
+    visited.add(id(module))
+    for value in module.__dict__.values():
+        if value.__class__ in PLAIN:
+            atoms.append(value)
+        elif value.__class__ is dict or isinstance(value, dict):
+            if value:
+                _walk_container(value, atoms, visited, 1)
+        else:
+            _walk(value, atoms, visited, 1)
+
+
+def _walk_container(value: Any, atoms: list[Any], visited: set[int], depth: int) -> None:
+    atoms.append(len(value))
+    if len(value) > MANY and not _of_modules(value):
+        atoms.append(_referable(value))
+        return
+    if depth > 4:
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            atoms.append(key if isinstance(key, PLAIN) else _referable(key))
+            _walk(item, atoms, visited, depth + 1)
+    elif isinstance(value, set | frozenset):
+        atoms.extend(sorted(map(repr, value)))
+    else:
+        for item in value:
+            _walk(item, atoms, visited, depth + 1)
+
+
+def _of_modules(value: Any) -> bool:
+    """Whether a container holds modules or tensors, which are never skipped."""
+    items = value.values() if isinstance(value, dict) else value
+    return any(isinstance(item, nn.Module | Tensor) for item in items)
+
+
+def _walk_function(
+    function: types.FunctionType, atoms: list[Any], visited: set[int], depth: int
+) -> None:
+    atoms.append(function)
+    if _belongs_to_a_library(function) or depth > 4:
+        return
+    for cell in function.__closure__ or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            continue
+        _walk(content, atoms, visited, depth + 1)
+    for held in (function.__defaults__ or (), function.__kwdefaults__ or {}):
+        _walk_container(held, atoms, visited, depth + 1)
+    scope = function.__globals__
+    for name in function.__code__.co_names:
+        held = scope.get(name)
+        if held is not None and not isinstance(held, types.ModuleType | type):
+            _walk(held, atoms, visited, depth + 1)
+
+
+def _belongs_to_a_library(function: types.FunctionType) -> bool:
+    return (function.__module__ or "").split(".")[0] in ("torch", "captum", "functools")
+
+
+def _referable(value: Any) -> Any:
+    try:
+        weakref.ref(value)
+    except TypeError:
+        return _Identity(id(value))
+    return value

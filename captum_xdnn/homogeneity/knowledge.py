@@ -1,0 +1,254 @@
+"""What is known of each forward function: its traces and analyses, kept as long as it lives."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+import types
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from captum_xdnn.errors import TraceError
+from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse
+from captum_xdnn.homogeneity.blocker import Blocker
+from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.fingerprint import Fingerprint
+from captum_xdnn.homogeneity.tracing import Traced, trace
+
+logger = logging.getLogger("captum_xdnn")
+
+KEPT_ANALYSES = 8
+CONTRADICTIONS = 3
+"""So many certificates of one function may fail in use before it gets no more."""
+RESTLESS = 4
+"""A function that differs at this many calls in a row is not traced again until it settles."""
+
+
+class Knowledge:
+    """Traces and analyses of one forward function. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._fingerprint: Fingerprint | None = None
+        self._changes = 0
+        self._traces: dict[Any, list[Traced | TraceError]] = {}
+        self._holding: dict[Any, Traced | TraceError] = {}
+        self._analyses: dict[int, list[Analysis]] = {}
+        self._contradictions: list[str] = []
+        self._announced: str | None = None
+
+    def analyse(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Tensor],
+        baselines: Sequence[Baseline],
+        arguments: Sequence[Any] = (),
+    ) -> Analysis:
+        """The analysis for a call; computed on first use and whenever it may have changed.
+
+        Args:
+            function: The function that this knowledge is of.
+            inputs: The inputs, dimension 0 the batch.
+            baselines: For each input a number or a tensor.
+            arguments: The additional arguments.
+        """
+        unsuitable = _unsuitable(inputs)
+        if unsuitable is not None:
+            return Analysis(unsuitable)
+        starts = tuple(known_baseline(b) for b in baselines)
+        with self._lock:
+            self._refresh(function)
+            analysis = self._find(function, inputs, starts, arguments)
+            self._announce(function, analysis.certificate)
+            return analysis
+
+    def drop(self, reason: str) -> None:
+        """Forget the certificates, because a call contradicted one.
+
+        The next call traces the function anew; one that goes on contradicting its certificates
+        is not certified again until its modules change.
+
+        Args:
+            reason: How the call contradicted the certificate.
+        """
+        with self._lock:
+            self._forget_all()
+            self._contradictions.append(reason)
+
+    def _forget_all(self) -> None:
+        self._traces.clear()
+        self._holding.clear()
+        self._analyses.clear()
+
+    def _refresh(self, function: Callable[..., Any]) -> None:
+        """Forget what was read from another state of the function."""
+        if self._fingerprint is not None and self._fingerprint.matches(function):
+            self._changes = 0
+            return
+        first = self._fingerprint is None
+        self._fingerprint = Fingerprint(function)
+        self._forget_all()
+        self._contradictions.clear()
+        self._changes += 0 if first else 1
+
+    def _find(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[Tensor],
+        baselines: tuple[Baseline, ...],
+        arguments: Sequence[Any],
+    ) -> Analysis:
+        if len(self._contradictions) >= CONTRADICTIONS:
+            return Analysis(Certificate.contradicted(self._contradictions[-1]))
+        if self._changes >= RESTLESS:
+            reason = "its modules or attributes change at every call"
+            return Analysis(Certificate.untraceable(reason))
+        traced = self._traced(function, inputs, arguments)
+        if isinstance(traced, TraceError):
+            return Analysis(Certificate.untraceable(str(traced)))
+        size = inputs[0].shape[0]
+        tensors = [leaf for leaf in pytree.tree_leaves(list(arguments)) if isinstance(leaf, Tensor)]
+        known = self._analyses.setdefault(id(traced), [])
+        known[:] = [a for a in known if a.is_current()]
+        for analysis in known:
+            if analysis.covers(size, baselines):
+                return analysis
+        analysis = analyse(traced, size, baselines, tensors)
+        known.append(analysis)
+        del known[:-KEPT_ANALYSES]
+        return analysis
+
+    def _traced(
+        self, function: Callable[..., Any], inputs: Sequence[Tensor], arguments: Sequence[Any]
+    ) -> Traced | TraceError:
+        size = inputs[0].shape[0]
+        try:
+            key = _key(inputs, arguments)
+            hash(key)
+        except TypeError as error:
+            return TraceError(f"an additional argument cannot be compared between calls: {error}")
+        held = self._holding.get((key, size))
+        if held is not None:
+            return held
+        traces = self._traces.setdefault(key, [])
+        for traced in traces:
+            if isinstance(traced, TraceError) or traced.holds_for(size):
+                break
+        else:
+            try:
+                traced = trace(function, inputs, arguments)
+            except TraceError as error:
+                traced = error.with_traceback(None)
+            traces.append(traced)
+        self._holding[key, size] = traced
+        return traced
+
+    def _announce(self, function: Callable[..., Any], certificate: Certificate) -> None:
+        """Say once per function, and again when the verdict turns, which route is taken."""
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        if certificate.homogeneous:
+            said = f"single pass, exact (degree {certificate.degree})"
+        else:
+            first = certificate.blockers[0]
+            said = f"Captum's Integrated Gradients, because of {first.where}: {first.reason}"
+        if said != self._announced:
+            self._announced = said
+            logger.info("%s: %s", _name(function), said)
+
+
+def known_baseline(baseline: Baseline) -> Baseline:
+    """The number 0 for a baseline that is zero by value (reading a tensor waits for its device)."""
+    if isinstance(baseline, Tensor) and not bool(baseline.any()):
+        return 0
+    return baseline
+
+
+def _unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
+    """A refusal for inputs that gradients cannot be taken of, or that are no batch."""
+    for index, tensor in enumerate(inputs):
+        reason = None
+        if tensor.dim() == 0 or tensor.shape[0] == 0:
+            reason = "is an empty batch" if tensor.dim() else "has no batch dimension"
+        elif not tensor.is_floating_point():
+            reason = f"is of dtype {tensor.dtype}, which has no gradient along a real ray"
+        elif tensor.layout != torch.strided:
+            reason = f"has layout {tensor.layout}"
+        if reason:
+            remedy = "give a floating-point tensor of shape (B, ...)"
+            return Certificate.refused(
+                Blocker("input", "", "", "", f"input {index} {reason}", remedy)
+            )
+    return None
+
+
+def _key(inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Any:
+    """What a trace is of: shapes per example, dtypes, devices, literals, autocast."""
+    size = inputs[0].shape[0]
+    leaves, structure = pytree.tree_flatten(list(arguments))
+    return (
+        tuple(_signature(tensor, size) for tensor in inputs),
+        tuple(_signature(leaf, size) for leaf in leaves),
+        str(structure),
+        _autocast(inputs[0].device.type),
+    )
+
+
+def _signature(value: Any, size: int) -> Any:
+    if isinstance(value, Tensor):
+        batched = value.dim() > 0 and value.shape[0] == size
+        shape = tuple(value.shape[1:]) if batched else tuple(value.shape)
+        return (batched, shape, value.dtype, value.device)
+    if isinstance(value, int | float | complex | str | bool | type(None)):
+        return (type(value), value)
+    message = f"it is of type {type(value).__name__}"
+    raise TypeError(message)
+
+
+def _autocast(device: str) -> Any:
+    on = torch.is_autocast_enabled(device) if device in ("cpu", "cuda") else False
+    return torch.get_autocast_dtype(device) if on else None
+
+
+def _name(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__qualname__", "") or type(function).__name__
+    return name
+
+
+_KNOWN: dict[Any, tuple[Any, Knowledge]] = {}
+_KNOWN_LOCK = threading.Lock()
+
+
+def knowledge_of(function: Callable[..., Any]) -> Knowledge:
+    """The knowledge of a function, shared by all who attribute it, gone when it is gone."""
+    owner: Any = function
+    part: Any = None
+    if isinstance(function, types.MethodType):
+        owner, part = function.__self__, function.__func__
+    key = (id(owner), id(part))
+    held = _KNOWN.get(key)
+    if held is not None and held[0]() is owner:
+        return held[1]
+    with _KNOWN_LOCK:
+        held = _KNOWN.get(key)
+        if held is not None and held[0]() is owner:
+            return held[1]
+        try:
+            reference = weakref.ref(owner, functools.partial(_forget, key))
+        except TypeError:
+            return Knowledge()
+        knowledge = Knowledge()
+        _KNOWN[key] = (reference, knowledge)
+        return knowledge
+
+
+def _forget(key: Any, reference: Any) -> None:
+    held = _KNOWN.get(key)
+    if held is not None and held[0] is reference:
+        _KNOWN.pop(key, None)

@@ -1,0 +1,72 @@
+"""A certificate in words: a report that a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.blocker import Blocker
+
+
+def positive(degree: Fraction, relied: Sequence[str], *, offset: bool) -> str:
+    """The report of a certificate that allows a single pass.
+
+    Args:
+        degree: Degree of homogeneity.
+        relied: Names of the tensors whose zero values the proof rests on.
+        offset: Whether the output is affine: a constant beside a homogeneous part.
+    """
+    kind = (
+        "affine along the ray from the baseline (a constant plus degree 1)"
+        if offset
+        else f"homogeneous of degree {degree} along the ray from the baseline"
+    )
+    lines = [
+        f"CERTIFIED: the output is {kind}.",
+        "  Integrated Gradients is exact in one forward and one backward pass.",
+    ]
+    if relied:
+        shown = ", ".join(relied[:4])
+        more = f" and {len(relied) - 4} more" if len(relied) > 4 else ""
+        lines.append(
+            f"  The proof reads {len(relied)} tensor{_s(relied)} whose value is zero or leaves "
+            f"no shift: {shown}{more}."
+        )
+        lines.append("  It is made anew when one of them changes.")
+    else:
+        lines.append("  The proof reads no parameter's value: it survives training.")
+    return "\n".join(lines)
+
+
+def negative(blockers: Sequence[Blocker]) -> str:
+    """The report of a certificate that refuses a single pass: blockers grouped, first first."""
+    groups: dict[tuple[str, str, str], list[Blocker]] = {}
+    for blocker in blockers:
+        kind = blocker.module_type or blocker.op
+        groups.setdefault((kind, _kind_of(blocker.reason), blocker.remedy), []).append(blocker)
+    places = {(b.module, b.op, b.location) for b in blockers}
+    lines = [
+        "NOT CERTIFIED: a single pass would not be exact, so Captum's own Integrated Gradients "
+        "runs.",
+        f"  {len(places)} place{_s(places)} of {len(groups)} kind{_s(groups)}:",
+    ]
+    for (kind, _, remedy), members in groups.items():
+        first = members[0]
+        lines.append(f"  {len(members)} x {kind}: {first.reason}")
+        lines.append(f"      first: {first.where}")
+        if first.location:
+            lines.append(f"      at {first.location}")
+        if remedy:
+            lines.append(f"      remedy: {remedy}")
+    return "\n".join(lines)
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without its numbers: the shift of 64 and of 128 channels is one kind."""
+    return "".join("#" if c.isdigit() else c for c in reason).replace("##", "#").replace("##", "#")
+
+
+def _s(items: object) -> str:
+    return "" if len(items) == 1 else "s"  # type: ignore[arg-type]

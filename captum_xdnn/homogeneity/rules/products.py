@@ -1,0 +1,77 @@
+"""Products: bilinear operations, in which degrees add, and the sums some of them end in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from captum_xdnn.homogeneity.laws import added, product
+from captum_xdnn.homogeneity.motion import Affine, Motion
+from captum_xdnn.homogeneity.operand import Operand, is_zero
+from captum_xdnn.homogeneity.registry import register_rule
+
+CONVOLUTIONS = [f"aten.conv{n}d.{kind}" for n in (1, 2, 3) for kind in ("default", "padding")]
+TRANSPOSED = [
+    "aten.conv_transpose1d.default",
+    "aten.conv_transpose2d.input",
+    "aten.conv_transpose3d.input",
+]
+
+
+@register_rule(
+    [
+        "aten.mul.Tensor",
+        "aten.mul.Scalar",
+        "aten.mm.default",
+        "aten.bmm.default",
+        "aten.mv.default",
+        "aten.dot.default",
+        "aten.vdot.default",
+        "aten.matmul.default",
+        "aten.outer.default",
+        "aten.linalg_cross.default",
+    ]
+)
+def _bilinear(self: Any, other: Any, *_: Any, **__: Any) -> Motion:
+    """Linear in each of two arguments."""
+    return product(self, other)
+
+
+@register_rule(["aten.linear.default", *CONVOLUTIONS, *TRANSPOSED, "aten.convolution.default"])
+def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:  # noqa: A002
+    """A bilinear map of input and weight, and a bias."""
+    return _with_bias(product(input, weight), bias)
+
+
+@register_rule("aten.bilinear.default")
+def _trilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motion:
+    """Linear in each of three arguments, and a bias."""
+    return _with_bias(product(product(input1, input2), weight), bias)
+
+
+@register_rule(["aten.addmm.default", "aten.baddbmm.default", "aten.addmv.default"])
+def _product_and_sum(
+    self: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
+) -> Motion:
+    """``beta self + alpha left @ right``."""
+    term = 0 if alpha == 0 else product(left, right)
+    return _with_bias(term, 0 if beta == 0 else self)
+
+
+@register_rule("aten.addcmul.default")
+def _addcmul(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Motion:
+    """``self + value tensor1 * tensor2``."""
+    return added(self, 0 if value == 0 else product(tensor1, tensor2))
+
+
+@register_rule(["aten.lerp.Scalar", "aten.lerp.Tensor"])
+def _lerp(self: Any, end: Any, weight: Any) -> Motion:
+    """``self + weight (end - self)``."""
+    return added(self, product(weight, added(end, self)))
+
+
+def _with_bias(result: Motion | int, bias: Any) -> Motion:
+    motion = added(result, 0 if bias is None else bias)
+    if isinstance(motion, Affine) and isinstance(bias, Operand) and not is_zero(bias):
+        count = bias.fake.numel()
+        return Affine(f"bias of {count} output{'s' if count != 1 else ''} is not zero")
+    return motion

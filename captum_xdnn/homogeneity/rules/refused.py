@@ -1,0 +1,99 @@
+"""Operations that stay ``Unknown`` when anything moves, each with its reason and a remedy.
+
+All of them pass constants (law 7); the entries marked volatile not even those.
+"""
+
+from __future__ import annotations
+
+from captum_xdnn.homogeneity.motion import CONSTANT
+from captum_xdnn.homogeneity.registry import refuse
+
+GATES = "integrate it instead: this function is not homogeneous, Captum's route is exact in the limit"
+RELU = "replace it by a ReLU or leaky ReLU and retrain"
+
+
+def _aten(*names: str) -> list[str]:
+    return [f"aten.{name if '.' in name else name + '.default'}" for name in names]
+
+
+refuse(
+    _aten("_softmax", "_log_softmax", "softmax.int", "log_softmax.int", "_safe_softmax"),
+    "softmax compares exponentials, which do not scale",
+    "explain the logits instead of the probabilities",
+    assume=CONSTANT,
+)
+refuse(
+    _aten("sigmoid", "tanh", "erf", "hardsigmoid", "log_sigmoid_forward"),
+    "a saturating function",
+    "explain the value in front of it, or replace it by a ReLU and retrain",
+    assume=CONSTANT,
+)
+refuse(
+    _aten("gelu", "elu", "silu", "mish", "hardswish", "celu", "selu", "softplus"),
+    "an activation that is not positively homogeneous",
+    RELU,
+)
+refuse(
+    _aten("exp", "exp2", "expm1", "log", "log10", "log1p", "log2", "sinh", "cosh", "asinh")
+    + _aten("acosh", "atanh", "sin", "cos", "tan", "asin", "acos", "atan"),
+    "a transcendental function, which does not scale",
+    "leave it out of the function that is explained",
+)
+refuse(
+    _aten("ceil", "floor", "round", "trunc", "frac", "round.decimals"),
+    "rounding to whole numbers",
+    "leave it out: its gradient is zero almost everywhere",
+)
+refuse(
+    _aten("bitwise_not")
+    + _aten(*(f"bitwise_{op}.{kind}" for op in ("and", "or", "xor") for kind in ("Tensor", "Scalar"))),
+    "bits of whole numbers that move",
+    "compute masks by comparison with zero",
+    assume=CONSTANT,
+)
+refuse(
+    _aten("_local_scalar_dense", "item"),
+    "a Python number is read from a tensor",
+    "keep the computation in tensors",
+)
+refuse(
+    _aten("_embedding_bag"),
+    "sums of rows by a bag whose weights may move",
+    "use torch.nn.Embedding and a sum",
+)
+refuse(
+    _aten(
+        "_adaptive_avg_pool2d_backward",
+        "avg_pool2d_backward",
+        "convolution_backward",
+        "embedding_dense_backward",
+        "max_pool2d_with_indices_backward",
+        "native_group_norm_backward",
+        "native_layer_norm_backward",
+    ),
+    "the backward half of an operation inside the forward function",
+    "do not differentiate inside the function that is explained",
+)
+refuse(
+    _aten("atan2.out"),
+    "it writes into a tensor that it is given",
+    "use the form without out=",
+)
+refuse(
+    _aten("sym_numel", "sym_storage_offset", "sym_stride.int", "sym_size.int"),
+    "a shape that depends on values of the input",
+    "let shapes depend on shapes only",
+)
+refuse(
+    _aten("rand", "randn", "randperm", "rand_like", "randn_like", "bernoulli", "bernoulli.p"),
+    "the function is random",
+    "call model.eval(), or fix the random numbers before",
+    volatile=True,
+)
+refuse(
+    _aten("empty.memory_format", "empty_strided", "empty_like", "new_empty", "new_empty_strided")
+    + _aten("empty_permuted"),
+    "uninitialised memory",
+    "write every entry: use torch.zeros",
+    volatile=True,
+)

@@ -1,0 +1,234 @@
+"""Tracing: one functional ATen graph of a forward function, with a free batch size."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.fx import Graph, Node
+from torch.utils import _pytree as pytree
+
+from captum_xdnn.errors import TraceError
+from captum_xdnn.homogeneity import registry, rules  # noqa: F401 - the rules register
+from captum_xdnn.homogeneity.quiet import quiet
+from captum_xdnn.homogeneity.replica import MODEL, Root, replicate
+
+TRACING = threading.RLock()
+"""Tracing touches global state of torch: one at a time."""
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A traced function.
+
+    Attributes:
+        graph: Functional graph over ATen operations with a rule, or core ATen.
+        inputs: Placeholders of the inputs that are attributed.
+        arguments: Placeholders of the tensors among the additional arguments.
+        constants: For each other placeholder, its name in the model and its tensor.
+        output: The node whose value the function returns.
+        writes: Names of buffers and inputs that the function changes, with the writing node.
+        prefix: Module path of the traced function, cut off from names that people see.
+        batch: Symbol of the batch size, or None where the graph holds for one size only.
+        size: The batch size of the example.
+        guards: Conditions on the batch size under which the graph was traced.
+        coarsest: The largest unit of rounding among the floating dtypes in the graph.
+    """
+
+    graph: Graph
+    inputs: tuple[Node, ...]
+    arguments: tuple[Node, ...]
+    constants: dict[Node, tuple[str, Tensor]]
+    output: Node
+    writes: tuple[tuple[str, Node], ...]
+    prefix: str
+    batch: sympy.Symbol | None
+    size: int
+    guards: tuple[Any, ...]
+    coarsest: float
+
+    def holds_for(self, size: int) -> bool:
+        """Whether the graph is the function's at this batch size.
+
+        A size of 1 is special to the tracer (it broadcasts), so it has a graph of its own.
+        """
+        if size == self.size:
+            return True
+        if self.batch is None or 1 in (size, self.size):
+            return False
+        values = {self.batch: sympy.Integer(size)}
+        return all(guard.xreplace(values) == sympy.true for guard in self.guards)
+
+    def sizes(self, size: int) -> dict[Any, Any]:
+        """What the symbols of shapes stand for at this batch size."""
+        return {} if self.batch is None else {self.batch: sympy.Integer(size)}
+
+
+def trace(
+    function: Callable[..., Any], inputs: Sequence[Tensor], arguments: Sequence[Any] = ()
+) -> Traced:
+    """Trace ``function(*inputs, *arguments)``.
+
+    Args:
+        function: Any callable; its modules are traced as copies that share their tensors.
+        inputs: Example inputs; dimension 0 is the batch.
+        arguments: Additional arguments; their tensors become placeholders of their own.
+
+    Raises:
+        TraceError: If it cannot be expressed as one graph, with the tracer's reason.
+    """
+    size = inputs[0].shape[0]
+    examples = [tensor.detach() for tensor in inputs]
+    with TRACING, quiet() as raised:
+        root = replicate(function)
+        shapes = tuple(_free_batch(value, size) for value in (*examples, *arguments))
+        try:
+            program = torch.export.export(
+                root, (*examples, *arguments), strict=False, dynamic_shapes=(shapes,)
+            )
+            program = program.run_decompositions(_decompositions())
+        except Exception as error:  # noqa: BLE001 - the tracer raises whatever the model raises
+            raise TraceError(_first_line(error)) from error
+    _refuse_memory(raised)
+    return _read(program, root, len(examples), size)
+
+
+def _free_batch(value: Any, size: int) -> Any:
+    """Let dimension 0 of every tensor that has the batch size be free."""
+
+    def free(leaf: Any) -> Any:
+        if isinstance(leaf, Tensor) and leaf.dim() and leaf.shape[0] == size > 1:
+            return {0: Dim.AUTO}
+        return None
+
+    return pytree.tree_map(free, value)
+
+
+def _decompositions() -> Any:
+    """Core ATen's decompositions, except of operations that the registry knows as they are."""
+    table = torch.export.default_decompositions()
+    for overload in list(table.keys()):
+        if registry.is_known(str(overload)):
+            table.pop(overload)
+    return table
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def _refuse_memory(raised: list[warnings.WarningMessage]) -> None:
+    for warning in raised:
+        if "was assigned during export" in str(warning.message):
+            text = str(warning.message).split(" was assigned")[0]
+            message = f"the function stores state between calls: {text}"
+            raise TraceError(message)
+
+
+def _read(program: Any, root: Root, n_inputs: int, size: int) -> Traced:
+    graph: Graph = program.graph_module.graph
+    placeholders = {n.name: n for n in graph.nodes if n.op == "placeholder"}
+    users: list[Node] = []
+    constants: dict[Node, tuple[str, Tensor]] = {}
+    names = _names_by_storage(root)
+    for spec in program.graph_signature.input_specs:
+        node = placeholders[spec.arg.name]
+        if spec.kind == InputKind.USER_INPUT:
+            users.append(node)
+        elif spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+            held = program.state_dict.get(spec.target)
+            held = program.constants[spec.target] if held is None else held
+            constants[node] = (spec.target, held)
+        elif spec.kind == InputKind.CONSTANT_TENSOR:
+            held = program.constants[spec.target]
+            constants[node] = (names.get(_storage(held), spec.target), held)
+        else:
+            message = f"the graph needs {spec.kind.name.lower()} {spec.target}"
+            raise TraceError(message)
+    output_node = next(n for n in graph.nodes if n.op == "output")
+    writes, results = [], []
+    specs = program.graph_signature.output_specs
+    for spec, value in zip(specs, output_node.args[0], strict=True):
+        if spec.kind == OutputKind.USER_OUTPUT:
+            results.append(value)
+        else:
+            writes.append((str(spec.target), value))
+    if len(results) != 1 or not isinstance(results[0], Node):
+        message = f"the function returns {len(results)} values, where one tensor is needed"
+        raise TraceError(message)
+    inputs = tuple(users[:n_inputs])
+    if len(inputs) != n_inputs:
+        message = "the tracer lost an input"
+        raise TraceError(message)
+    batch, guards = _batch_of(users, size)
+    return Traced(
+        graph=graph,
+        inputs=inputs,
+        arguments=tuple(n for n in users[n_inputs:] if isinstance(n.meta.get("val"), Tensor)),
+        constants=constants,
+        output=results[0],
+        writes=tuple(writes),
+        prefix=MODEL if isinstance(root.function, nn.Module) else "",
+        batch=batch,
+        size=size,
+        guards=guards,
+        coarsest=max(map(_unit, graph.nodes), default=0.0),
+    )
+
+
+def _unit(node: Node) -> float:
+    value = node.meta.get("val")
+    if isinstance(value, Tensor) and value.is_floating_point() and node.op != "placeholder":
+        return float(torch.finfo(value.dtype).eps)
+    return 0.0
+
+
+def _batch_of(users: list[Node], size: int) -> tuple[sympy.Symbol | None, tuple[Any, ...]]:
+    """The one symbol that stands for the batch, and the guards on it; None if there are others."""
+    symbols: set[Any] = set()
+    environment = None
+    for node in users:
+        value = node.meta.get("val")
+        if not isinstance(value, Tensor):
+            continue
+        for dimension in value.shape:
+            if isinstance(dimension, torch.SymInt):
+                symbols.add(dimension.node.expr)
+                environment = dimension.node.shape_env
+    if size == 1 or environment is None or not all(s.is_Symbol for s in symbols):
+        return None, ()
+    batch = symbols.pop()
+    if symbols:
+        return None, ()
+    guards = [guard.expr for guard in environment.guards]
+    bounds = environment.var_to_range.get(batch)
+    if bounds is not None:
+        guards += [sympy.Ge(batch, bounds.lower), sympy.Le(batch, bounds.upper)]
+    guards += [expr for expr in _runtime_asserts(environment) if expr.free_symbols <= {batch}]
+    return batch, tuple(guards)
+
+
+def _runtime_asserts(environment: Any) -> list[Any]:
+    deferred = getattr(environment, "deferred_runtime_asserts", {}) or {}
+    return [item.expr for items in deferred.values() for item in items]
+
+
+def _storage(tensor: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    try:
+        return (tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride()))
+    except RuntimeError:
+        return (id(tensor), (), ())
+
+
+def _names_by_storage(root: Root) -> dict[Any, str]:
+    tensors = [*root.named_parameters(), *root.named_buffers()]
+    return {_storage(tensor): name for name, tensor in tensors}
