@@ -79,7 +79,10 @@ class Call:
 
     def differences(self) -> tuple[Tensor, ...]:
         """``x - b`` for each input, with the caller's autograd graph."""
-        return tuple(x - b for x, b in zip(self.inputs, self.baselines, strict=True))
+        return tuple(
+            x if type(b) is int and b == 0 else x - b
+            for x, b in zip(self.inputs, self.baselines, strict=True)
+        )
 
     def leaves(self, *, keep_graph: bool) -> tuple[Tensor, ...]:
         """Copies of the inputs to differentiate by; the caller's tensors stay as they are.

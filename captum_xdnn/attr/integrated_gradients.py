@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
-import torch
 from torch import Tensor
 
 from captum_xdnn.attr._captum import (
@@ -19,19 +18,14 @@ from captum_xdnn.attr._captum import (
     format_input_baseline,
     format_output,
     log_usage,
-    select_targets,
     validate_input,
 )
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.guard import gap_exceeds, precision_of
+from captum_xdnn.attr.certified import certified_single_pass
 from captum_xdnn.attr.quadrature import differentiable_quadrature
-from captum_xdnn.attr.single_pass import Pass, single_pass
 from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
-from captum_xdnn.homogeneity.knowledge import known_baseline, knowledge_of
-from captum_xdnn.homogeneity.limits import Unavailable
 
 if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.analysis import Analysis
     from captum_xdnn.homogeneity.certificate import Certificate
 
 Route = Literal["single_pass", "captum"]
@@ -243,106 +237,35 @@ class XIntegratedGradients(IntegratedGradients):  # type: ignore[misc]
         self, call: Call, most: int, *, create_graph: bool
     ) -> tuple[Tensor, ...] | None:
         """The attributions of a certified single pass, or None where Captum's code must run."""
-        knowledge = knowledge_of(self.forward_func)
         if self.gradient_func is not compute_gradients:
             self._last = ("captum", None)
-            return self._refuse("the gradient function of this object has been replaced")
-        chunks = list(call.chunks(most))
-        analyses = [
-            knowledge.analyse(self.forward_func, c.inputs, c.baselines, c.arguments) for c in chunks
-        ]
-        refused = next((a for a in analyses if not a.certificate.homogeneous), None)
-        if refused is not None:
-            self._last = ("captum", refused.certificate)
-            return self._refuse(str(refused.certificate))
-        passes = [
-            single_pass(self.forward_func, c, a.certificate.degree or 1, create_graph=create_graph)
-            for c, a in zip(chunks, analyses, strict=True)
-        ]
-        gradients = tuple(
-            parts[0] if len(parts) == 1 else torch.cat(parts)
-            for parts in zip(*(p.mean_gradients for p in passes), strict=True)
+            self._demand("the gradient function of this object has been replaced")
+            return None
+        outcome = certified_single_pass(
+            self.forward_func,
+            call,
+            most=most,
+            multiply_by_inputs=self.multiplies_by_inputs,
+            verify=self.verify,
+            create_graph=create_graph,
         )
-        with torch.set_grad_enabled(torch.is_grad_enabled() or create_graph):
-            attributions = gradients
-            if self.multiplies_by_inputs:
-                pairs = zip(gradients, call.differences(), strict=True)
-                attributions = tuple(gradient * difference for gradient, difference in pairs)
-        self._last = ("single_pass", analyses[-1].certificate)
-        if self.verify:
-            contradiction = self._contradiction(call, chunks, analyses, passes, gradients)
-            if contradiction:
-                return self._give_up(knowledge, contradiction)
-        return attributions
+        route: Route = "captum" if outcome.attributions is None else "single_pass"
+        self._last = (route, outcome.certificate)
+        if outcome.attributions is None:
+            self._demand(outcome.refusal)
+        if outcome.contradicted:
+            warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=4)
+        return outcome.attributions
 
-    def _contradiction(
-        self,
-        call: Call,
-        chunks: list[Call],
-        analyses: list[Analysis],
-        passes: list[Pass],
-        gradients: tuple[Tensor, ...],
-    ) -> str | None:
-        """Why the passes cannot be believed; None if completeness holds."""
-        with torch.no_grad():
-            starts = [
-                self._value_at_baseline(c, a) if a.certificate.affine else None
-                for c, a in zip(chunks, analyses, strict=True)
-            ]
-            outputs = _joined([p.outputs for p in passes])
-            change, scale = outputs, outputs.abs()
-            if starts[0] is not None:
-                start = _joined([s for s in starts if s is not None])
-                change, scale = outputs - start, scale + start.abs()
-            products = tuple(
-                gradient * difference
-                for gradient, difference in zip(gradients, call.differences(), strict=True)
-            )
-            coarsest = max(a.traced.coarsest for a in analyses if a.traced is not None)
-            precision = precision_of(call.inputs, coarsest)
-            if not gap_exceeds(products, change, scale, precision):
-                return None
-            if not torch.isfinite(outputs).all():
-                return NOT_FINITE
-            gap = (sum(p.sum() for p in products) - change.sum()).abs()
-            return f"the attributions miss F(x) - F(b) by {float(gap):.3g}"
-
-    def _value_at_baseline(self, call: Call, analysis: Analysis) -> Tensor:
-        """``F(b)`` for an affine output."""
-        starts = [known_baseline(b) for b in call.baselines]
-        try:
-            value = analysis.value_at_baseline(call.size, starts, call.tensor_arguments())
-        except Unavailable:
-            points = [torch.zeros_like(x) + b for x, b in zip(call.inputs, call.baselines)]  # noqa: B905
-            value = self.forward_func(*points, *call.arguments)
-        selected: Tensor = select_targets(value, call.target)
-        return selected
-
-    def _give_up(self, knowledge: Any, contradiction: str) -> None:
-        """Answer with Captum's code; drop the certificate unless the output is NaN anyway."""
-        certificate = self.certificate
-        self._last = ("captum", certificate)
-        if contradiction != NOT_FINITE:
-            knowledge.drop(contradiction)
-            message = (
-                f"the certificate did not hold in this call ({contradiction}); it is dropped and "
-                "Captum's IntegratedGradients answers. Something acts on the call that the traced "
-                "function does not show: a custom backward pass or hook, a patched function, a "
-                "changed weight, or examples of a batch that influence each other."
-            )
-            if self.strategy != "single_pass":
-                warnings.warn(message, HomogeneityWarning, stacklevel=5)
-            contradiction = message
-        self._refuse(contradiction)
-
-    def _refuse(self, reason: str) -> None:
+    def _demand(self, refusal: str) -> None:
         """Leave the call to Captum, unless a single pass was demanded."""
         if self.strategy == "single_pass":
-            raise NotHomogeneousError(reason)
+            raise NotHomogeneousError(refusal)
 
 
-NOT_FINITE = "the output is not finite"
-
-
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat([part.reshape(-1) for part in parts])
+CONTRADICTED = (
+    "the certificate did not hold in this call ({}); it is dropped and Captum's "
+    "IntegratedGradients answers. Something acts on the call that the traced function does not "
+    "show: a custom backward pass or hook, a patched function, a changed weight, or examples of a "
+    "batch that influence each other."
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -43,7 +44,7 @@ def single_pass(
         RuntimeError: If an input is not used.
     """
     leaves = call.leaves(keep_graph=create_graph)
-    with torch.enable_grad():
+    with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         outputs = _select(forward_func(*leaves, *call.arguments), call.target)
         if outputs[0].numel() != 1:
             message = (

@@ -1,5 +1,8 @@
 """A fingerprint of everything that a traced function was read from.
 
+Matching it is on the way of every attribution, so there are two readings: a quick one by memory
+addresses (``addresses``), and where that differs the full one, by identity and value.
+
 A trace bakes in what Python code decided: which modules there are, their flags, hooks and plain
 attributes, what a closure holds. The fingerprint notes all of that by identity (or by value for
 plain values), so that a later call can tell, without tracing again, that nothing has changed.
@@ -18,6 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_globals
 
+from captum_xdnn.homogeneity.addresses import addresses
+
 PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 MANY = 64
 """Containers larger than this are noted by identity and length only."""
@@ -34,10 +39,28 @@ class Fingerprint:
     """What was seen of a function at one time; holds no strong reference to its modules."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self._marks = [_mark(atom) for atom in _atoms(function)]
+        self._died = False
+        self._marks = [_mark(atom, self._note_death) for atom in _atoms(function)]
+        self._addresses = addresses(function)
+
+    def _note_death(self, _: object) -> None:
+        """Something seen is gone, so its address may come to mean something else."""
+        self._died = True
 
     def matches(self, function: Callable[..., Any]) -> bool:
         """Whether the function is now as it was then."""
+        if self._addresses is not None and not self._died:
+            now = addresses(function)
+            if now == self._addresses:
+                return True
+        if not self._matches_in_full(function):
+            return False
+        if not self._died:
+            self._addresses = addresses(function)
+            self._marks = [_mark(atom, self._note_death) for atom in _atoms(function)]
+        return True
+
+    def _matches_in_full(self, function: Callable[..., Any]) -> bool:
         atoms = _atoms(function)
         marks = self._marks
         if len(atoms) != len(marks):
@@ -68,10 +91,11 @@ class _Identity:
         return self.address
 
 
-def _mark(atom: Any) -> Any:
+def _mark(atom: Any, on_death: Callable[[Any], None]) -> Any:
+    """The atom itself where holding it is harmless, else a weak reference to it."""
     if isinstance(atom, PLAIN) or isinstance(atom, Tensor | _Identity):
         return atom
-    return weakref.ref(atom)
+    return weakref.ref(atom, on_death)
 
 
 def _atoms(function: Callable[..., Any]) -> list[Any]:

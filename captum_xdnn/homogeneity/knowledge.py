@@ -24,6 +24,7 @@ from captum_xdnn.homogeneity.tracing import Traced, trace
 logger = logging.getLogger("captum_xdnn")
 
 KEPT_ANALYSES = 8
+KEPT_FUNCTIONS = 16
 CONTRADICTIONS = 3
 """So many certificates of one function may fail in use before it gets no more."""
 RESTLESS = 4
@@ -113,12 +114,13 @@ class Knowledge:
         if isinstance(traced, TraceError):
             return Analysis(Certificate.untraceable(str(traced)))
         size = inputs[0].shape[0]
-        tensors = [leaf for leaf in pytree.tree_leaves(list(arguments)) if isinstance(leaf, Tensor)]
         known = self._analyses.setdefault(id(traced), [])
         known[:] = [a for a in known if a.is_current()]
         for analysis in known:
             if analysis.covers(size, baselines):
                 return analysis
+        leaves = pytree.tree_leaves(list(arguments))
+        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         analysis = analyse(traced, size, baselines, tensors)
         known.append(analysis)
         del known[:-KEPT_ANALYSES]
@@ -191,13 +193,12 @@ def _unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
 def _key(inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Any:
     """What a trace is of: shapes per example, dtypes, devices, literals, autocast."""
     size = inputs[0].shape[0]
+    shapes = tuple((_signature(t, size), t.is_contiguous()) for t in inputs)
+    autocast = _autocast(inputs[0].device.type)
+    if not arguments:
+        return (shapes, autocast)
     leaves, structure = pytree.tree_flatten(list(arguments))
-    return (
-        tuple(_signature(tensor, size) for tensor in inputs),
-        tuple(_signature(leaf, size) for leaf in leaves),
-        str(structure),
-        _autocast(inputs[0].device.type),
-    )
+    return (shapes, autocast, tuple(_signature(leaf, size) for leaf in leaves), str(structure))
 
 
 def _signature(value: Any, size: int) -> Any:
@@ -223,6 +224,8 @@ def _name(function: Callable[..., Any]) -> str:
 
 _KNOWN: dict[Any, tuple[Any, Knowledge]] = {}
 _KNOWN_LOCK = threading.Lock()
+_KEPT: list[Any] = []
+"""Keys of functions that cannot be referred to weakly, oldest first."""
 
 
 def knowledge_of(function: Callable[..., Any]) -> Knowledge:
@@ -240,12 +243,21 @@ def knowledge_of(function: Callable[..., Any]) -> Knowledge:
         if held is not None and held[0]() is owner:
             return held[1]
         try:
-            reference = weakref.ref(owner, functools.partial(_forget, key))
+            reference: Any = weakref.ref(owner, functools.partial(_forget, key))
         except TypeError:
-            return Knowledge()
+            reference = functools.partial(_itself, owner)
+            _KEPT.append(key)
+            for old in _KEPT[:-KEPT_FUNCTIONS]:
+                _KNOWN.pop(old, None)
+            del _KEPT[:-KEPT_FUNCTIONS]
         knowledge = Knowledge()
         _KNOWN[key] = (reference, knowledge)
         return knowledge
+
+
+def _itself(owner: Any) -> Any:
+    """In place of a weak reference, for the few callables that allow none."""
+    return owner
 
 
 def _forget(key: Any, reference: Any) -> None:

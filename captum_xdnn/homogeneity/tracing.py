@@ -18,6 +18,7 @@ from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import registry, rules  # noqa: F401 - the rules register
+from captum_xdnn.homogeneity.dice import no_dice
 from captum_xdnn.homogeneity.quiet import quiet
 from captum_xdnn.homogeneity.replica import MODEL, Root, replicate
 
@@ -86,8 +87,8 @@ def trace(
         TraceError: If it cannot be expressed as one graph, with the tracer's reason.
     """
     size = inputs[0].shape[0]
-    examples = [tensor.detach() for tensor in inputs]
-    with TRACING, quiet() as raised:
+    examples = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
+    with TRACING, quiet() as raised, torch.enable_grad(), no_dice():
         root = replicate(function)
         shapes = tuple(_free_batch(value, size) for value in (*examples, *arguments))
         try:

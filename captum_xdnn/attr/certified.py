@@ -1,0 +1,137 @@
+"""The certified route: a single pass where a certificate allows it and the guard confirms it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.attr._captum import select_targets
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.guard import gap_exceeds, precision_of
+from captum_xdnn.attr.single_pass import Pass, single_pass
+from captum_xdnn.homogeneity.analysis import Analysis
+from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.knowledge import known_baseline, knowledge_of
+from captum_xdnn.homogeneity.limits import Unavailable
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of trying a single pass.
+
+    Attributes:
+        certificate: The certificate that was asked for.
+        attributions: The exact attributions; None where Captum's code has to run.
+        refusal: Why there are none.
+        contradicted: Whether a certificate allowed the pass and the guard refused it.
+    """
+
+    certificate: Certificate
+    attributions: tuple[Tensor, ...] | None = None
+    refusal: str = ""
+    contradicted: bool = False
+
+
+def certified_single_pass(
+    forward_func: Callable[..., Any],
+    call: Call,
+    *,
+    most: int,
+    multiply_by_inputs: bool,
+    verify: bool,
+    create_graph: bool,
+) -> Outcome:
+    """Attribute a call in one forward and one backward pass if that is proved exact.
+
+    Args:
+        forward_func: The function to explain.
+        call: The call.
+        most: The largest batch in one pass.
+        multiply_by_inputs: Whether to multiply the mean gradient by ``x - b``.
+        verify: Whether to check completeness.
+        create_graph: Whether the attributions can be differentiated.
+    """
+    knowledge = knowledge_of(forward_func)
+    chunks = [call] if call.size <= most else list(call.chunks(most))
+    analyses = [knowledge.analyse(forward_func, c.inputs, c.baselines, c.arguments) for c in chunks]
+    for analysis in analyses:
+        if not analysis.certificate.homogeneous:
+            return Outcome(analysis.certificate, refusal=str(analysis.certificate))
+    certificate = analyses[-1].certificate
+    passes = [
+        single_pass(forward_func, c, a.certificate.degree or 1, create_graph=create_graph)
+        for c, a in zip(chunks, analyses, strict=True)
+    ]
+    gradients = passes[0].mean_gradients
+    if len(passes) > 1:
+        gradients = tuple(map(torch.cat, zip(*(p.mean_gradients for p in passes), strict=True)))
+    attributions = gradients
+    if multiply_by_inputs:
+        with torch.enable_grad() if create_graph else nullcontext():
+            attributions = _times(gradients, call.differences())
+    if verify:
+        products = attributions
+        if not multiply_by_inputs:
+            products = _times(gradients, call.differences())
+        products = tuple(p.detach() if p.requires_grad else p for p in products)
+        refusal = _contradiction(forward_func, call, chunks, analyses, passes, products)
+        if refusal == NOT_FINITE:
+            return Outcome(certificate, refusal=refusal)
+        if refusal:
+            knowledge.drop(refusal)
+            return Outcome(certificate, refusal=refusal, contradicted=True)
+    return Outcome(certificate, attributions)
+
+
+NOT_FINITE = "the output is not finite"
+
+
+def _times(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(g * d for g, d in zip(gradients, differences, strict=True))
+
+
+def _contradiction(
+    forward_func: Callable[..., Any],
+    call: Call,
+    chunks: list[Call],
+    analyses: list[Analysis],
+    passes: list[Pass],
+    products: tuple[Tensor, ...],
+) -> str:
+    """How the passes contradict their certificates; empty if completeness holds."""
+    outputs = _joined([p.outputs for p in passes])
+    start = None
+    if any(a.certificate.affine for a in analyses):
+        pairs = zip(chunks, analyses, strict=True)
+        start = _joined([_value_at_baseline(forward_func, c, a) for c, a in pairs])
+    coarsest = max(a.traced.coarsest for a in analyses if a.traced is not None)
+    precision = precision_of(call.inputs, coarsest)
+    if not gap_exceeds(products, outputs, start, precision):
+        return ""
+    if not torch.isfinite(outputs).all():
+        return NOT_FINITE
+    gained = outputs.sum() if start is None else (outputs - start).sum()
+    gap = sum(float(product.sum()) for product in products) - float(gained)
+    return f"the attributions miss F(x) - F(b) by {abs(gap):.3g}"
+
+
+def _value_at_baseline(forward_func: Callable[..., Any], call: Call, analysis: Analysis) -> Tensor:
+    """``F(b)``, from the graph where it can be read off, else by a forward pass."""
+    starts = [known_baseline(b) for b in call.baselines]
+    try:
+        value = analysis.value_at_baseline(call.size, starts, call.tensor_arguments())
+    except Unavailable:
+        pairs = zip(call.inputs, call.baselines, strict=True)
+        with torch.no_grad():
+            value = forward_func(*(torch.zeros_like(x) + b for x, b in pairs), *call.arguments)
+    selected: Tensor = select_targets(value, call.target)
+    return selected.detach()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat([part.reshape(-1) for part in parts])
