@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -60,7 +61,7 @@ class Call:
             return
         count = -(-size // most)
         bounds = [size * i // count for i in range(count + 1)]
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
 
             def part(value: Any, start: int = start, stop: int = stop) -> Any:
                 batched = isinstance(value, Tensor) and value.dim() and len(value) == size

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from captum_xdnn.attr.guard import gap_exceeds, precision_of
 from captum_xdnn.attr.single_pass import Pass, single_pass
 from captum_xdnn.homogeneity.analysis import Analysis
 from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.knowledge import known_baseline, knowledge_of
+from captum_xdnn.homogeneity.knowledge import knowledge_of, known_baseline
 from captum_xdnn.homogeneity.limits import Unavailable
 
 
@@ -64,7 +65,7 @@ def certified_single_pass(
             return Outcome(analysis.certificate, refusal=str(analysis.certificate))
     certificate = analyses[-1].certificate
     passes = [
-        single_pass(forward_func, c, a.certificate.degree or 1, create_graph=create_graph)
+        single_pass(forward_func, c, a.certificate.degree or Fraction(1), create_graph=create_graph)
         for c, a in zip(chunks, analyses, strict=True)
     ]
     gradients = passes[0].mean_gradients

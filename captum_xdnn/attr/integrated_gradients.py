@@ -32,7 +32,7 @@ Route = Literal["single_pass", "captum"]
 STRATEGIES = ("auto", "single_pass", "captum")
 
 
-class XIntegratedGradients(IntegratedGradients):  # type: ignore[misc]
+class XIntegratedGradients(IntegratedGradients):
     r"""Integrated Gradients that is exact in one pass wherever that is proved.
 
     .. math::

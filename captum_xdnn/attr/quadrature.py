@@ -75,4 +75,7 @@ def _gradients_with_graph(
             "outputs."
         )
         raise AssertionError(message)
-    return torch.autograd.grad(torch.unbind(outputs), inputs, create_graph=True)
+    gradients: tuple[Tensor, ...] = torch.autograd.grad(
+        torch.unbind(outputs), inputs, create_graph=True
+    )
+    return gradients

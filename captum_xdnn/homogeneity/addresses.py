@@ -85,11 +85,10 @@ def _read_function(function: types.FunctionType, found: list[int]) -> None:
     held += function.__defaults__ or ()
     if function.__kwdefaults__:
         raise _Unreadable
-    for cell in function.__closure__ or ():
-        try:
-            held.append(cell.cell_contents)
-        except ValueError as error:
-            raise _Unreadable from error
+    try:
+        held += [cell.cell_contents for cell in function.__closure__ or ()]
+    except ValueError as error:  # a variable that is not bound yet
+        raise _Unreadable from error
     for value in held:
         found.append(id(value))
         if isinstance(value, nn.Module):

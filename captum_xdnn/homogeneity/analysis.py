@@ -100,7 +100,7 @@ def analyse(
         shifts[node] = f"the baseline of input {index} is not zero"
     propagation = propagate(traced, limits, motions, shifts)
     sources = frozenset(limits.relied | limits.seen)
-    held = {name: tensor for name, tensor in traced.constants.values()}
+    held = dict(traced.constants.values())
     versions = tuple((held[s], version_of(held[s])) for s in sorted(sources & held.keys()))
     return Analysis(
         certificate=_verdict(traced, propagation, limits),

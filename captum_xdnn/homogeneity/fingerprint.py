@@ -93,7 +93,7 @@ class _Identity:
 
 def _mark(atom: Any, on_death: Callable[[Any], None]) -> Any:
     """The atom itself where holding it is harmless, else a weak reference to it."""
-    if isinstance(atom, PLAIN) or isinstance(atom, Tensor | _Identity):
+    if isinstance(atom, (*PLAIN, Tensor, _Identity)):
         return atom
     return weakref.ref(atom, on_death)
 
@@ -183,8 +183,8 @@ def _walk_function(
         except ValueError:
             continue
         _walk(content, atoms, visited, depth + 1)
-    for held in (function.__defaults__ or (), function.__kwdefaults__ or {}):
-        _walk_container(held, atoms, visited, depth + 1)
+    for defaults in (function.__defaults__ or (), function.__kwdefaults__ or {}):
+        _walk_container(defaults, atoms, visited, depth + 1)
     scope = function.__globals__
     for name in function.__code__.co_names:
         held = scope.get(name)

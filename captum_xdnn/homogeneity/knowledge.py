@@ -218,8 +218,7 @@ def _autocast(device: str) -> Any:
 
 
 def _name(function: Callable[..., Any]) -> str:
-    name = getattr(function, "__qualname__", "") or type(function).__name__
-    return name
+    return str(getattr(function, "__qualname__", "") or type(function).__name__)
 
 
 _KNOWN: dict[Any, tuple[Any, Knowledge]] = {}

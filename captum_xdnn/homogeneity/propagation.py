@@ -90,9 +90,7 @@ def propagate(
 
 
 class _Pass:
-    def __init__(
-        self, limits: Limits, inputs: dict[Node, Motion], shifts: dict[Node, str]
-    ) -> None:
+    def __init__(self, limits: Limits, inputs: dict[Node, Motion], shifts: dict[Node, str]) -> None:
         self._limits = limits
         self._inputs = inputs
         self._reasons = shifts
@@ -223,7 +221,7 @@ class _Pass:
         args, kwargs = map_arg(node.args, lookup), map_arg(node.kwargs, lookup)
         try:
             outcome = registry.RULES[name](*args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - a faulty rule must not prove anything
+        except Exception as error:
             return Unknown(f"the rule for {name} failed: {type(error).__name__}: {error}", NO_RULE)
         return self._sound(node, outcome, seen)
 
@@ -274,15 +272,13 @@ def _is_number(value: Any) -> bool:
 
 def _unbacked(node: Node) -> bool:
     """Whether a number depends on values of tensors, not on shapes alone."""
-    value = node.meta.get("val")
+    value: Any = node.meta.get("val")
     if isinstance(value, int | float):
         return False
     environment = value.node.shape_env
     unbacked = getattr(environment, "is_unbacked_symint", None)
     symbols = value.node.expr.free_symbols
-    return any(
-        unbacked(s) if unbacked else s not in environment.var_to_val for s in symbols
-    )
+    return any(unbacked(s) if unbacked else s not in environment.var_to_val for s in symbols)
 
 
 def _fails(outcome: Any) -> Unknown | None:

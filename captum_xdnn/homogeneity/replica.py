@@ -20,6 +20,8 @@ from torch import Tensor, nn
 class Root(nn.Module):
     """What is handed to the tracer: calls a function whose modules are registered here."""
 
+    function: Callable[..., Any]
+
     def __init__(self, function: Callable[..., Any], modules: dict[str, nn.Module]) -> None:
         super().__init__()
         object.__setattr__(self, "function", function)
@@ -27,6 +29,7 @@ class Root(nn.Module):
             self.add_module(name, module)
 
     def forward(self, *args: Any) -> Any:
+        """Call the function."""
         return self.function(*args)
 
 
@@ -106,8 +109,7 @@ def _rebuild_function(
     changed = {
         name: held
         for name in function.__code__.co_names
-        if name in scope
-        and (held := _rebuild_held(scope[name], modules, name)) is not scope[name]
+        if name in scope and (held := _rebuild_held(scope[name], modules, name)) is not scope[name]
     }
     if changed:
         scope = {**scope, **changed}
@@ -145,5 +147,5 @@ def _copied(module: nn.Module) -> nn.Module:
                 memo[id(held)] = held
     try:
         return copy.deepcopy(module, memo)
-    except Exception:  # noqa: BLE001 - any user class may refuse to be copied
+    except Exception:
         return module

@@ -96,7 +96,7 @@ def trace(
                 root, (*examples, *arguments), strict=False, dynamic_shapes=(shapes,)
             )
             program = program.run_decompositions(_decompositions())
-        except Exception as error:  # noqa: BLE001 - the tracer raises whatever the model raises
+        except Exception as error:
             raise TraceError(_first_line(error)) from error
     _refuse_memory(raised)
     return _read(program, root, len(examples), size)
@@ -115,7 +115,7 @@ def _free_batch(value: Any, size: int) -> Any:
 
 def _decompositions() -> Any:
     """Core ATen's decompositions, except of operations that the registry knows as they are."""
-    table = torch.export.default_decompositions()
+    table: Any = torch.export.default_decompositions()
     for overload in list(table.keys()):
         if registry.is_known(str(overload)):
             table.pop(overload)

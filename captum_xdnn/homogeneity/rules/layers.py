@@ -22,7 +22,7 @@ TRAINING = Unknown(
 
 @register_rule("aten._native_batch_norm_legit_no_training.default")
 def _batch_norm(
-    input: Any,  # noqa: A002
+    input: Any,
     weight: Any,
     bias: Any,
     running_mean: Any,
@@ -70,14 +70,14 @@ def _shift_vanishes(
         "aten.native_batch_norm.default",
     ]
 )
-def _batch_norm_training(input: Any, *_: Any, **__: Any) -> Motion:  # noqa: A002
+def _batch_norm_training(input: Any, *_: Any, **__: Any) -> Motion:
     """Refused in training mode."""
     moving = motion_of(input)
     return moving if isinstance(moving, Unknown) else TRAINING
 
 
 @register_rule(["aten.native_layer_norm.default", "aten.native_group_norm.default"])
-def _normalise(input: Any, *rest: Any) -> Any:  # noqa: A002
+def _normalise(input: Any, *rest: Any) -> Any:
     """``(x - mean) / sqrt(var + eps)``: it does not move if eps is zero, else unknown."""
     weight, bias, eps = rest[1], rest[2], rest[-1]
     if len(rest) > 4:  # group norm: weight, bias, N, C, HxW, group, eps
@@ -90,7 +90,7 @@ def _normalise(input: Any, *rest: Any) -> Any:  # noqa: A002
 
 @register_rule("aten.layer_norm.default")
 def _layer_norm(
-    input: Any,  # noqa: A002
+    input: Any,
     normalized_shape: Any,
     weight: Any = None,
     bias: Any = None,
@@ -103,7 +103,7 @@ def _layer_norm(
 
 @register_rule("aten.group_norm.default")
 def _group_norm(
-    input: Any,  # noqa: A002
+    input: Any,
     num_groups: int,
     weight: Any = None,
     bias: Any = None,
@@ -114,7 +114,7 @@ def _group_norm(
     return _normalise(input, weight, bias, 0, 0, 0, num_groups, eps)[0]
 
 
-def _whitened(input: Any, eps: float) -> Motion:  # noqa: A002
+def _whitened(input: Any, eps: float) -> Motion:
     motion = homogeneous(input, 0)
     if isinstance(motion, Unknown) or eps == 0:
         return motion

@@ -124,7 +124,7 @@ def _cast(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Motion:
 
 
 @register_rule(["aten.native_dropout.default", "aten.dropout.default"])
-def _dropout(input: Any, p: float, train: bool | None) -> Any:  # noqa: A002
+def _dropout(input: Any, p: float, train: bool | None) -> Any:
     """The identity in evaluation mode."""
     if train is False or p == 0:
         return motion_of(input)
@@ -165,6 +165,6 @@ def _power_of_size(self: Operand, size: Any) -> Motion:
 
 
 @register_rule(["aten.linalg_vector_norm.default"])
-def _norm(self: Any, ord: float = 2, *_: Any, **__: Any) -> Motion:  # noqa: A002
+def _norm(self: Any, ord: float = 2, *_: Any, **__: Any) -> Motion:
     """Degree 1; the 0-norm counts and does not move."""
     return homogeneous(self, 0 if ord == 0 else 1)

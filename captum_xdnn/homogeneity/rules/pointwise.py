@@ -6,15 +6,12 @@ import math
 from fractions import Fraction
 from typing import Any
 
-import torch
-
 from captum_xdnn.homogeneity.laws import BEND, constant, homogeneous, quotient, shared, switched
 from captum_xdnn.homogeneity.motion import (
     CONSTANT,
     FIXED,
     Affine,
     Motion,
-    Power,
     Unknown,
     is_constant,
 )
@@ -114,7 +111,7 @@ def _copysign(self: Any, other: Any) -> Motion:
 
 
 @register_rule(["aten.clamp.default", "aten.clamp.Tensor"])
-def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:  # noqa: A002
+def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:
     """Degree 1 when every bound is zero, infinite or scales alike."""
     bounds = [b for b in (min, max) if b is not None and not _infinite(b)]
     joint = shared(self, *bounds)
@@ -127,13 +124,13 @@ def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:  # noqa: A002
 
 
 @register_rule("aten.clamp_min.default")
-def _clamp_min(self: Any, min: Any) -> Motion:  # noqa: A002
+def _clamp_min(self: Any, min: Any) -> Motion:
     """See clamp."""
     return _clamp(self, min)
 
 
 @register_rule("aten.clamp_max.default")
-def _clamp_max(self: Any, max: Any) -> Motion:  # noqa: A002
+def _clamp_max(self: Any, max: Any) -> Motion:
     """See clamp."""
     return _clamp(self, None, max)
 
@@ -219,7 +216,7 @@ def _part(self: Any) -> Motion:
 
 
 @register_rule("aten.polar.default")
-def _polar(abs: Any, angle: Any) -> Motion:  # noqa: A002
+def _polar(abs: Any, angle: Any) -> Motion:
     """Linear in the length while the angle does not move."""
     return switched(angle, abs)
 
@@ -248,5 +245,3 @@ def _nan_to_num(
     if all(r is not None and (r == 0 or math.isinf(r)) for r in replaced):
         return homogeneous(self)
     return Unknown("infinite values are replaced by finite ones")
-
-

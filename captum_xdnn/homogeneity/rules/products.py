@@ -37,7 +37,7 @@ def _bilinear(self: Any, other: Any, *_: Any, **__: Any) -> Motion:
 
 
 @register_rule(["aten.linear.default", *CONVOLUTIONS, *TRANSPOSED, "aten.convolution.default"])
-def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:  # noqa: A002
+def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:
     """A bilinear map of input and weight, and a bias."""
     return _with_bias(product(input, weight), bias)
 

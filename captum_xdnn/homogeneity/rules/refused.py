@@ -8,7 +8,9 @@ from __future__ import annotations
 from captum_xdnn.homogeneity.motion import CONSTANT
 from captum_xdnn.homogeneity.registry import refuse
 
-GATES = "integrate it instead: this function is not homogeneous, Captum's route is exact in the limit"
+GATES = (
+    "integrate it instead: this function is not homogeneous, Captum's route is exact in the limit"
+)
 RELU = "replace it by a ReLU or leaky ReLU and retrain"
 
 
@@ -46,7 +48,9 @@ refuse(
 )
 refuse(
     _aten("bitwise_not")
-    + _aten(*(f"bitwise_{op}.{kind}" for op in ("and", "or", "xor") for kind in ("Tensor", "Scalar"))),
+    + _aten(
+        *(f"bitwise_{op}.{kind}" for op in ("and", "or", "xor") for kind in ("Tensor", "Scalar"))
+    ),
     "bits of whole numbers that move",
     "compute masks by comparison with zero",
     assume=CONSTANT,

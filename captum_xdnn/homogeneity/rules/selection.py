@@ -48,7 +48,7 @@ def _nonzero(self: Any) -> Motion:
 
 
 @register_rule("aten.grid_sampler_2d.default")
-def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:  # noqa: A002
+def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     """Linear in the image while the grid does not move."""
     place = motion_of(grid)
     if is_constant(place):
@@ -75,5 +75,3 @@ def _all(self: Any, *_: Any, **__: Any) -> Motion:
 def _search(first: Any, second: Any, *_: Any, **__: Any) -> Motion:
     """Order between tensors of equal degree."""
     return constant(first, second)
-
-

@@ -1,0 +1,197 @@
+"""``python -m captum_xdnn certify MODULE:CALLABLE``: the certificate of a user's own model."""
+
+import argparse
+import ast
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
+from captum_xdnn.cli.load_model import load_model
+from captum_xdnn.errors import XDNNError
+from captum_xdnn.homogeneity import certify
+
+__all__ = ["add_parser", "run"]
+
+_DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32")
+_DESCRIPTION = """\
+Report whether Integrated Gradients of a model is exact in one forward and one backward pass, and if
+not, which operations prevent it and what to do about each.
+
+MODULE is imported, with the working directory on the path. If its attribute CALLABLE is an
+nn.Module it is the model; anything else, a class or a function, is called with the --kwarg
+arguments and must return an nn.Module.
+
+The exit code is 0 if a single pass is exact, 1 if it is not, 2 if the command line is wrong."""
+_EXAMPLES = """\
+examples:
+  python -m captum_xdnn certify torchvision.models:resnet18 --shape 1,3,224,224
+  python -m captum_xdnn certify my_model:Net --shape 8,1,28,28 --kwarg bias=False
+  python -m captum_xdnn certify my_model:build --shape 4,10 --shape 4,3 --baseline 0 --baseline 1"""
+
+
+def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
+    """Add the command and its options.
+
+    Args:
+        commands: Collection of commands of the whole program.
+    """
+    parser = commands.add_parser(
+        "certify",
+        help="say whether a single pass is exact for your model, and what prevents it",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "address", metavar="MODULE:CALLABLE", help="where the model, its class or its builder is"
+    )
+    parser.add_argument(
+        "--shape",
+        type=_shape,
+        action="append",
+        required=True,
+        dest="shapes",
+        metavar="N,...",
+        help="shape of an input, batch dimension first; once for each input",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=_DTYPES,
+        default="float32",
+        help="of the inputs and, if floating, the model",
+    )
+    parser.add_argument(
+        "--baseline",
+        type=float,
+        action="append",
+        dest="baselines",
+        metavar="VALUE",
+        help="baseline of all inputs, or once for each input (default: 0)",
+    )
+    parser.add_argument(
+        "--device", type=_device, default="cpu", help="where to run the model (default: cpu)"
+    )
+    parser.add_argument(
+        "--kwarg",
+        type=_keyword_argument,
+        action="append",
+        default=[],
+        dest="kwargs",
+        metavar="NAME=VALUE",
+        help="keyword argument of CALLABLE, a Python literal or else a string; may be repeated",
+    )
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="leave the model in the mode it has; default: model.eval()",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the certificate.
+
+    Args:
+        options: Parsed options of this command.
+
+    Returns:
+        0 if a single pass is exact, else 1.
+
+    Raises:
+        UsageError: If the model cannot be loaded, or does not run on inputs of these shapes.
+    """
+    baselines = _baselines(options)
+    model = load_model(options.address, dict(options.kwargs))
+    if not options.train:
+        model.eval()
+    dtype: torch.dtype = getattr(torch, options.dtype)
+    inputs = _inputs(options.shapes, dtype, options.device)
+    _run_once(model, inputs, options)
+
+    shapes = ", ".join("x".join(map(str, shape)) for shape in options.shapes)
+    say(
+        f"{options.address}: {type(model).__name__}, "
+        f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters, "
+        f"{'training' if model.training else 'evaluation'} mode; "
+        f"input {shapes} {options.dtype}, baseline {', '.join(f'{value:g}' for value in baselines)}"
+    )
+    try:
+        certificate = certify(model, inputs, baselines=baselines)
+    except XDNNError as error:
+        raise UsageError(f"cannot analyse {options.address}: {first_line(error)}") from error
+    say(str(certificate))
+    return 0 if certificate.homogeneous else 1
+
+
+def _baselines(options: argparse.Namespace) -> tuple[float, ...]:
+    values: list[float] = options.baselines or [0.0]
+    count = len(options.shapes)
+    if len(values) not in (1, count):
+        raise UsageError(
+            f"got {len(values)} times --baseline for {count} times --shape: "
+            "give one for all inputs, or one for each"
+        )
+    return tuple(values) if len(values) == count else tuple(values * count)
+
+
+def _inputs(
+    shapes: list[tuple[int, ...]], dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, ...]:
+    # The certificate holds for every input, so any values do; fixed ones keep the report the same
+    # from run to run, and an integer may be an index, where 1 is the safest that is not a baseline.
+    if not dtype.is_floating_point:
+        return tuple(torch.ones(shape, dtype=dtype, device=device) for shape in shapes)
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(shape, generator=generator).to(device, dtype) for shape in shapes)
+
+
+def _run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Namespace) -> None:
+    # A model that does not run has no certificate: a wrong shape must not look like a model that
+    # cannot be traced.
+    try:
+        model.to(options.device)
+        if inputs[0].is_floating_point():
+            model.to(inputs[0].dtype)
+        with torch.no_grad():
+            model(*inputs)
+    except Exception as error:
+        shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
+        raise UsageError(
+            f"{options.address} does not run on input of shape {shapes} "
+            f"({options.dtype}, {options.device}): {first_line(error)}"
+        ) from error
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise argparse.ArgumentTypeError(
+            f"expected positive integers such as 1,3,224,224, got {text!r}"
+        )
+    return sizes
+
+
+def _device(text: str) -> torch.device:
+    try:
+        device = torch.device(text)
+        torch.zeros(1, device=device)
+    except Exception as error:  # each backend has its own type for "not there"
+        raise argparse.ArgumentTypeError(
+            f"torch cannot use the device {text!r}, {first_line(error)}"
+        ) from error
+    return device
+
+
+def _keyword_argument(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not (separator and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

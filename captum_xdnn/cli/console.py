@@ -1,0 +1,44 @@
+"""How the commands speak: results on stdout; one line on stderr for a wrong command line."""
+
+import argparse
+from typing import NoReturn
+
+__all__ = ["OneLineParser", "UsageError", "first_line", "say"]
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be done; the message tells the user what."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser that reports an error in one line, without repeating the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2.
+
+        Args:
+            message: What is wrong.
+        """
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def say(text: str = "") -> None:
+    """Print at once, so that a slow step does not hold back what was found before it.
+
+    Args:
+        text: One line or more.
+    """
+    print(text, flush=True)
+
+
+def first_line(error: BaseException) -> str:
+    """The type of an exception and the first line of its message.
+
+    Args:
+        error: Exception raised by a user's code; its message may have many lines.
+
+    Returns:
+        For example ``ValueError: expected 3 channels``.
+    """
+    message = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

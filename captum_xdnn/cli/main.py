@@ -1,0 +1,49 @@
+"""From the command line to the command."""
+
+import sys
+from collections.abc import Sequence
+
+from captum_xdnn._version import __version__
+from captum_xdnn.cli import certify, demo
+from captum_xdnn.cli.console import OneLineParser, UsageError
+
+__all__ = ["main"]
+
+_GLOBAL_OPTIONS = ("-h", "--help", "--version")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that the command line names; the demo if it names none.
+
+    Args:
+        arguments: Command line without the program's name; None for that of the process.
+
+    Returns:
+        The command's exit code: 0 or 1.
+
+    Raises:
+        SystemExit: With code 2 and one line on stderr if the command line is wrong.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in _GLOBAL_OPTIONS):
+        given = ["demo", *given]
+
+    parser = OneLineParser(
+        prog="python -m captum_xdnn",
+        usage="%(prog)s [-h] [--version] [COMMAND] ...",
+        description=(
+            "Exact Integrated Gradients in one forward and one backward pass. "
+            "Without a command, the demo runs."
+        ),
+    )
+    parser.add_argument("--version", action="version", version=f"captum-xdnn {__version__}")
+    commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True)
+    for command in (demo, certify):
+        command.add_parser(commands)
+
+    options = parser.parse_args(given)
+    try:
+        exit_code: int = options.run(options)
+    except UsageError as error:
+        parser.error(str(error))
+    return exit_code
