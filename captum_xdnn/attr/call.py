@@ -48,10 +48,16 @@ class Call:
                 return False
             if baseline.shape[1:] != tensor.shape[1:]:
                 return False
-        return not (
-            isinstance(self.target, Tensor)
-            and (self.target.is_floating_point() or self.target.is_complex())
-        )
+        if isinstance(self.target, Tensor):
+            return not (self.target.is_floating_point() or self.target.is_complex())
+        return True
+
+    def is_divisible(self) -> bool:
+        """Whether the batch can be divided: a target for each example, or one for all."""
+        target = self.target
+        if isinstance(target, Tensor):
+            return target.numel() == 1 or target.shape == (self.size,)
+        return not isinstance(target, list) or len(target) == self.size
 
     def chunks(self, most: int) -> Iterator[Call]:
         """The same call in consecutive parts of at most ``most`` examples, of like size."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr._captum import select_targets
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.guard import gap_exceeds, precision_of
-from captum_xdnn.attr.single_pass import Pass, single_pass
+from captum_xdnn.attr.guard import gap_exceeds
+from captum_xdnn.attr.rounding import precision_of
+from captum_xdnn.attr.single_pass import Pass, select, single_pass
 from captum_xdnn.homogeneity.analysis import Analysis
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.knowledge import knowledge_of, known_baseline
@@ -30,12 +31,15 @@ class Outcome:
         attributions: The exact attributions; None where Captum's code has to run.
         refusal: Why there are none.
         contradicted: Whether a certificate allowed the pass and the guard refused it.
+        traced: Whether there is a graph of the function; where there is none, the call may be
+            wrong.
     """
 
     certificate: Certificate
     attributions: tuple[Tensor, ...] | None = None
     refusal: str = ""
     contradicted: bool = False
+    traced: bool = True
 
 
 def certified_single_pass(
@@ -62,18 +66,24 @@ def certified_single_pass(
     analyses = [knowledge.analyse(forward_func, c.inputs, c.baselines, c.arguments) for c in chunks]
     for analysis in analyses:
         if not analysis.certificate.homogeneous:
-            return Outcome(analysis.certificate, refusal=str(analysis.certificate))
+            return Outcome(
+                analysis.certificate,
+                refusal=str(analysis.certificate),
+                traced=analysis.traced is not None,
+            )
     certificate = analyses[-1].certificate
+    if create_graph and any(t.requires_grad for a in analyses for t in a.relied):
+        return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
     passes = [
         single_pass(forward_func, c, a.certificate.degree or Fraction(1), create_graph=create_graph)
         for c, a in zip(chunks, analyses, strict=True)
     ]
-    gradients = passes[0].mean_gradients
-    if len(passes) > 1:
-        gradients = tuple(map(torch.cat, zip(*(p.mean_gradients for p in passes), strict=True)))
-    attributions = gradients
-    if multiply_by_inputs:
-        with torch.enable_grad() if create_graph else nullcontext():
+    with torch.enable_grad() if create_graph else nullcontext():
+        gradients = passes[0].mean_gradients
+        if len(passes) > 1:
+            gradients = tuple(map(torch.cat, zip(*(p.mean_gradients for p in passes), strict=True)))
+        attributions = gradients
+        if multiply_by_inputs:
             attributions = _times(gradients, call.differences())
     if verify:
         products = attributions
@@ -89,7 +99,12 @@ def certified_single_pass(
     return Outcome(certificate, attributions)
 
 
-NOT_FINITE = "the output is not finite"
+NOT_FINITE = "the output or a gradient is not finite"
+TRAINED = (
+    "the proof rests on the values of tensors that require a gradient ({}); the derivative of the "
+    "attributions by them is not that of the single pass. Call requires_grad_(False) on them, or "
+    "leave create_graph out"
+)
 
 
 def _times(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -114,10 +129,10 @@ def _contradiction(
     precision = precision_of(call.inputs, coarsest)
     if not gap_exceeds(products, outputs, start, precision):
         return ""
-    if not torch.isfinite(outputs).all():
-        return NOT_FINITE
     gained = outputs.sum() if start is None else (outputs - start).sum()
     gap = sum(float(product.sum()) for product in products) - float(gained)
+    if not math.isfinite(gap):
+        return NOT_FINITE
     return f"the attributions miss F(x) - F(b) by {abs(gap):.3g}"
 
 
@@ -130,8 +145,7 @@ def _value_at_baseline(forward_func: Callable[..., Any], call: Call, analysis: A
         pairs = zip(call.inputs, call.baselines, strict=True)
         with torch.no_grad():
             value = forward_func(*(torch.zeros_like(x) + b for x, b in pairs), *call.arguments)
-    selected: Tensor = select_targets(value, call.target)
-    return selected.detach()
+    return select(value, call.target).detach()
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -55,30 +55,15 @@ def _numbers(parts: list[Tensor], *, batched: bool) -> list[list[float]]:
     """The numbers of several tensors, per example or added up, in one transfer."""
     if not batched:
         parts = [part.sum().reshape(1) for part in parts]
-    rows: list[list[float]] = torch.stack([part.to(parts[0].dtype) for part in parts]).tolist()
+    rows: list[list[float]] = torch.stack(_alike(parts)).tolist()
     return rows
 
 
 def _added(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).sum(0)
+    return tensors[0] if len(tensors) == 1 else torch.stack(_alike(tensors)).sum(0)
 
 
-def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
-    """The unit of rounding of a computation on these inputs.
-
-    Args:
-        inputs: The inputs.
-        coarsest: The largest unit among the dtypes inside the traced function.
-
-    Returns:
-        The largest of: the inputs' dtype, the function's dtypes, autocast's dtype, and TF32's
-        where the GPU may use it.
-    """
-    device = inputs[0].device.type
-    units = [coarsest, *(torch.finfo(tensor.dtype).eps for tensor in inputs)]
-    if device in ("cpu", "cuda") and torch.is_autocast_enabled(device):
-        units.append(torch.finfo(torch.get_autocast_dtype(device)).eps)
-    if device == "cuda" and max(units) >= torch.finfo(torch.float32).eps:
-        cuda = torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32
-        units.append(2.0**-10 if cuda else 0.0)
-    return max(units)
+def _alike(tensors: list[Tensor]) -> list[Tensor]:
+    """The tensors on one device and in one dtype; a model may be spread over devices."""
+    device, dtype = tensors[0].device, tensors[0].dtype
+    return [tensor.to(device, dtype) for tensor in tensors]

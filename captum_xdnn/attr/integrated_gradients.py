@@ -179,11 +179,10 @@ class XIntegratedGradients(IntegratedGradients):
             and call.is_plain()
         )
         attributions = None
+        self._last = ("captum", None)
         if plain and self.strategy != "captum":
             most = call.size if internal_batch_size is None else max(1, internal_batch_size)
             attributions = self._try_single_pass(call, most, create_graph=create_graph)
-        else:
-            self._last = ("captum", None)
         if attributions is None:
             attributions = self._integrate(call, n_steps, method, internal_batch_size, create_graph)
         result = format_output(isinstance(inputs, tuple), attributions)

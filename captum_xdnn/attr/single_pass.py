@@ -43,9 +43,9 @@ def single_pass(
         AssertionError: If the output has several entries per example and no target chooses one.
         RuntimeError: If an input is not used.
     """
-    leaves = call.leaves(keep_graph=create_graph)
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
-        outputs = _select(forward_func(*leaves, *call.arguments), call.target)
+        leaves = call.leaves(keep_graph=create_graph)
+        outputs = select(forward_func(*leaves, *call.arguments), call.target)
         if outputs[0].numel() != 1:
             message = (
                 "Target not provided when necessary, cannot take gradient with respect to "
@@ -61,14 +61,32 @@ def single_pass(
     return Pass(outputs.detach(), wide)
 
 
-def _select(output: Any, target: Any) -> Tensor:
-    """Captum's choice of the explained entries, without waiting for a target on a GPU."""
-    on_gpu = isinstance(target, Tensor) and target.is_cuda
-    if on_gpu and target.numel() == 1 and output.dim() > 1:
-        chosen: Tensor = output.index_select(1, target.reshape(1)).squeeze(1)
-        return chosen
+def select(output: Any, target: Any) -> Tensor:
+    """Captum's choice of the explained entries, without waiting for a target on a GPU.
+
+    Args:
+        output: What the function returned.
+        target: As in Captum.
+    """
+    if isinstance(target, Tensor) and target.is_cuda and target.numel() == 1 and output.dim() > 1:
+        if target.dtype in (torch.int32, torch.int64):
+            return column(output, target)
     selected: Tensor = select_targets(output, target)
     return selected
+
+
+def column(output: Tensor, index: Tensor) -> Tensor:
+    """``output[:, index]`` without reading the index; NaN where Captum raises an IndexError.
+
+    Args:
+        output: Shape ``(B, C, ...)``.
+        index: Tensor with one integer, possibly negative.
+    """
+    count = output.shape[1]
+    place = index.reshape(1) % count
+    exists = (index >= -count) & (index < count)
+    flaw = torch.where(exists, 1.0, torch.nan).reshape(())
+    return output.index_select(1, place).squeeze(1) * flaw
 
 
 def _widened(gradient: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from captum_xdnn._version import __version__
 from captum_xdnn.attr import XIntegratedGradients
 from captum_xdnn.cli.console import OneLineParser, UsageError, say
 from captum_xdnn.cli.figure import Column, save_heat_maps
-from captum_xdnn.cli.measure import Measurement, Problem, format_table, measure
+from captum_xdnn.cli.measure import Measurement, Method, Problem, format_table, measure
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.homogeneity import certify
 from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
@@ -58,7 +58,7 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         "--out", type=Path, default=Path(), metavar="DIR", help="folder for the picture"
     )
     parser.add_argument(
-        "--repeat", type=_positive, default=5, metavar="N", help="timed calls of each method"
+        "--repeat", type=_positive, default=5, metavar="N", help="rounds of timed calls"
     )
     parser.add_argument(
         "--steps", type=_positive, default=50, metavar="N", help="steps of Integrated Gradients"
@@ -122,32 +122,33 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare(problem: Problem, title: str, options: argparse.Namespace) -> _Runs:
+    images, target, steps = problem.images, problem.target, options.steps
     captum_ig = IntegratedGradients(problem.model)
     x_ig = XIntegratedGradients(problem.model)
-
-    def captum_row(steps: int, batch: int | None = None) -> Measurement:
-        return measure(
-            problem,
-            f"IG({steps})",
-            lambda: captum_ig.attribute(
-                problem.images, target=problem.target, n_steps=steps, internal_batch_size=batch
-            ),
-            lambda: "captum",
-            options.repeat,
-        )
-
-    short = captum_row(options.steps)
-    # In batches of the shorter run, so that more steps take more time and not more memory.
-    reference = captum_row(options.reference_steps, batch=options.steps * len(problem.images))
-    ours = measure(
-        problem,
-        "XIntegratedGradients",
-        lambda: x_ig.attribute(problem.images, target=problem.target, n_steps=options.steps),
-        lambda: str(x_ig.last_route),
-        options.repeat,
+    short = Method(
+        f"IG({steps})",
+        lambda: captum_ig.attribute(images, target=target, n_steps=steps),
+        lambda: "captum",
     )
-    say(format_table([short, reference, ours], reference))
-    return _Runs(title, short, ours)
+    reference = Method(
+        f"IG({options.reference_steps})",
+        lambda: captum_ig.attribute(
+            images,
+            target=target,
+            n_steps=options.reference_steps,
+            # In batches of the shorter run: more steps take more time, and not more memory.
+            internal_batch_size=steps * len(images),
+        ),
+        lambda: "captum",
+    )
+    ours = Method(
+        "XIntegratedGradients",
+        lambda: x_ig.attribute(images, target=target, n_steps=steps),
+        lambda: str(x_ig.last_route),
+    )
+    rows = measure(problem, (short, reference, ours), options.repeat)
+    say(format_table(rows, reference=rows[1]))
+    return _Runs(title, captum=rows[0], ours=rows[2])
 
 
 def _percentages(accuracy: dict[str, float]) -> str:

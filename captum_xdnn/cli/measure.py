@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from captum_xdnn.cli.flops import count_flops
 
-__all__ = ["Measurement", "Problem", "format_table", "measure"]
+__all__ = ["Measurement", "Method", "Problem", "format_table", "measure"]
+
+_SHORTEST_ROUND = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,21 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Method:
+    """A way to attribute.
+
+    Args:
+        name: Name for the table.
+        attribute: Computes attributions of the shape of the images.
+        route: Says after a call how the numbers were computed.
+    """
+
+    name: str
+    attribute: Callable[[], Tensor]
+    route: Callable[[], str]
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One method on one problem.
 
@@ -66,43 +83,51 @@ class Measurement:
     attributions: Tensor
 
 
-def measure(
-    problem: Problem,
-    method: str,
-    attribute: Callable[[], Tensor],
-    route: Callable[[], str],
-    repeat: int,
-) -> Measurement:
-    """Call a method, and measure it.
+def measure(problem: Problem, methods: Sequence[Method], rounds: int) -> list[Measurement]:
+    """Call each method and measure it.
 
     Args:
-        problem: What the method attributes.
-        method: Name for the table.
-        attribute: The call.
-        route: Says after a call how the numbers were computed.
-        repeat: Number of timed calls; one call before them is not timed.
+        problem: What the methods attribute.
+        methods: Each is called once, untimed, before the rounds.
+        rounds: How often each method is timed in turn.
 
     Returns:
-        The measurement.
+        One measurement for each method.
     """
-    attributions = attribute()
-    # Work is counted rather than declared, so that the table would show a fast route that was not
-    # taken.
-    flops = count_flops(attribute)
-    seconds = []
-    for _ in range(repeat):
-        start = time.perf_counter()
-        attribute()
-        seconds.append(time.perf_counter() - start)
-    gaps = attributions.double().flatten(1).sum(1) - problem.output_difference()
-    return Measurement(
-        method=method,
-        route=route(),
-        passes=flops / problem.pass_flops(),
-        seconds=statistics.median(seconds),
-        gap=gaps.abs().max().item(),
-        attributions=attributions.detach(),
-    )
+    attributions = [method.attribute() for method in methods]
+    # Work is counted rather than declared: a fast route that was not taken shows here.
+    passes = [count_flops(method.attribute) / problem.pass_flops() for method in methods]
+    seconds: list[list[float]] = [[] for _ in methods]
+    # In turn, so that what else the machine does in the meantime slows all methods alike.
+    for _ in range(rounds):
+        for method, times in zip(methods, seconds, strict=True):
+            times += _time(method.attribute)
+    expected = problem.output_difference()
+    return [
+        Measurement(
+            method=method.name,
+            route=method.route(),
+            passes=work,
+            seconds=statistics.median(times),
+            gap=(attribution.double().flatten(1).sum(1) - expected).abs().max().item(),
+            attributions=attribution.detach(),
+        )
+        for method, attribution, work, times in zip(
+            methods, attributions, passes, seconds, strict=True
+        )
+    ]
+
+
+def _time(call: Callable[[], object]) -> list[float]:
+    # A call of milliseconds is timed many times: one alone measures the scheduler.
+    times: list[float] = []
+    start = end = time.perf_counter()
+    while end - start < _SHORTEST_ROUND:
+        before = end
+        call()
+        end = time.perf_counter()
+        times.append(end - before)
+    return times
 
 
 def format_table(rows: list[Measurement], reference: Measurement) -> str:

@@ -3,6 +3,7 @@
 It knows nothing of Captum.
 """
 
+from captum_xdnn.homogeneity import rules  # noqa: F401 - importing them registers them
 from captum_xdnn.homogeneity.blocker import Blocker
 from captum_xdnn.homogeneity.certificate import Certificate, certify
 from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power, Unknown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.limits import ARGUMENT, BATCH, Limits
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power
 from captum_xdnn.homogeneity.propagation import Propagation, propagate
-from captum_xdnn.homogeneity.tracing import Traced
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.tracing import Traced
 
 BASELINE = "baseline "
 """Prefix of the sources that are baselines of the call."""
@@ -36,6 +38,7 @@ class Analysis:
         baselines: The baselines; copies of those whose values were read.
         versions: Tensors whose values were read, with their state at that time.
         sources: Names of everything whose value was read.
+        relied: The tensors of the function that were found to be zero, or to leave no shift.
     """
 
     certificate: Certificate
@@ -45,6 +48,7 @@ class Analysis:
     baselines: tuple[Baseline, ...] = ()
     versions: tuple[tuple[Tensor, Any], ...] = ()
     sources: frozenset[str] = frozenset()
+    relied: tuple[Tensor, ...] = ()
 
     def is_current(self) -> bool:
         """Whether the tensors whose values were read are as they were."""
@@ -113,6 +117,7 @@ def analyse(
         ),
         versions=versions,
         sources=sources,
+        relied=tuple(held[s] for s in sorted(limits.relied & held.keys())),
     )
 
 

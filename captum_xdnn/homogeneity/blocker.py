@@ -7,12 +7,13 @@ import re
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.fx import Node
 
-from captum_xdnn.homogeneity.propagation import Obstacle
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.propagation import Obstacle
 
 _NOT_THE_USERS = (
     f"{Path(torch.__file__).parent}{os.sep}",

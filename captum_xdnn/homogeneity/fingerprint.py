@@ -1,7 +1,7 @@
 """A fingerprint of everything that a traced function was read from.
 
 Matching it is on the way of every attribution, so there are two readings: a quick one by memory
-addresses (``addresses``), and where that differs the full one, by identity and value.
+addresses (``Watch``), and where that differs the full one, by identity and value.
 
 A trace bakes in what Python code decided: which modules there are, their flags, hooks and plain
 attributes, what a closure holds. The fingerprint notes all of that by identity (or by value for
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_globals
 
-from captum_xdnn.homogeneity.addresses import addresses
+from captum_xdnn.homogeneity.watch import Unwatchable, Watch
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 MANY = 64
@@ -39,9 +39,15 @@ class Fingerprint:
     """What was seen of a function at one time; holds no strong reference to its modules."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        self._take(function)
+
+    def _take(self, function: Callable[..., Any]) -> None:
         self._died = False
         self._marks = [_mark(atom, self._note_death) for atom in _atoms(function)]
-        self._addresses = addresses(function)
+        try:
+            self._watch: Watch | None = Watch(function)
+        except Unwatchable:
+            self._watch = None
 
     def _note_death(self, _: object) -> None:
         """Something seen is gone, so its address may come to mean something else."""
@@ -49,15 +55,12 @@ class Fingerprint:
 
     def matches(self, function: Callable[..., Any]) -> bool:
         """Whether the function is now as it was then."""
-        if self._addresses is not None and not self._died:
-            now = addresses(function)
-            if now == self._addresses:
-                return True
+        if self._watch is not None and not self._died and self._watch.unchanged():
+            return True
         if not self._matches_in_full(function):
             return False
-        if not self._died:
-            self._addresses = addresses(function)
-            self._marks = [_mark(atom, self._note_death) for atom in _atoms(function)]
+        if self._watch is not None:
+            self._take(function)
         return True
 
     def _matches_in_full(self, function: Callable[..., Any]) -> bool:

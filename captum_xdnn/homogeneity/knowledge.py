@@ -8,7 +8,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,11 +19,14 @@ from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse
 from captum_xdnn.homogeneity.blocker import Blocker
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.fingerprint import Fingerprint
-from captum_xdnn.homogeneity.tracing import Traced, trace
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.tracing import Traced
 
 logger = logging.getLogger("captum_xdnn")
 
 KEPT_ANALYSES = 8
+KEPT_CALLS = 256
 KEPT_FUNCTIONS = 16
 CONTRADICTIONS = 3
 """So many certificates of one function may fail in use before it gets no more."""
@@ -41,6 +44,7 @@ class Knowledge:
         self._traces: dict[Any, list[Traced | TraceError]] = {}
         self._holding: dict[Any, Traced | TraceError] = {}
         self._analyses: dict[int, list[Analysis]] = {}
+        self._recent: dict[Any, Analysis] = {}
         self._contradictions: list[str] = []
         self._announced: str | None = None
 
@@ -59,14 +63,22 @@ class Knowledge:
             baselines: For each input a number or a tensor.
             arguments: The additional arguments.
         """
-        unsuitable = _unsuitable(inputs)
-        if unsuitable is not None:
-            return Analysis(unsuitable)
-        starts = tuple(known_baseline(b) for b in baselines)
+        call = None if arguments else _plain_call(inputs, baselines)
         with self._lock:
             self._refresh(function)
+            analysis = self._recent.get(call)
+            if analysis is not None and analysis.is_current():
+                return analysis
+            unsuitable = _unsuitable(inputs)
+            if unsuitable is not None:
+                return Analysis(unsuitable)
+            starts = tuple(known_baseline(b) for b in baselines)
             analysis = self._find(function, inputs, starts, arguments)
             self._announce(function, analysis.certificate)
+            if call is not None:
+                if len(self._recent) >= KEPT_CALLS:
+                    self._recent.clear()
+                self._recent[call] = analysis
             return analysis
 
     def drop(self, reason: str) -> None:
@@ -86,6 +98,7 @@ class Knowledge:
         self._traces.clear()
         self._holding.clear()
         self._analyses.clear()
+        self._recent.clear()
 
     def _refresh(self, function: Callable[..., Any]) -> None:
         """Forget what was read from another state of the function."""
@@ -143,6 +156,9 @@ class Knowledge:
             if isinstance(traced, TraceError) or traced.holds_for(size):
                 break
         else:
+            # The tracer takes half a second to import: not before somebody needs it.
+            from captum_xdnn.homogeneity.tracing import trace
+
             try:
                 traced = trace(function, inputs, arguments)
             except TraceError as error:
@@ -190,10 +206,23 @@ def _unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
     return None
 
 
+def _plain_call(inputs: Sequence[Tensor], baselines: Sequence[Baseline]) -> Any:
+    """All that an analysis depends on in a call without tensors beside its inputs; else None."""
+    if any(isinstance(baseline, Tensor) for baseline in baselines):
+        return None
+    looks = tuple((t.shape, t.dtype, t.device, _contiguous(t)) for t in inputs)
+    return (looks, tuple(baselines), _autocast(inputs[0].device.type))
+
+
+def _contiguous(tensor: Tensor) -> Any:
+    """Whether a tensor is contiguous, which code may ask; its layout where that means nothing."""
+    return tensor.is_contiguous() if tensor.layout == torch.strided else tensor.layout
+
+
 def _key(inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Any:
     """What a trace is of: shapes per example, dtypes, devices, literals, autocast."""
     size = inputs[0].shape[0]
-    shapes = tuple((_signature(t, size), t.is_contiguous()) for t in inputs)
+    shapes = tuple((_signature(t, size), _contiguous(t)) for t in inputs)
     autocast = _autocast(inputs[0].device.type)
     if not arguments:
         return (shapes, autocast)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ from captum_xdnn.homogeneity.motion import (
     is_constant,
 )
 from captum_xdnn.homogeneity.operand import Operand
-from captum_xdnn.homogeneity.tracing import Traced
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.tracing import Traced
 
 NO_RULE = "write one with captum_xdnn.register_rule"
 PLAIN = "write it without torch's control-flow operators"

@@ -17,7 +17,7 @@ from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
-from captum_xdnn.homogeneity import registry, rules  # noqa: F401 - the rules register
+from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.dice import no_dice
 from captum_xdnn.homogeneity.quiet import quiet
 from captum_xdnn.homogeneity.replica import MODEL, Root, replicate

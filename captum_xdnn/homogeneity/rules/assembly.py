@@ -62,7 +62,7 @@ def _embed(self: Any, src: Any, *_: Any, **__: Any) -> Motion:
 @register_rule(
     ["aten.scatter.src", "aten.scatter.value", "aten.scatter_add.default", "aten.index_add.default"]
 )
-def _scatter(self: Any, dim: int, index: Any, src: Any, *, alpha: Any = 1) -> Motion:
+def _scatter(self: Any, dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -> Motion:
     """Parts put, or added, where an index says."""
     del dim
     return switched(index, self, 0 if alpha == 0 else src)

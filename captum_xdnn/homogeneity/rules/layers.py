@@ -8,16 +8,9 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.homogeneity.laws import added, homogeneous, product
-from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power, Unknown
+from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Unknown
 from captum_xdnn.homogeneity.operand import Operand, motion_of
 from captum_xdnn.homogeneity.registry import register_rule
-
-SHIFT_REMEDY = "set bias and running mean to zero and retrain, or drop the normalisation"
-TRAINING = Unknown(
-    "batch norm in training mode uses the statistics of the batch and writes a buffer",
-    "call model.eval()",
-    Power(1),
-)
 
 
 @register_rule("aten._native_batch_norm_legit_no_training.default")
@@ -60,20 +53,6 @@ def _shift_vanishes(
         return torch.as_tensor(offset - mean_value * scale * torch.rsqrt(var_value + eps))
 
     return mean.vanishes(shift, var, *optional)
-
-
-@register_rule(
-    [
-        "aten._native_batch_norm_legit_functional.default",
-        "aten._native_batch_norm_legit.default",
-        "aten._native_batch_norm_legit.no_stats",
-        "aten.native_batch_norm.default",
-    ]
-)
-def _batch_norm_training(input: Any, *_: Any, **__: Any) -> Motion:
-    """Refused in training mode."""
-    moving = motion_of(input)
-    return moving if isinstance(moving, Unknown) else TRAINING
 
 
 @register_rule(["aten.native_layer_norm.default", "aten.native_group_norm.default"])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from captum_xdnn.homogeneity.laws import homogeneous, linear
-from captum_xdnn.homogeneity.motion import Motion, Power, Unknown, is_constant
+from captum_xdnn.homogeneity.motion import FIXED, Motion, Unknown, is_constant
 from captum_xdnn.homogeneity.operand import Operand, motion_of
 from captum_xdnn.homogeneity.registry import register_rule
 
@@ -16,17 +16,12 @@ VIEWS = [
     "aten.alias.default",
     "aten.as_strided.default",
     "aten.clone.default",
-    "aten.contiguous.default",
     "aten.detach.default",
-    "aten.detach_.default",
-    "aten.lift_fresh.default",
-    "aten.lift_fresh_copy.default",
     "aten.diagonal.default",
     "aten.expand.default",
     "aten.flip.default",
     "aten.permute.default",
     "aten.repeat.default",
-    "aten.reshape.default",
     "aten.roll.default",
     "aten.select.int",
     "aten.slice.Tensor",
@@ -43,12 +38,9 @@ VIEWS = [
     "aten.view_as_complex.default",
     "aten._conj.default",
     "aten._neg_view.default",
-    "aten.resolve_conj.default",
-    "aten.resolve_neg.default",
     "aten.split_with_sizes.default",
     "aten.split.Tensor",
     "aten.unbind.int",
-    "aten.flatten.using_ints",
     "aten.tril.default",
     "aten.triu.default",
     "aten.diag_embed.default",
@@ -98,7 +90,7 @@ RESAMPLERS = [
 
 
 @register_rule(VIEWS + SUMS + POOLS + PADS + RESAMPLERS)
-def _linear(self: Any, *_: Any, **__: Any) -> Any:
+def _linear(self: Any, /, *_: Any, **__: Any) -> Any:
     """Linear in the first argument; several results move like it."""
     return linear(self)
 
@@ -123,12 +115,18 @@ def _cast(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Motion:
     return Unknown(f"a cast to {dtype}, which truncates", "stay in a floating dtype")
 
 
-@register_rule(["aten.native_dropout.default", "aten.dropout.default"])
-def _dropout(input: Any, p: float, train: bool | None) -> Any:
+@register_rule("aten.dropout.default")
+def _dropout(input: Any, p: float, train: bool | None) -> Motion:
     """The identity in evaluation mode."""
     if train is False or p == 0:
         return motion_of(input)
-    return Unknown("dropout is active, so the output is random", "call model.eval()", Power(1))
+    return Unknown("dropout is active, so the output is random", "call model.eval()")
+
+
+@register_rule("aten.native_dropout.default")
+def _native_dropout(input: Any, p: float, train: bool | None) -> tuple[Motion, Motion]:
+    """The output of dropout, and a mask."""
+    return _dropout(input, p, train), FIXED
 
 
 @register_rule(["aten.var.dim", "aten.var.correction", "aten.var.default"])

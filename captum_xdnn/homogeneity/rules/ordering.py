@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from captum_xdnn.homogeneity.laws import constant, homogeneous, linear
+from captum_xdnn.homogeneity.laws import constant, homogeneous, linear, switched
 from captum_xdnn.homogeneity.motion import Motion
 from captum_xdnn.homogeneity.registry import register_rule
 
@@ -16,8 +16,6 @@ POOLS_WITH_POSITIONS = [
     "aten.adaptive_max_pool1d.default",
     "aten.adaptive_max_pool2d.default",
     "aten.adaptive_max_pool3d.default",
-    "aten.fractional_max_pool2d.default",
-    "aten.fractional_max_pool3d.default",
 ]
 
 
@@ -58,6 +56,15 @@ def _with_positions(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
     return homogeneous(self), constant(self)
 
 
+@register_rule(["aten.fractional_max_pool2d.default", "aten.fractional_max_pool3d.default"])
+def _max_pool_at_places(
+    self: Any, kernel_size: Any, output_size: Any, random_samples: Any
+) -> tuple[Motion, Motion]:
+    """Max pooling in windows whose places are given as numbers; these must not move."""
+    del kernel_size, output_size
+    return switched(random_samples, homogeneous(self)), switched(random_samples, constant(self))
+
+
 @register_rule(["aten.aminmax.default"])
 def _extremes(self: Any, **_: Any) -> tuple[Motion, Motion]:
     """Both extremes, of degree 1."""
@@ -73,6 +80,4 @@ def _position(self: Any, *_: Any, **__: Any) -> Motion:
 @register_rule("aten.max_unpool2d.default")
 def _unpool(self: Any, indices: Any, *_: Any) -> Motion:
     """Values put back at their positions."""
-    from captum_xdnn.homogeneity.laws import switched
-
     return switched(indices, linear(self))

@@ -209,12 +209,6 @@ def _divide_and_round(self: Any, other: Any, *, rounding_mode: str | None) -> Mo
     return Unknown("rounding") if is_zero(other) else ratio
 
 
-@register_rule(["aten.real.default", "aten.imag.default"])
-def _part(self: Any) -> Motion:
-    """Real-linear."""
-    return motion_of(self)
-
-
 @register_rule("aten.polar.default")
 def _polar(abs: Any, angle: Any) -> Motion:
     """Linear in the length while the angle does not move."""

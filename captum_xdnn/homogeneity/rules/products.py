@@ -31,7 +31,7 @@ TRANSPOSED = [
         "aten.linalg_cross.default",
     ]
 )
-def _bilinear(self: Any, other: Any, *_: Any, **__: Any) -> Motion:
+def _bilinear(self: Any, other: Any, /, *_: Any, **__: Any) -> Motion:
     """Linear in each of two arguments."""
     return product(self, other)
 
@@ -50,7 +50,7 @@ def _trilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motio
 
 @register_rule(["aten.addmm.default", "aten.baddbmm.default", "aten.addmv.default"])
 def _product_and_sum(
-    self: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
+    self: Any, left: Any, right: Any, /, *, beta: float = 1, alpha: float = 1
 ) -> Motion:
     """``beta self + alpha left @ right``."""
     term = 0 if alpha == 0 else product(left, right)

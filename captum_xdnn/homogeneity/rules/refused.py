@@ -79,14 +79,27 @@ refuse(
     "do not differentiate inside the function that is explained",
 )
 refuse(
-    _aten("atan2.out"),
+    _aten("atan2.out", "resize_"),
     "it writes into a tensor that it is given",
-    "use the form without out=",
+    "use a form that returns a new tensor, without out=",
 )
 refuse(
-    _aten("sym_numel", "sym_storage_offset", "sym_stride.int", "sym_size.int"),
+    _aten("sym_numel", "sym_storage_offset", "sym_stride.int", "sym_size.int")
+    + _aten("sym_is_contiguous"),
     "a shape that depends on values of the input",
     "let shapes depend on shapes only",
+)
+refuse(
+    _aten(
+        "_native_batch_norm_legit_functional", "_native_batch_norm_legit", "native_batch_norm"
+    ),
+    "batch norm in training mode uses the statistics of the batch and writes a buffer",
+    "call model.eval()",
+)
+refuse(
+    _aten("_native_batch_norm_legit.no_stats"),
+    "normalisation by statistics of the input itself (instance norm, or batch norm that tracks none)",
+    "use batch norm with running statistics, in evaluation mode, or a network without this layer",
 )
 refuse(
     _aten("rand", "randn", "randperm", "rand_like", "randn_like", "bernoulli", "bernoulli.p"),

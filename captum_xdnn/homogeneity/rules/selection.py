@@ -72,6 +72,6 @@ def _all(self: Any, *_: Any, **__: Any) -> Motion:
 
 
 @register_rule(["aten.bucketize.Tensor", "aten.searchsorted.Tensor"])
-def _search(first: Any, second: Any, *_: Any, **__: Any) -> Motion:
+def _search(first: Any, second: Any, /, *_: Any, **__: Any) -> Motion:
     """Order between tensors of equal degree."""
     return constant(first, second)

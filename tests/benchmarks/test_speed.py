@@ -1,0 +1,154 @@
+"""Speed of the single pass, beside the bare gradient, InputXGradient and Integrated Gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import torch
+from captum.attr import InputXGradient, IntegratedGradients
+from torch import Tensor, nn
+
+from captum_xdnn import XIntegratedGradients, certify
+
+from .networks import mlp, x_alexnet, x_resnet50
+from .report import Report
+from .timing import interleaved
+
+LARGE = {"AlexNet-sized": x_alexnet, "ResNet-50-sized": x_resnet50}
+TARGET = 1
+
+
+def bare_gradient(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Input times gradient with nothing around it."""
+    leaf = inputs.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(leaf)[:, TARGET].sum(), leaf)
+    return gradient * inputs
+
+
+def input_x_gradient(model: nn.Module, inputs: Tensor) -> Callable[[], object]:
+    """Captum's InputXGradient on inputs that require a gradient, as it asks for."""
+    method, leaf = InputXGradient(model), inputs.clone().requires_grad_()
+    return lambda: method.attribute(leaf, target=TARGET)
+
+
+@pytest.fixture(scope="module", params=list(LARGE))
+def large(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
+    torch.manual_seed(0)
+    return request.param, LARGE[request.param]()
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_single_pass_costs_a_gradient(
+    large: tuple[str, nn.Module], batch: int, report: Report
+) -> None:
+    name, model = large
+    inputs = torch.randn(batch, 3, 224, 224)
+    method = XIntegratedGradients(model, strategy="single_pass")
+    timings = interleaved(
+        {
+            "ours": lambda: method.attribute(inputs, target=TARGET),
+            "bare": lambda: bare_gradient(model, inputs),
+            "captum": input_x_gradient(model, inputs),
+        },
+        rounds=31 if batch == 1 else 13,
+    )
+    for to, label in (("bare", "bare gradient"), ("captum", "Captum's InputXGradient")):
+        ratio = timings.ratio("ours", to)
+        subject = f"{name} X-DNN, batch {batch}, over the {label}"
+        report.add("Single pass", subject, f"{ratio:.3f}x", "<= 1.10x", held=ratio <= 1.10)
+        assert ratio <= 1.10
+
+
+def test_single_pass_on_a_small_network(report: Report) -> None:
+    model, inputs = mlp(bias=False), torch.randn(8, 100)
+    method = XIntegratedGradients(model, strategy="single_pass")
+    functions = {
+        "ours": lambda: method.attribute(inputs, target=TARGET),
+        "bare": lambda: bare_gradient(model, inputs),
+        "captum": input_x_gradient(model, inputs),
+    }
+    timings = interleaved(functions, rounds=301, calls=20)
+    extra = timings.excess("ours", "bare") * 1e6
+    ratio = timings.ratio("ours", "captum")
+    subject = "two-layer MLP 100-128-10, batch 8"
+    figure = f"{extra:.0f} microseconds"
+    report.add(
+        "Single pass", f"{subject}, above the bare gradient", figure, "<= 150", held=extra <= 150
+    )
+    report.add(
+        "Single pass",
+        f"{subject}, over Captum's InputXGradient",
+        f"{ratio:.3f}x",
+        "<= 1.10x",
+        held=ratio <= 1.10,
+    )
+    assert extra <= 150
+    assert ratio <= 1.10
+
+
+@pytest.mark.parametrize("name", list(LARGE))
+def test_integrated_gradients_and_the_certificate(name: str, report: Report) -> None:
+    torch.manual_seed(0)
+    model, inputs = LARGE[name](), torch.randn(1, 3, 224, 224)
+    method = XIntegratedGradients(model, strategy="single_pass")
+    captum = IntegratedGradients(model)
+    timings = interleaved(
+        {
+            "ours": lambda: method.attribute(inputs, target=TARGET),
+            "captum": lambda: captum.attribute(inputs, target=TARGET, n_steps=50),
+            "certificate": lambda: certify(LARGE[name](), inputs),
+            "building": lambda: LARGE[name](),
+        },
+        rounds=5,
+    )
+    speed_up = timings.ratio("captum", "ours")
+    share = timings.ratio("certificate", "captum") - timings.ratio("building", "captum")
+    report.add(
+        "Against Integrated Gradients with 50 steps",
+        f"{name} X-DNN, batch 1, speed-up",
+        f"{speed_up:.0f}x",
+        ">= 20x",
+        held=speed_up >= 20,
+    )
+    report.add(
+        "Against Integrated Gradients with 50 steps",
+        f"{name} X-DNN, certificate, share of one such call",
+        f"{share:.2f}",
+        "< 1",
+        held=share < 1,
+    )
+    assert speed_up >= 20
+    assert share < 1
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_refused_model_costs_what_captum_costs(batch: int, report: Report) -> None:
+    models = {
+        "two-layer MLP with biases": (mlp(bias=True), torch.randn(batch, 100)),
+        "AlexNet with biases": (_alexnet_with_biases(), torch.randn(batch, 3, 64, 64)),
+    }
+    for name, (model, inputs) in models.items():
+        ours, captum = XIntegratedGradients(model), IntegratedGradients(model)
+        small = inputs.dim() == 2
+        timings = interleaved(
+            {
+                "ours": lambda m=ours, x=inputs: m.attribute(x, target=TARGET),
+                "captum": lambda m=captum, x=inputs: m.attribute(x, target=TARGET),
+            },
+            rounds=201 if small else 7,
+            calls=5 if small else 1,
+        )
+        assert ours.last_route == "captum"
+        ratio = timings.ratio("ours", "captum")
+        subject = f"{name}, batch {batch}, second and later calls"
+        report.add("Refused models", subject, f"{ratio:.3f}x", "<= 1.02x", held=ratio <= 1.02)
+        assert ratio <= 1.02
+
+
+def _alexnet_with_biases() -> nn.Module:
+    import torchvision
+
+    with warnings.catch_warnings():
+        return torchvision.models.alexnet().eval()

@@ -1,0 +1,62 @@
+"""Timing by ratio: several functions in turn, in one process, the median of each round's ratio.
+
+A machine that is busy or changes its clock slows neighbours of a round alike; the ratio stays.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Function = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of each function in each round."""
+
+    rounds: dict[str, list[float]]
+
+    def ratio(self, name: str, to: str) -> float:
+        """Median over the rounds of the ratio of two functions' times."""
+        pairs = zip(self.rounds[name], self.rounds[to], strict=True)
+        return statistics.median(a / b for a, b in pairs)
+
+    def excess(self, name: str, over: str) -> float:
+        """Median over the rounds of the difference of two functions' times, in seconds."""
+        pairs = zip(self.rounds[name], self.rounds[over], strict=True)
+        return statistics.median(a - b for a, b in pairs)
+
+    def median(self, name: str) -> float:
+        """Median seconds of one function."""
+        return statistics.median(self.rounds[name])
+
+
+def interleaved(functions: dict[str, Function], rounds: int, calls: int = 1) -> Timings:
+    """Time functions in turn.
+
+    Args:
+        functions: What to time, by name; each is called once first, uncounted.
+        rounds: How many times all are timed.
+        calls: How many calls make one measurement, for functions of microseconds.
+    """
+    for function in functions.values():
+        function()
+    measured: dict[str, list[float]] = {name: [] for name in functions}
+    gc.collect()
+    gc.disable()
+    try:
+        for turn in range(rounds):
+            names = list(functions) if turn % 2 else list(reversed(functions))
+            for name in names:
+                function = functions[name]
+                start = time.perf_counter()
+                for _ in range(calls):
+                    function()
+                measured[name].append((time.perf_counter() - start) / calls)
+    finally:
+        gc.enable()
+    return Timings(measured)
