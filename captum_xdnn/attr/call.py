@@ -32,10 +32,13 @@ class Call:
         """The batch size."""
         return self.inputs[0].shape[0]
 
-    def is_plain(self) -> bool:
+    def is_plain(self, bound: int | None = None) -> bool:
         """Whether this is a call that a fast route serves; every other one is left to Captum.
 
         That includes wrong calls: Captum's own code then raises Captum's own error.
+
+        Args:
+            bound: The largest batch in one pass; None for any.
         """
         first = self.inputs[0]
         if not first.dim() or any(t.dim() == 0 or len(t) != len(first) for t in self.inputs):
@@ -48,16 +51,20 @@ class Call:
                 return False
             if baseline.shape[1:] != tensor.shape[1:]:
                 return False
-        if isinstance(self.target, Tensor):
-            return not (self.target.is_floating_point() or self.target.is_complex())
-        return True
-
-    def is_divisible(self) -> bool:
-        """Whether the batch can be divided: a target for each example, or one for all."""
         target = self.target
-        if isinstance(target, Tensor):
-            return target.numel() == 1 or target.shape == (self.size,)
-        return not isinstance(target, list) or len(target) == self.size
+        if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
+            return False
+        return bound is None or bound >= self.size or self._is_divisible()
+
+    def _is_divisible(self) -> bool:
+        """Whether there is one target for all examples, or one for each."""
+        if isinstance(self.target, Tensor):
+            return self.target.numel() == 1 or self.target.shape == (self.size,)
+        return not isinstance(self.target, list) or len(self.target) == self.size
+
+    def starts_require_grad(self) -> bool:
+        """Whether a baseline requires a gradient."""
+        return any(isinstance(b, Tensor) and b.requires_grad for b in self.baselines)
 
     def chunks(self, most: int) -> Iterator[Call]:
         """The same call in consecutive parts of at most ``most`` examples, of like size."""
@@ -92,13 +99,16 @@ class Call:
         )
 
     def leaves(self, *, keep_graph: bool) -> tuple[Tensor, ...]:
-        """Copies of the inputs to differentiate by; the caller's tensors stay as they are.
+        """Tensors to differentiate by, with the inputs' values; the caller's stay as they are.
+
+        They share the inputs' memory: a certified function does not write to its inputs (the
+        trace would show it), and a copy would be a good part of a small network's memory.
 
         Args:
-            keep_graph: Whether copies of inputs that require a gradient stay connected to them.
+            keep_graph: Whether those of inputs that require a gradient stay connected to them.
         """
         return tuple(
-            x.clone() if keep_graph and x.requires_grad else x.detach().clone().requires_grad_()
+            x.view_as(x) if keep_graph and x.requires_grad else _detached(x).requires_grad_()
             for x in self.inputs
         )
 
@@ -106,3 +116,8 @@ class Call:
         """The tensors among the additional arguments, in the order of the trace."""
         leaves = torch.utils._pytree.tree_leaves(list(self.arguments))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _detached(tensor: Tensor) -> Tensor:
+    """The tensor without its graph; a copy where it was made in inference mode."""
+    return tensor.detach().clone() if tensor.is_inference() else tensor.detach()

@@ -27,7 +27,7 @@ class Outcome:
     """What came of trying a single pass.
 
     Attributes:
-        certificate: The certificate that was asked for.
+        certificate: The certificate that was asked for; None if none was.
         attributions: The exact attributions; None where Captum's code has to run.
         refusal: Why there are none.
         contradicted: Whether a certificate allowed the pass and the guard refused it.
@@ -35,7 +35,7 @@ class Outcome:
             wrong.
     """
 
-    certificate: Certificate
+    certificate: Certificate | None = None
     attributions: tuple[Tensor, ...] | None = None
     refusal: str = ""
     contradicted: bool = False

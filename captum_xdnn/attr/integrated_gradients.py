@@ -21,8 +21,8 @@ from captum_xdnn.attr._captum import (
     validate_input,
 )
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.certified import certified_single_pass
-from captum_xdnn.attr.quadrature import differentiable_quadrature
+from captum_xdnn.attr.certified import Outcome, certified_single_pass
+from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
 from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
 
 if TYPE_CHECKING:
@@ -172,19 +172,14 @@ class XIntegratedGradients(IntegratedGradients):
         validate_input(formatted, starts, n_steps, method)
         arguments = format_additional_forward_args(additional_forward_args) or ()
         call = Call(formatted, starts, target, arguments)
-        plain = (
-            type(n_steps) is int
-            and n_steps > 0
-            and (internal_batch_size is None or type(internal_batch_size) is int)
-            and call.is_plain()
-        )
+        quadrature = Quadrature(n_steps, method, internal_batch_size)
         attributions = None
-        self._last = ("captum", None)
-        if plain and self.strategy != "captum":
-            most = call.size if internal_batch_size is None else max(1, internal_batch_size)
-            attributions = self._try_single_pass(call, most, create_graph=create_graph)
+        if self.strategy == "captum":
+            self._last = ("captum", None)
+        else:
+            attributions = self._try_single_pass(call, quadrature, create_graph=create_graph)
         if attributions is None:
-            attributions = self._integrate(call, n_steps, method, internal_batch_size, create_graph)
+            attributions = self._integrate(call, quadrature, create_graph=create_graph)
         result = format_output(isinstance(inputs, tuple), attributions)
         if not return_convergence_delta:
             return cast("TensorOrTupleOfTensorsGeneric", result)
@@ -198,70 +193,61 @@ class XIntegratedGradients(IntegratedGradients):
         return cast("TensorOrTupleOfTensorsGeneric", result), delta
 
     def _integrate(
-        self,
-        call: Call,
-        n_steps: int,
-        method: str,
-        internal_batch_size: int | None,
-        create_graph: bool,
+        self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...]:
         """The route ``captum``."""
         if create_graph:
-            self._demand_plain_gradients()
+            if self.gradient_func is not compute_gradients:
+                message = "create_graph=True needs Captum's own gradient function"
+                raise NotImplementedError(message)
             return differentiable_quadrature(
-                self.forward_func,
-                call,
-                multiply_by_inputs=self.multiplies_by_inputs,
-                n_steps=n_steps,
-                method=method,
-                internal_batch_size=internal_batch_size,
+                self.forward_func, call, quadrature, multiply_by_inputs=self.multiplies_by_inputs
             )
         attributions: tuple[Tensor, ...] = super().attribute(
             call.inputs,
             call.baselines,
             call.target,
             call.arguments or None,
-            n_steps=n_steps,
-            method=method,
-            internal_batch_size=internal_batch_size,
+            n_steps=quadrature.n_steps,
+            method=quadrature.method,
+            internal_batch_size=quadrature.internal_batch_size,
         )
         return attributions
 
-    def _demand_plain_gradients(self) -> None:
-        if self.gradient_func is not compute_gradients:
-            message = "create_graph=True needs Captum's own gradient function"
-            raise NotImplementedError(message)
-
     def _try_single_pass(
-        self, call: Call, most: int, *, create_graph: bool
+        self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...] | None:
         """The attributions of a certified single pass, or None where Captum's code must run."""
-        if self.gradient_func is not compute_gradients:
-            self._last = ("captum", None)
-            self._demand("the gradient function of this object has been replaced")
-            return None
-        outcome = certified_single_pass(
-            self.forward_func,
-            call,
-            most=most,
-            multiply_by_inputs=self.multiplies_by_inputs,
-            verify=self.verify,
-            create_graph=create_graph,
-        )
+        bound = quadrature.internal_batch_size
+        wrong = not (quadrature.is_plain() and call.is_plain(bound))
+        if wrong:
+            outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
+        elif self.gradient_func is not compute_gradients:
+            outcome = Outcome(refusal="the gradient function of this object has been replaced")
+        elif create_graph and call.starts_require_grad():
+            outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")
+        else:
+            outcome = certified_single_pass(
+                self.forward_func,
+                call,
+                most=call.size if bound is None else max(1, bound),
+                multiply_by_inputs=self.multiplies_by_inputs,
+                verify=self.verify,
+                create_graph=create_graph,
+            )
         route: Route = "captum" if outcome.attributions is None else "single_pass"
         self._last = (route, outcome.certificate)
-        if outcome.attributions is None:
-            self._demand(outcome.refusal)
+        if outcome.attributions is None and self.strategy == "single_pass":
+            if wrong or not outcome.traced:
+                # A wrong call has an error of its own, which Captum's code raises.
+                self._integrate(call, quadrature if wrong else ONE_STEP, create_graph=False)
+            raise NotHomogeneousError(outcome.refusal)
         if outcome.contradicted:
             warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=4)
         return outcome.attributions
 
-    def _demand(self, refusal: str) -> None:
-        """Leave the call to Captum, unless a single pass was demanded."""
-        if self.strategy == "single_pass":
-            raise NotHomogeneousError(refusal)
 
-
+ONE_STEP = Quadrature(1, "gausslegendre")
 CONTRADICTED = (
     "the certificate did not hold in this call ({}); it is dropped and Captum's "
     "IntegratedGradients answers. Something acts on the call that the traced function does not "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,14 +14,34 @@ from captum_xdnn.attr._captum import IntegratedGradients, approximation_paramete
 from captum_xdnn.attr.call import Call
 
 
+@dataclass(frozen=True)
+class Quadrature:
+    """How Captum integrates.
+
+    Attributes:
+        n_steps: Number of steps.
+        method: Name of the rule.
+        internal_batch_size: Bound of the batch in one forward pass, as Captum bounds it.
+    """
+
+    n_steps: int
+    method: str
+    internal_batch_size: int | None = None
+
+    def is_plain(self) -> bool:
+        """Whether Captum takes these numbers without complaint."""
+        bound = self.internal_batch_size
+        fewest = 1 if self.method == "gausslegendre" else 2
+        counted = isinstance(self.n_steps, Integral) and self.n_steps >= fewest
+        return counted and (bound is None or isinstance(bound, Integral))
+
+
 def differentiable_quadrature(
     forward_func: Callable[..., Any],
     call: Call,
+    quadrature: Quadrature,
     *,
     multiply_by_inputs: bool,
-    n_steps: int,
-    method: str,
-    internal_batch_size: int | None,
 ) -> tuple[Tensor, ...]:
     """Captum's Integrated Gradients with ``create_graph=True``.
 
@@ -30,17 +52,14 @@ def differentiable_quadrature(
     Args:
         forward_func: The function.
         call: The call.
+        quadrature: The steps.
         multiply_by_inputs: Whether to multiply by ``x - b``.
-        n_steps: Number of steps.
-        method: Name of the quadrature rule.
-        internal_batch_size: Bound of the batch in one forward pass.
     """
+    n_steps, bound = quadrature.n_steps, quadrature.internal_batch_size
     captum = IntegratedGradients(forward_func, multiply_by_inputs)
     captum.gradient_func = _gradients_with_graph
-    sizes, alphas = (function(n_steps) for function in approximation_parameters(method))
-    steps = n_steps
-    if internal_batch_size is not None:
-        steps = max(1, internal_batch_size // call.size)
+    sizes, alphas = (function(n_steps) for function in approximation_parameters(quadrature.method))
+    steps = n_steps if bound is None else max(1, bound // call.size)
     total: tuple[Tensor, ...] | None = None
     with torch.enable_grad():
         for start in range(0, n_steps, steps):
@@ -51,7 +70,7 @@ def differentiable_quadrature(
                 target=call.target,
                 additional_forward_args=call.arguments or None,
                 n_steps=stop - start,
-                method=method,
+                method=quadrature.method,
                 step_sizes_and_alphas=(sizes[start:stop], alphas[start:stop]),
             )
             total = part if total is None else tuple(map(torch.add, total, part))

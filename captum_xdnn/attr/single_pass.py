@@ -68,9 +68,9 @@ def select(output: Any, target: Any) -> Tensor:
         output: What the function returned.
         target: As in Captum.
     """
-    if isinstance(target, Tensor) and target.is_cuda and target.numel() == 1 and output.dim() > 1:
-        if target.dtype in (torch.int32, torch.int64):
-            return column(output, target)
+    lone = isinstance(target, Tensor) and target.is_cuda and target.numel() == 1
+    if lone and output.dim() > 1 and target.dtype in (torch.int32, torch.int64):
+        return column(output, target)
     selected: Tensor = select_targets(output, target)
     return selected
 

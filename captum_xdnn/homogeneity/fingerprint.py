@@ -140,6 +140,8 @@ def _walk_module(module: nn.Module, atoms: list[Any], visited: set[int]) -> None
     if id(module) in visited:
         return
     visited.add(id(module))
+    if isinstance(module, torch.jit.ScriptModule):  # its state is not in Python
+        atoms += [*module.parameters(), *module.buffers(), getattr(module, "training", None)]
     for value in module.__dict__.values():
         if value.__class__ in PLAIN:
             atoms.append(value)

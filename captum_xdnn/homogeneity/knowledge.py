@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
+from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse
 from captum_xdnn.homogeneity.blocker import Blocker
 from captum_xdnn.homogeneity.certificate import Certificate
@@ -40,6 +41,7 @@ class Knowledge:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._fingerprint: Fingerprint | None = None
+        self._edition = registry.edition()
         self._changes = 0
         self._traces: dict[Any, list[Traced | TraceError]] = {}
         self._holding: dict[Any, Traced | TraceError] = {}
@@ -101,7 +103,10 @@ class Knowledge:
         self._recent.clear()
 
     def _refresh(self, function: Callable[..., Any]) -> None:
-        """Forget what was read from another state of the function."""
+        """Forget what was read from another state of the function, or by other rules."""
+        if self._edition != registry.edition():
+            self._edition = registry.edition()
+            self._forget_all()
         if self._fingerprint is not None and self._fingerprint.matches(function):
             self._changes = 0
             return

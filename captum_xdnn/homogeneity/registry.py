@@ -24,6 +24,13 @@ REFUSED: dict[str, Unknown] = {}
 VOLATILE: set[str] = set()
 """Refused overloads whose result is not determined by their arguments."""
 
+_edition = 0
+
+
+def edition() -> int:
+    """Grows whenever a rule comes or goes, since graphs and verdicts were made with the old ones."""
+    return _edition
+
 
 def name_of(overload: object) -> str:
     """The full name of an overload, ``namespace.operation.overload``."""
@@ -73,8 +80,10 @@ def register_rule(overloads: object) -> Callable[[R], R]:
 
 def unregister_rule(overloads: object) -> None:
     """Forget the rules of these overloads; those without one are passed over."""
+    global _edition
     for name in _names(overloads):
         RULES.pop(name, None)
+    _edition += 1
 
 
 def refuse(
@@ -107,6 +116,7 @@ def is_known(name: str) -> bool:
 
 
 def _claim(overloads: object, table: dict[str, Any], entry: object) -> None:
+    global _edition
     names = _names(overloads)
     taken = sorted(name for name in names if is_known(name))
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -114,6 +124,7 @@ def _claim(overloads: object, table: dict[str, Any], entry: object) -> None:
         message = f"these overloads have a rule already: {', '.join(taken or repeated)}"
         raise ValueError(message)
     table.update(dict.fromkeys(names, entry))
+    _edition += 1
 
 
 def _names(overloads: object) -> list[str]:

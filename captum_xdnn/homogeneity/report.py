@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -65,7 +66,7 @@ def negative(blockers: Sequence[Blocker]) -> str:
 
 def _kind_of(reason: str) -> str:
     """A reason without its numbers: the shift of 64 and of 128 channels is one kind."""
-    return "".join("#" if c.isdigit() else c for c in reason).replace("##", "#").replace("##", "#")
+    return re.sub(r"\d+", "#", reason)
 
 
 def _s(items: object) -> str:

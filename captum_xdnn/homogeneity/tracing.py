@@ -87,7 +87,7 @@ def trace(
         TraceError: If it cannot be expressed as one graph, with the tracer's reason.
     """
     size = inputs[0].shape[0]
-    examples = [tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in inputs]
+    examples = [_example(tensor) for tensor in inputs]
     with TRACING, quiet() as raised, torch.enable_grad(), no_dice():
         root = replicate(function)
         shapes = tuple(_free_batch(value, size) for value in (*examples, *arguments))
@@ -100,6 +100,12 @@ def trace(
             raise TraceError(_first_line(error)) from error
     _refuse_memory(raised)
     return _read(program, root, len(examples), size)
+
+
+def _example(tensor: Tensor) -> Tensor:
+    """The input as a leaf; a copy of what was made in inference mode, which cannot be one."""
+    leaf = tensor.clone() if tensor.is_inference() else tensor.detach()
+    return leaf.requires_grad_(leaf.is_floating_point())
 
 
 def _free_batch(value: Any, size: int) -> Any:
@@ -153,7 +159,7 @@ def _read(program: Any, root: Root, n_inputs: int, size: int) -> Traced:
             held = program.constants[spec.target]
             constants[node] = (names.get(_storage(held), spec.target), held)
         else:
-            message = f"the graph needs {spec.kind.name.lower()} {spec.target}"
+            message = f"an operation in it checks values or acts on the world ({spec.kind.name})"
             raise TraceError(message)
     output_node = next(n for n in graph.nodes if n.op == "output")
     writes, results = [], []

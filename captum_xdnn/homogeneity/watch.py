@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_globals
 
@@ -81,6 +82,8 @@ class Watch:
         if id(module) in self._seen:
             return
         self._seen.add(id(module))
+        if isinstance(module, torch.jit.ScriptModule):  # its state is not in Python
+            raise Unwatchable
         namespace = module.__dict__
         self._add(namespace.values)
         for value in namespace.values():

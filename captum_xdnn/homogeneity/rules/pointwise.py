@@ -211,8 +211,11 @@ def _divide_and_round(self: Any, other: Any, *, rounding_mode: str | None) -> Mo
 
 @register_rule("aten.polar.default")
 def _polar(abs: Any, angle: Any) -> Motion:
-    """Linear in the length while the angle does not move."""
-    return switched(angle, abs)
+    """Degree 1 in the length while the angle does not move.
+
+    Not linear: its derivative in autograd goes by the sign of the length.
+    """
+    return switched(angle, homogeneous(abs))
 
 
 @register_rule("aten.complex.default")

@@ -90,9 +90,7 @@ refuse(
     "let shapes depend on shapes only",
 )
 refuse(
-    _aten(
-        "_native_batch_norm_legit_functional", "_native_batch_norm_legit", "native_batch_norm"
-    ),
+    _aten("_native_batch_norm_legit_functional", "_native_batch_norm_legit", "native_batch_norm"),
     "batch norm in training mode uses the statistics of the batch and writes a buffer",
     "call model.eval()",
 )
