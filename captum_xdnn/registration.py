@@ -11,29 +11,34 @@ import captum.attr
 
 from captum_xdnn.attr import XIntegratedGradients
 
-METHODS: dict[str, type] = {"XIntegratedGradients": XIntegratedGradients}
+METHODS: dict[str, Any] = {"XIntegratedGradients": XIntegratedGradients}
 """The classes that registration puts into ``captum.attr``, by name."""
 
-_INSIGHTS = "captum.insights.attr_vis.attribution_calculation"
-_CONFIG = "captum.insights.attr_vis.config"
+_INSIGHTS = "captum.insights.attr_vis.config"
 
 
 def register() -> None:
     """Make the methods of this package known to Captum; importing the package does it.
 
     ``captum.attr`` gets the classes and lists them in ``__all__``. With Captum 0.8, where
-    ``captum.insights`` can be imported, its menu of methods gets them too. Calling it again
-    changes nothing.
+    ``captum.insights`` can be imported, its menu offers them too, with the settings of the
+    class that each extends. Calling it again changes nothing.
     """
     for name, method in METHODS.items():
         setattr(captum.attr, name, method)
         if name not in captum.attr.__all__:
             captum.attr.__all__.append(name)
-    for methods, arguments in _insights_tables():
-        for method in METHODS.values():
-            name = f"X {captum_name(method)}"
-            methods[name] = method
-            arguments[name] = arguments.get(captum_name(method), {})
+    insights = _insights()
+    if insights is None:
+        return
+    for method in METHODS.values():
+        if method not in insights.SUPPORTED_ATTRIBUTION_METHODS:
+            insights.SUPPORTED_ATTRIBUTION_METHODS.append(method)
+        insights.ATTRIBUTION_NAMES_TO_METHODS[method.get_name()] = method
+        settings = insights.ATTRIBUTION_METHOD_CONFIG
+        extended = method.__mro__[1].get_name()
+        if extended in settings:
+            settings[method.get_name()] = settings[extended]
 
 
 def unregister() -> None:
@@ -43,24 +48,21 @@ def unregister() -> None:
             delattr(captum.attr, name)
         with contextlib.suppress(ValueError):
             captum.attr.__all__.remove(name)
-    for methods, arguments in _insights_tables():
-        for method in METHODS.values():
-            methods.pop(f"X {captum_name(method)}", None)
-            arguments.pop(f"X {captum_name(method)}", None)
+    insights = _insights()
+    if insights is None:
+        return
+    for method in METHODS.values():
+        with contextlib.suppress(ValueError):
+            insights.SUPPORTED_ATTRIBUTION_METHODS.remove(method)
+        insights.ATTRIBUTION_NAMES_TO_METHODS.pop(method.get_name(), None)
+        insights.ATTRIBUTION_METHOD_CONFIG.pop(method.get_name(), None)
 
 
-def captum_name(method: type) -> str:
-    """The name under which Captum's own class stands in a menu, in words."""
-    name = method.__mro__[1].__name__
-    return "".join(f" {c}" if c.isupper() else c for c in name).strip()
-
-
-def _insights_tables() -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Captum Insights' tables of methods and of their arguments, where it can be imported."""
+def _insights() -> Any:
+    """The module with Captum Insights' menu, where it can be imported as things are."""
     if importlib.util.find_spec("captum.insights") is None:
-        return []
+        return None
     try:
-        config = importlib.import_module(_CONFIG)
+        return importlib.import_module(_INSIGHTS)
     except ImportError:
-        return []
-    return [(config.SUPPORTED_ATTRIBUTION_METHODS, config.ATTRIBUTION_METHOD_CONFIG)]
+        return None
