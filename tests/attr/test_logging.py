@@ -1,0 +1,59 @@
+"""The logger ``captum_xdnn`` says at INFO, once per function, which route is taken and why."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from captum_xdnn import XIntegratedGradients
+
+
+def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if r.name == "captum_xdnn"]
+
+
+def test_the_fast_route_is_announced_once(caplog: pytest.LogCaptureFixture) -> None:
+    method = XIntegratedGradients(nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU()))
+    with caplog.at_level(logging.INFO, logger="captum_xdnn"):
+        for _ in range(3):
+            method.attribute(torch.randn(2, 3), target=0)
+        XIntegratedGradients(method.forward_func).attribute(torch.randn(2, 3), target=0)
+    assert _said(caplog) == ["Sequential: single pass, exact (degree 1)"]
+
+
+def test_captums_route_is_announced_with_the_first_reason(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Sigmoid())
+    with caplog.at_level(logging.INFO, logger="captum_xdnn"):
+        for _ in range(3):
+            XIntegratedGradients(model).attribute(torch.randn(2, 3), target=0)
+    assert _said(caplog) == [
+        "Sequential: Captum's Integrated Gradients, because of 0 (Linear): bias of 3 outputs is "
+        "not zero"
+    ]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    method = XIntegratedGradients(model)
+    with caplog.at_level(logging.INFO, logger="captum_xdnn"):
+        method.attribute(torch.randn(2, 3), target=0)
+        with torch.no_grad():
+            model[0].bias.zero_()
+        method.attribute(torch.randn(2, 3), target=0)
+    routes = ["single pass" if "single pass" in text else "captum" for text in _said(caplog)]
+    assert routes == ["captum", "single pass"]
+
+
+def test_nothing_is_said_by_default(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refused = lambda x: x if x.sum() > 0 else -x  # noqa: E731
+    XIntegratedGradients(refused).attribute(torch.ones(2, 3), target=0)
+    assert not _said(caplog)
+    assert capfd.readouterr() == ("", "")
