@@ -40,8 +40,10 @@ class Call:
         Args:
             bound: The largest batch in one pass; None for any.
         """
-        first = self.inputs[0]
-        if not first.dim() or any(t.dim() == 0 or len(t) != len(first) for t in self.inputs):
+        if not self.inputs or not self.inputs[0].dim():
+            return False
+        size = len(self.inputs[0])
+        if not size or any(not t.dim() or len(t) != size for t in self.inputs[1:]):
             return False
         for tensor, baseline in zip(self.inputs, self.baselines, strict=True):
             if not isinstance(baseline, Tensor):

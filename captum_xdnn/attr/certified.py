@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.guard import gap_exceeds
-from captum_xdnn.attr.rounding import precision_of
+from captum_xdnn.attr.rounding import precision_of, reduced_precision_of
 from captum_xdnn.attr.single_pass import Pass, select, single_pass
 from captum_xdnn.homogeneity.analysis import Analysis
 from captum_xdnn.homogeneity.certificate import Certificate
@@ -72,6 +72,8 @@ def certified_single_pass(
                 traced=analysis.traced is not None,
             )
     certificate = analyses[-1].certificate
+    if any(a.traced is not None and a.traced.mixes_examples() for a in analyses):
+        return Outcome(certificate, refusal=MIXED, traced=False)
     if create_graph and any(t.requires_grad for a in analyses for t in a.relied):
         return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
     passes = [
@@ -99,7 +101,9 @@ def certified_single_pass(
     return Outcome(certificate, attributions)
 
 
+FLOAT32 = torch.finfo(torch.float32).eps
 NOT_FINITE = "the output or a gradient is not finite"
+MIXED = "the function takes one batch size only and does not return a row for each example"
 TRAINED = (
     "the proof rests on the values of tensors that require a gradient ({}); the derivative of the "
     "attributions by them is not that of the single pass. Call requires_grad_(False) on them, or "
@@ -128,6 +132,9 @@ def _contradiction(
     coarsest = max(a.traced.coarsest for a in analyses if a.traced is not None)
     precision = precision_of(call.inputs, coarsest)
     if not gap_exceeds(products, outputs, start, precision):
+        return ""
+    reduced = reduced_precision_of(call.inputs)
+    if reduced > precision >= FLOAT32 and not gap_exceeds(products, outputs, start, reduced):
         return ""
     gained = outputs.sum() if start is None else (outputs - start).sum()
     gap = sum(float(product.sum()) for product in products) - float(gained)

@@ -240,14 +240,14 @@ class XIntegratedGradients(IntegratedGradients):
         if outcome.attributions is None and self.strategy == "single_pass":
             if wrong or not outcome.traced:
                 # A wrong call has an error of its own, which Captum's code raises.
-                self._integrate(call, quadrature if wrong else ONE_STEP, create_graph=False)
+                self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)
             raise NotHomogeneousError(outcome.refusal)
         if outcome.contradicted:
             warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=4)
         return outcome.attributions
 
 
-ONE_STEP = Quadrature(1, "gausslegendre")
+TWO_STEPS = Quadrature(2, "gausslegendre")
 CONTRADICTED = (
     "the certificate did not hold in this call ({}); it is dropped and Captum's "
     "IntegratedGradients answers. Something acts on the call that the traced function does not "

@@ -17,25 +17,36 @@ _BY_BACKEND = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 
 
 def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
-    """The unit of rounding of a computation on these inputs.
+    """The unit of rounding that the dtypes of a computation set.
 
     Args:
         inputs: The inputs.
         coarsest: The largest unit among the dtypes inside the traced function.
 
     Returns:
-        The largest of: the inputs' dtype, the function's dtypes, autocast's dtype, and that of
-        the reduced precision (TF32, bfloat16) in which torch may compute float32 products.
+        The largest of: the inputs' dtype, the function's dtypes, autocast's dtype.
     """
     device = inputs[0].device.type
     units = [coarsest, *(torch.finfo(tensor.dtype).eps for tensor in inputs)]
-    if device not in _BACKENDS:
-        return max(units)
-    if torch.is_autocast_enabled(device):
+    if device in _BACKENDS and torch.is_autocast_enabled(device):
         units.append(torch.finfo(torch.get_autocast_dtype(device)).eps)
-    if max(units) >= torch.finfo(torch.float32).eps:
-        units.append(_reduced(device))
     return max(units)
+
+
+def reduced_precision_of(inputs: tuple[Tensor, ...]) -> float:
+    """The unit of the precision in which torch may compute float32 products: TF32, bfloat16.
+
+    Apart from ``precision_of`` because reading torch's switches takes as long as the whole
+    guard on a small network; it only matters where a gap exceeds the dtypes' rounding.
+
+    Args:
+        inputs: The inputs.
+
+    Returns:
+        The unit; 0 if products are computed in float32 itself.
+    """
+    device = inputs[0].device.type
+    return _reduced(device) if device in _BACKENDS else 0.0
 
 
 def _reduced(device: str) -> float:

@@ -41,7 +41,7 @@ def single_pass(
 
     Raises:
         AssertionError: If the output has several entries per example and no target chooses one.
-        RuntimeError: If an input is not used.
+        RuntimeError: If an input is not used, or the output is complex.
     """
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         leaves = call.leaves(keep_graph=create_graph)
@@ -52,6 +52,9 @@ def single_pass(
                 "multiple outputs."
             )
             raise AssertionError(message)
+        if outputs.is_complex():
+            message = f"gradients are taken of real outputs only, found {outputs.dtype}"
+            raise RuntimeError(message)
         gradients = torch.autograd.grad(
             outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
         )

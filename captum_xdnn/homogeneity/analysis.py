@@ -160,7 +160,7 @@ def _expanded(baseline: Baseline, fake: Tensor, size: int) -> Tensor:
     """A baseline in the shape of its input."""
     shape = (size, *(int(n) for n in fake.shape[1:]))
     value = torch.as_tensor(baseline, dtype=fake.dtype, device=fake.device)
-    return value.detach().expand(shape)
+    return value.detach().expand(shape).contiguous()
 
 
 def _verdict(traced: Traced, propagation: Propagation, limits: Limits) -> Certificate:
@@ -205,8 +205,10 @@ def _writers(traced: Traced) -> list[Blocker]:
     for name, node in traced.writes:
         known = name.rsplit(".", 1)[-1]
         reason, remedy = f"it writes to {known} at every call", "call model.eval()"
-        if node.op == "placeholder" or name in {n.name for n in traced.inputs}:
+        if name in {n.name for n in traced.inputs}:
             reason, remedy = "it changes its input in place", "work on a copy of the input"
+        elif name in {n.name for n in traced.arguments}:
+            reason, remedy = "it changes an argument in place", "work on a copy of the argument"
         blocker = place(node, traced.prefix, reason, remedy)
         found.setdefault((blocker.module, blocker.module_type), blocker)
     return list(found.values())

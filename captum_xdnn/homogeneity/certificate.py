@@ -113,6 +113,7 @@ def certify(
     elif not isinstance(arguments, tuple):
         arguments = (arguments,)
     knowledge = knowledge_of(forward_func)
+    knowledge.forget_values()
     return knowledge.analyse(forward_func, formatted, formatted_baselines, arguments).certificate
 
 

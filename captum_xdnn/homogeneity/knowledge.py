@@ -96,6 +96,12 @@ class Knowledge:
             self._forget_all()
             self._contradictions.append(reason)
 
+    def forget_values(self) -> None:
+        """Read all values anew, also those that were written where torch does not count: ``.data``."""
+        with self._lock:
+            self._analyses.clear()
+            self._recent.clear()
+
     def _forget_all(self) -> None:
         self._traces.clear()
         self._holding.clear()
@@ -108,6 +114,8 @@ class Knowledge:
             self._edition = registry.edition()
             self._forget_all()
         if self._fingerprint is not None and self._fingerprint.matches(function):
+            if self._changes >= RESTLESS:
+                self._recent.clear()
             self._changes = 0
             return
         first = self._fingerprint is None

@@ -6,6 +6,7 @@ fixed tensor, ``A`` an affine one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -49,8 +50,8 @@ def constant(*arguments: Any) -> Motion:
 
 
 def shared(*arguments: Any) -> Motion:
-    """``f(c s, c t) = c f(s, t)`` for ``c > 0``: arguments of one degree; zero has every degree."""
-    moving = {motion_of(a) for a in arguments if not is_zero(a)}
+    """``f(c s, c t) = c f(s, t)``, ``c > 0``: arguments of one degree; 0 and inf have every degree."""
+    moving = {motion_of(a) for a in arguments if not _has_every_degree(a)}
     if not moving or moving == {FIXED}:
         return FIXED
     if all(is_constant(motion) for motion in moving):
@@ -97,9 +98,10 @@ def added(*terms: Any) -> Motion:
 def merged(terms: Iterable[Any]) -> Motion:
     """Parts put together by addition or concatenation, under a pattern that does not move.
 
-    Equal motions pass; fixed, affine and degree 1 mix to affine; constants stay constant.
+    Equal motions pass; fixed, affine and degree 1 mix to affine; constants stay constant. Zero
+    is neutral, and so is an infinite literal: what max pooling pads with.
     """
-    parts = [term for term in terms if not is_zero(term)]
+    parts = [term for term in terms if not _has_every_degree(term)]
     motions = {motion_of(part) for part in parts}
     if not motions or motions == {FIXED}:
         return FIXED
@@ -140,6 +142,11 @@ def switched(mask: Any, *branches: Any) -> Motion:
             "let the branches be equally homogeneous, as in relu and leaky_relu",
         )
     return CONSTANT if joint == FIXED else joint
+
+
+def _has_every_degree(argument: Any) -> bool:
+    """Whether ``c t = t`` for every ``c > 0``."""
+    return is_zero(argument) or (isinstance(argument, float) and math.isinf(argument))
 
 
 def _added_constant(parts: list[Any]) -> str:

@@ -123,7 +123,7 @@ class Limits:
             self._sources[node] = frozenset()
             shape = [self._number(size) for size in value.shape]
             return torch.zeros(shape, dtype=value.dtype, device=value.device)
-        if isinstance(motion, Unknown) or node.op != "call_function":
+        if isinstance(motion, Unknown) or node.op != "call_function" or _reads_memory(node):
             raise Unavailable(node.name)
         args = map_arg(node.args, self._values.__getitem__)
         kwargs = map_arg(node.kwargs, self._values.__getitem__)
@@ -145,6 +145,11 @@ class Limits:
         if isinstance(value, torch.SymBool):
             return bool(expression)
         return float(expression) if isinstance(value, torch.SymFloat) else int(expression)
+
+
+def _reads_memory(node: Node) -> bool:
+    """Whether a result depends on the layout of the arguments, which values here do not keep."""
+    return str(node.target).startswith("aten.as_strided")
 
 
 @contextmanager

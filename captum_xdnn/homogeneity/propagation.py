@@ -207,10 +207,9 @@ class _Pass:
         if any(source in self._several for source in node.all_input_nodes):
             return Unknown(f"{name} takes a list of results", NO_RULE)
         random = _is_random(node.target)
-        if name in registry.VOLATILE or _is_mutable(node.target):
-            return registry.REFUSED.get(name, _random(name))
-        if random and name not in registry.RULES:
-            return _random(name)
+        undetermined = _undetermined(node, name)
+        if undetermined is not None:
+            return undetermined
         if motions <= {FIXED} and not random:
             return FIXED
         if all(is_constant(motion) for motion in motions) and not random:
@@ -253,11 +252,32 @@ def _checked(motion: Motion, fake: Any, *, limitless: bool) -> Motion:
     whole = isinstance(fake, Tensor) and not (fake.is_floating_point() or fake.is_complex())
     if scales and (whole or _is_number(fake)):
         return Unknown("a whole number or Python number that would have to scale")
-    return motion
+    # How many entries there are may depend on the input even where their values do not.
+    counted = isinstance(fake, Tensor) and any(map(_counts_values, fake.shape))
+    return CONSTANT if motion == FIXED and counted else motion
 
 
 def _is_mutable(target: Any) -> bool:
     return isinstance(target, OpOverload) and bool(target._schema.is_mutable)
+
+
+def _undetermined(node: Node, name: str) -> Motion | None:
+    """The motion of what its arguments do not determine: memory, random numbers; else None."""
+    if name in registry.VOLATILE and _is_never_read(node):
+        return FIXED
+    if name in registry.VOLATILE or _is_mutable(node.target):
+        return registry.REFUSED.get(name, _random(name))
+    return _random(name) if _is_random(node.target) and name not in registry.RULES else None
+
+
+def _is_never_read(node: Node) -> bool:
+    """Whether whatever takes this tensor takes it to write over it."""
+    for user in node.users:
+        position = registry.OVERWRITES.get(registry.name_of(user.target))
+        taken = [i for i, argument in enumerate(user.args) if argument is node]
+        if taken != [position] or node in user.kwargs.values():
+            return False
+    return True
 
 
 def _is_random(target: Any) -> bool:
@@ -274,7 +294,11 @@ def _is_number(value: Any) -> bool:
 
 def _unbacked(node: Node) -> bool:
     """Whether a number depends on values of tensors, not on shapes alone."""
-    value: Any = node.meta.get("val")
+    return _counts_values(node.meta.get("val"))
+
+
+def _counts_values(value: Any) -> bool:
+    """Whether a symbolic number depends on values of tensors, not on shapes alone."""
     if isinstance(value, int | float):
         return False
     environment = value.node.shape_env

@@ -24,6 +24,9 @@ REFUSED: dict[str, Unknown] = {}
 VOLATILE: set[str] = set()
 """Refused overloads whose result is not determined by their arguments."""
 
+OVERWRITES: dict[str, int] = {}
+"""Overloads that read nothing but the shape of one argument, and the position of that one."""
+
 _edition = 0
 
 

@@ -142,6 +142,9 @@ def _copied(module: nn.Module) -> nn.Module:
         return module
     memo: dict[int, Any] = {}
     for part in module.modules():
+        if isinstance(part, torch.jit.ScriptModule):  # its copy would hold copies of the tensors
+            memo[id(part)] = part
+            continue
         for held in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
             if isinstance(held, Tensor):
                 memo[id(held)] = held

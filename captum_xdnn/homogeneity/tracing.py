@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -21,9 +22,12 @@ from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.dice import no_dice
 from captum_xdnn.homogeneity.quiet import quiet
 from captum_xdnn.homogeneity.replica import MODEL, Root, replicate
+from captum_xdnn.homogeneity.source_lines import every_source_line
 
 TRACING = threading.RLock()
 """Tracing touches global state of torch: one at a time."""
+
+SCRIPTED = "a scripted module does not show its operations; use the module it was scripted from"
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,12 @@ class Traced:
         values = {self.batch: sympy.Integer(size)}
         return all(guard.xreplace(values) == sympy.true for guard in self.guards)
 
+    def mixes_examples(self) -> bool:
+        """Whether dimension 0 is no batch: another size is refused, and the output has its own."""
+        if self.batch is not None or self.size == 1:
+            return False
+        return bool(self.output.meta["val"].shape[:1] != (self.size,))
+
     def sizes(self, size: int) -> dict[Any, Any]:
         """What the symbols of shapes stand for at this batch size."""
         return {} if self.batch is None else {self.batch: sympy.Integer(size)}
@@ -88,16 +98,18 @@ def trace(
     """
     size = inputs[0].shape[0]
     examples = [_example(tensor) for tensor in inputs]
-    with TRACING, quiet() as raised, torch.enable_grad(), no_dice():
+    with TRACING, quiet() as raised, torch.enable_grad(), no_dice(), every_source_line():
         root = replicate(function)
         shapes = tuple(_free_batch(value, size) for value in (*examples, *arguments))
         try:
             program = torch.export.export(
                 root, (*examples, *arguments), strict=False, dynamic_shapes=(shapes,)
             )
-            program = program.run_decompositions(_decompositions())
+            operations = len(torch._C._dispatch_get_all_op_names())
+            program = program.run_decompositions(_decompositions(registry.edition(), operations))
         except Exception as error:
-            raise TraceError(_first_line(error)) from error
+            scripted = any(isinstance(m, torch.jit.ScriptModule) for m in root.modules())
+            raise TraceError(SCRIPTED if scripted else _first_line(error)) from error
     _refuse_memory(raised)
     return _read(program, root, len(examples), size)
 
@@ -119,13 +131,17 @@ def _free_batch(value: Any, size: int) -> Any:
     return pytree.tree_map(free, value)
 
 
-def _decompositions() -> Any:
-    """Core ATen's decompositions, except of operations that the registry knows as they are."""
+@functools.lru_cache(maxsize=1)
+def _decompositions(edition: int, operations: int) -> dict[Any, Callable[..., Any]]:
+    """Core ATen's decompositions, except of operations that the registry knows as they are.
+
+    Args:
+        edition: Edition of the registry.
+        operations: The number of operations that torch knows; libraries add theirs.
+    """
+    del edition, operations
     table: Any = torch.export.default_decompositions()
-    for overload in list(table.keys()):
-        if registry.is_known(str(overload)):
-            table.pop(overload)
-    return table
+    return {op: how for op, how in table.items() if not registry.is_known(str(op))}
 
 
 def _first_line(error: Exception) -> str:
@@ -216,7 +232,8 @@ def _batch_of(users: list[Node], size: int) -> tuple[sympy.Symbol | None, tuple[
     batch = symbols.pop()
     if symbols:
         return None, ()
-    guards = [guard.expr for guard in environment.guards]
+    equal = dict(environment.replacements)
+    guards = [guard.expr.xreplace(equal) for guard in environment.guards]
     bounds = environment.var_to_range.get(batch)
     if bounds is not None:
         guards += [sympy.Ge(batch, bounds.lower), sympy.Le(batch, bounds.upper)]

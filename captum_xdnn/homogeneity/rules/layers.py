@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.homogeneity.laws import added, homogeneous, product
-from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Unknown
+from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Unknown, is_constant
 from captum_xdnn.homogeneity.operand import Operand, motion_of
 from captum_xdnn.homogeneity.registry import register_rule
 
@@ -95,7 +95,7 @@ def _group_norm(
 
 def _whitened(input: Any, eps: float) -> Motion:
     motion = homogeneous(input, 0)
-    if isinstance(motion, Unknown) or eps == 0:
+    if isinstance(motion, Unknown) or eps == 0 or is_constant(motion_of(input)):
         return motion
     return Unknown(
         f"normalisation by statistics of the input with eps = {eps:g}",

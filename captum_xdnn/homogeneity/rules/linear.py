@@ -37,6 +37,7 @@ VIEWS = [
     "aten.view_as_real.default",
     "aten.view_as_complex.default",
     "aten._conj.default",
+    "aten._conj_physical.default",
     "aten._neg_view.default",
     "aten.split_with_sizes.default",
     "aten.split.Tensor",
@@ -72,7 +73,10 @@ POOLS = [f"aten.avg_pool{n}d.default" for n in (1, 2, 3)] + [
     if (prefix, n) != ("_", 1)
 ]
 
-PADS = [f"aten.{kind}_pad{n}d.default" for kind in ("reflection", "replication") for n in (1, 2, 3)]
+PADS = [
+    "aten._pad_circular.default",
+    *(f"aten.{kind}_pad{n}d.default" for kind in ("reflection", "replication") for n in (1, 2, 3)),
+]
 
 RESAMPLERS = [
     f"aten.upsample_{kind}.{overload}"
@@ -86,7 +90,11 @@ RESAMPLERS = [
         "bicubic2d",
     )
     for overload in ("default", "vec")
-] + [f"aten._upsample_nearest_exact{n}d.{o}" for n in (1, 2, 3) for o in ("default", "vec")]
+]
+RESAMPLERS += [
+    f"aten._upsample_nearest_exact{n}d.{o}" for n in (1, 2, 3) for o in ("default", "vec")
+]
+RESAMPLERS += [f"aten._upsample_{kind}2d_aa.default" for kind in ("bilinear", "bicubic")]
 
 
 @register_rule(VIEWS + SUMS + POOLS + PADS + RESAMPLERS)
@@ -133,6 +141,12 @@ def _native_dropout(input: Any, p: float, train: bool | None) -> tuple[Motion, M
 def _variance(self: Any, *_: Any, **__: Any) -> Motion:
     """Degree 2."""
     return homogeneous(self, 2)
+
+
+@register_rule("aten.var_mean.correction")
+def _variance_and_mean(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
+    """Degree 2; and linear."""
+    return homogeneous(self, 2), linear(self)
 
 
 @register_rule(["aten.std.dim", "aten.std.correction", "aten.std.default"])

@@ -100,7 +100,7 @@ def _jointly_homogeneous(self: Any, other: Any) -> Motion:
     return shared(self, other)
 
 
-@register_rule("aten.copysign.Tensor")
+@register_rule(["aten.copysign.Tensor", "aten.copysign.Scalar"])
 def _copysign(self: Any, other: Any) -> Motion:
     """The size of one, the sign of the other."""
     sign = motion_of(other)

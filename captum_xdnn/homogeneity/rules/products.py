@@ -48,7 +48,7 @@ def _trilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motio
     return _with_bias(product(product(input1, input2), weight), bias)
 
 
-@register_rule(["aten.addmm.default", "aten.baddbmm.default", "aten.addmv.default"])
+@register_rule([f"aten.{name}.default" for name in ("addmm", "addbmm", "baddbmm", "addmv")])
 def _product_and_sum(
     self: Any, left: Any, right: Any, /, *, beta: float = 1, alpha: float = 1
 ) -> Motion:

@@ -6,7 +6,7 @@ All of them pass constants (law 7); the entries marked volatile not even those.
 from __future__ import annotations
 
 from captum_xdnn.homogeneity.motion import CONSTANT
-from captum_xdnn.homogeneity.registry import refuse
+from captum_xdnn.homogeneity.registry import OVERWRITES, refuse
 
 GATES = (
     "integrate it instead: this function is not homogeneous, Captum's route is exact in the limit"
@@ -25,10 +25,15 @@ refuse(
     assume=CONSTANT,
 )
 refuse(
-    _aten("sigmoid", "tanh", "erf", "hardsigmoid", "log_sigmoid_forward"),
+    _aten("sigmoid", "hardsigmoid"),
     "a saturating function",
     "explain the value in front of it, or replace it by a ReLU and retrain",
     assume=CONSTANT,
+)
+refuse(
+    _aten("tanh", "erf", "log_sigmoid_forward"),
+    "a saturating function",
+    "explain the value in front of it, or replace it by a ReLU and retrain",
 )
 refuse(
     _aten("gelu", "elu", "silu", "mish", "hardswish", "celu", "selu", "softplus"),
@@ -112,3 +117,12 @@ refuse(
     "write every entry: use torch.zeros",
     volatile=True,
 )
+OVERWRITES.update(
+    dict.fromkeys(
+        _aten("fill.Scalar", "fill.Tensor", "copy", "zeros_like", "ones_like", "full_like")
+        + _aten("bernoulli.p", "bernoulli.Tensor", "uniform", "normal_functional", "exponential")
+        + _aten("cauchy", "geometric", "log_normal", "random", "random.from", "random.to"),
+        0,
+    )
+)
+OVERWRITES["aten.rrelu_with_noise_functional.default"] = 1

@@ -47,7 +47,7 @@ def _nonzero(self: Any) -> Motion:
     return constant(self)
 
 
-@register_rule("aten.grid_sampler_2d.default")
+@register_rule(["aten.grid_sampler_2d.default", "aten.grid_sampler_3d.default"])
 def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     """Linear in the image while the grid does not move."""
     place = motion_of(grid)

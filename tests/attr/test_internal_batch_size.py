@@ -1,0 +1,51 @@
+"""The batch of the single pass: bounded by ``internal_batch_size``, and passed once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from bias_free_networks import Normalised, affine_output, mlp, rows
+from references import path_integral
+from torch import Tensor
+from torch.testing import assert_close
+
+from captum_xdnn import XIntegratedGradients
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(3, [2, 2, 3]), (1, [1] * 7), (7, [7]), (100, [7])])
+def test_internal_batch_size_bounds_the_batch_of_the_pass(most: int, sizes: list[int]) -> None:
+    net, x = mlp(), rows(7)
+    seen: list[int] = []
+
+    def record(x: Tensor) -> Tensor:
+        if not isinstance(x, torch._subclasses.FakeTensor):
+            seen.append(x.shape[0])
+        return net(x)
+
+    xig = XIntegratedGradients(record)
+    xig.attribute(x, target=0, internal_batch_size=most)
+    seen.clear()
+    ours = xig.attribute(x, target=[0, 1, 2, 0, 1, 2, 0], internal_batch_size=most)
+    assert xig.last_route == "single_pass"
+    assert sorted(seen) == sizes
+    expected = path_integral(net, (x,), (0,), [0, 1, 2, 0, 1, 2, 0])[0]
+    assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("build", [mlp, affine_output, Normalised])
+def test_one_call_is_one_forward_pass(build: Any) -> None:
+    net, x = build(), rows()
+    baseline = net.mean[None] if build is Normalised else None
+    seen: list[int] = []
+
+    def record(x: Tensor) -> Tensor:
+        seen.append(x.shape[0])
+        return net(x)
+
+    xig = XIntegratedGradients(record)
+    xig.attribute(x, baseline, target=0)
+    seen.clear()
+    xig.attribute(x, baseline, target=0)
+    assert seen == [4]

@@ -1,0 +1,263 @@
+"""One operator sample, claimed by the engine and measured: who is right?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from captum_xdnn.errors import TraceError
+from captum_xdnn.homogeneity.limits import Limits
+from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power, Unknown
+from captum_xdnn.homogeneity.propagation import propagate
+from captum_xdnn.homogeneity.tracing import Traced
+from laws_in_numbers import (
+    RAY,
+    TINY,
+    TOLERANCE,
+    disagreement,
+    fitted,
+    gradient_motion,
+    moves,
+    value_gap,
+)
+from opinfo_subjects import Subject
+from recorder import record_all
+
+REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, AssertionError)
+"""What an operator raises on arguments outside of its domain."""
+
+HUGE = 1e100
+"""Samples at the edge of the number range, made to overflow, obey no law of real numbers."""
+
+
+@dataclass
+class Verdicts:
+    """What a sweep over samples found.
+
+    Attributes:
+        unsound: Claims that the numbers contradict.
+        claimed: Number of claims that numbers could be held against.
+        unmeasured: Claims at which every number was infinite or undefined.
+        untraced: Subjects without a graph.
+        missed: For each choice of what moves, the number of lawful results without a claim.
+        lawless: Choices of what moves under which some result obeys no law.
+    """
+
+    unsound: list[str] = field(default_factory=list)
+    claimed: int = 0
+    unmeasured: int = 0
+    untraced: list[str] = field(default_factory=list)
+    missed: dict[str, int] = field(default_factory=dict)
+    lawless: set[str] = field(default_factory=set)
+
+    def needless(self) -> list[str]:
+        """The choices of what moves under which a law always holds and is not always claimed."""
+        return sorted(self.missed.keys() - self.lawless)
+
+
+def judge(subject: Subject, verdicts: Verdicts) -> None:
+    """Hold the claims on one subject, from the baseline zero and another, against numbers."""
+    if any(not (t.abs() < HUGE).all() for t in subject.inputs):
+        return
+    try:
+        with torch.no_grad():
+            tensors = (*subject.inputs, *subject.fixed)
+            results = [subject.function(*(t.clone() for t in tensors)) for _ in "ab"]
+    except REFUSALS:
+        return
+    try:
+        traces = record_all(subject.function, subject.inputs, subject.fixed)
+    except TraceError as error:
+        verdicts.untraced.append(f"{subject.name}: {str(error)[:100]}")
+        return
+    settled = [_equal(one, two) for one, two in zip(*results, strict=True)]
+    for from_zero in (True, False):
+        baselines = [None if from_zero else _another(t) for t in subject.inputs]
+        claims = claimed(traces, baselines, subject.fixed)
+        ray = Ray(subject, baselines)
+        for index, (claim, same) in enumerate(zip(claims, settled, strict=True)):
+            where = f"{subject.name}, result {index}, {'zero' if from_zero else 'other'} baseline"
+            if not same:
+                if moves(claim):
+                    verdicts.unsound.append(f"{where}: {claim}, but two calls differ")
+            elif moves(claim):
+                tolerance = max(TOLERANCE, 4 * traces[0].coarsest)
+                _test(where, claim, ray, index, verdicts, tolerance)
+            else:
+                _look_for_a_law(subject, ray, index, verdicts, from_zero=from_zero)
+
+
+def claimed(
+    traces: Sequence[Traced], baselines: Sequence[Tensor | None], fixed: Sequence[Tensor]
+) -> list[Motion]:
+    """The engine's claim for each result.
+
+    Args:
+        traces: One for each result, over one graph.
+        baselines: For each input its baseline, or None for zero.
+        fixed: The tensors that do not move.
+    """
+    if not traces:
+        return []
+    values: dict[Node, Any] = {n: t.detach() for n, (_, t) in traces[0].constants.items()}
+    values.update(zip(traces[0].arguments, fixed, strict=True))
+    sources = {node: node.name for node in values}
+    motions: dict[Node, Motion] = {}
+    shifts: dict[Node, str] = {}
+    for node, baseline in zip(traces[0].inputs, baselines, strict=True):
+        motions[node] = Power(1) if baseline is None else Affine()
+        shifts[node] = "the baseline is not zero"
+        if baseline is not None:
+            values[node], sources[node] = baseline, f"baseline {node.name}"
+    propagation = propagate(traces[0], Limits(values, sources, {}), motions, shifts)
+    return [
+        propagation.proved(t.output) if isinstance(t.output, Node) else Unknown("no tensor")
+        for t in traces
+    ]
+
+
+class Ray:
+    """A subject's results and gradients as functions of the place on the ray."""
+
+    def __init__(self, subject: Subject, baselines: Sequence[Tensor | None]) -> None:
+        self._subject = subject
+        self._ends = [
+            (torch.zeros_like(x) if b is None else b, x)
+            for x, b in zip(subject.inputs, baselines, strict=True)
+        ]
+        self._from_zero = baselines[0] is None
+        self.differentiable = subject.differentiable
+        self._values: dict[float, list[Tensor]] = {}
+
+    def place(self, a: float) -> list[Tensor]:
+        """The moving tensors at ``a``."""
+        if self._from_zero:
+            return [a * x for _, x in self._ends]
+        return [b + a * (x - b) if a != 1.0 else x.clone() for b, x in self._ends]
+
+    def _fixed(self) -> list[Tensor]:
+        return [t.clone() for t in self._subject.fixed]
+
+    def value(self, index: int) -> Callable[[float], Tensor]:
+        """One result on the ray."""
+
+        def at(a: float) -> Tensor:
+            if a not in self._values:
+                with torch.no_grad():
+                    self._values[a] = self._subject.function(*self.place(a), *self._fixed())
+            return self._values[a][index]
+
+        return at
+
+    def elsewhere(self, scale: float) -> Ray:
+        """The same operator between other inputs, larger or smaller, and the same baselines."""
+        inputs = tuple(scale * _another(x) for x in self._subject.inputs)
+        baselines = [None if self._from_zero else b for b, _ in self._ends]
+        return Ray(replace(self._subject, inputs=inputs), baselines)
+
+    def matters(self, index: int) -> bool:
+        """Whether a result differs at another input."""
+        with torch.no_grad():
+            others = [_another(x) for _, x in self._ends]
+            other = self._subject.function(*others, *self._fixed())[index]
+        return not _equal(other, self.value(index)(1.0))
+
+    def gradient(self, index: int) -> Callable[[float], Tensor]:
+        """The gradient of a fixed weighting of one result, joined over the moving tensors."""
+
+        def at(a: float) -> Tensor:
+            leaves = [t.detach().clone().requires_grad_() for t in self.place(a)]
+            with torch.enable_grad():
+                result = self._subject.function(*leaves, *self._fixed())[index]
+                weights = _weights(result)
+                total = (weights * result).sum()
+                total = total.real if total.is_complex() else total
+                found = torch.autograd.grad(total, leaves, allow_unused=True)
+            whole = [
+                torch.zeros_like(t) if g is None else g for t, g in zip(leaves, found, strict=True)
+            ]
+            return torch.cat(
+                [
+                    torch.view_as_real(g.resolve_conj()).flatten()
+                    if g.is_complex()
+                    else g.flatten()
+                    for g in whole
+                ]
+            )
+
+        return at
+
+
+def _test(
+    where: str, claim: Motion, ray: Ray, index: int, verdicts: Verdicts, tolerance: float
+) -> None:
+    points = (*RAY, TINY) if isinstance(claim, Power) and ray._from_zero else RAY
+    try:
+        gap = value_gap(claim, ray.value(index), points)
+    except REFUSALS:
+        gap = None
+    if gap is None:
+        verdicts.unmeasured += 1
+        return
+    verdicts.claimed += 1
+    if gap > tolerance:
+        verdicts.unsound.append(f"{where}: {claim}, but values are off by {gap:.1e}")
+        return
+    if isinstance(claim, Fixed) or not ray.differentiable:
+        return
+    try:
+        gap = value_gap(gradient_motion(claim), ray.gradient(index))
+    except REFUSALS:
+        return
+    if gap is not None and gap > tolerance:
+        verdicts.unsound.append(f"{where}: {claim}, but gradients are off by {gap:.1e}")
+
+
+def _look_for_a_law(
+    subject: Subject, ray: Ray, index: int, verdicts: Verdicts, *, from_zero: bool
+) -> None:
+    """Whether a result without a claim looks lawful, here and at larger and smaller inputs."""
+    key = f"{subject.moving}, {'zero' if from_zero else 'other'} baseline"
+    try:
+        if not ray.matters(index):
+            return
+        laws = [fitted(ray.value(index), from_zero=from_zero)]
+    except REFUSALS:
+        laws = [None]
+    for scale in (10.0, 0.1) if laws[0] else ():
+        try:
+            laws.append(fitted(ray.elsewhere(scale).value(index), from_zero=from_zero))
+        except REFUSALS:
+            continue
+    if None in laws:
+        verdicts.lawless.add(key)
+    else:
+        verdicts.missed[key] = verdicts.missed.get(key, 0) + 1
+
+
+def _another(x: Tensor) -> Tensor:
+    """A tensor of a like size whose signs differ here and there."""
+    generator = torch.Generator().manual_seed(x.numel())
+    noise = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype)
+    return noise * (1 + x.abs().mean())
+
+
+def _weights(result: Tensor) -> Tensor:
+    generator = torch.Generator().manual_seed(result.numel())
+    return (0.5 + torch.rand(result.shape, generator=generator, dtype=torch.float64)).to(
+        result.dtype
+    )
+
+
+def _equal(one: Tensor, two: Tensor) -> bool:
+    if one.shape != two.shape:
+        return False
+    if not (one.is_floating_point() or one.is_complex()):
+        return bool(torch.equal(one, two))
+    gap = disagreement(one, two)
+    return gap is None or gap < TOLERANCE

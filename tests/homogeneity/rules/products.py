@@ -1,0 +1,106 @@
+"""Products, and the sums that some of them end in."""
+
+from __future__ import annotations
+
+from rules.case import Case, Expected, case, real, refused, scalar
+from rules.law_tables import LINEAR, PRODUCT, UNEQUAL
+
+VECTOR = real(3)
+PLAIN = [
+    case("aten.mul.Tensor", real(), real(), table=PRODUCT),
+    case("aten.mul.Scalar", real(), 2.0, table=LINEAR),
+    case("aten.mm.default", real(2, 3), real(3, 4), table=PRODUCT),
+    case("aten.bmm.default", real(2, 2, 3), real(2, 3, 4), table=PRODUCT),
+    case("aten.mv.default", real(2, 3), VECTOR, table=PRODUCT),
+    case("aten.dot.default", VECTOR, VECTOR, table=PRODUCT),
+    case("aten.vdot.default", VECTOR, VECTOR, table=PRODUCT),
+    case("aten.matmul.default", real(2, 2, 3), real(3, 4), table=PRODUCT),
+    case("aten.outer.default", VECTOR, VECTOR, table=PRODUCT),
+    case("aten.linalg_cross.default", real(2, 3), real(2, 3), table=PRODUCT),
+]
+
+BIASED: dict[str, Expected] = {
+    "1 F F": "A",
+    "1 F Z": "1",
+    "2 F Z": "2",
+    "1 F 1": "1",
+    "F 1 Z": "1",
+    "A F F": "A",
+    "A F Z": "A",
+    "1 1 2": "2",
+    "2 F F": refused(UNEQUAL),
+    "A 1 Z": refused("a product of a tensor whose value at the baseline is not zero"),
+}
+"""Input, weight, bias."""
+
+
+def _layers() -> list[Case]:
+    cases = [
+        case("aten.linear.default", real(2, 3), real(4, 3), real(4), table=BIASED),
+        case("aten.linear.default", real(2, 3), real(4, 3), table=PRODUCT),
+    ]
+    for n in (1, 2, 3):
+        image, kernel = real(1, 2, *(4,) * n), real(3, 2, *(2,) * n)
+        transposed = "default" if n == 1 else "input"
+        zero = [0] * n
+        one = [1] * n
+        cases += [
+            case(f"aten.conv{n}d.default", image, kernel, real(3), table=BIASED),
+            case(f"aten.conv{n}d.default", image, kernel, table=PRODUCT),
+            case(f"aten.conv{n}d.padding", image, kernel, real(3), one, "same", table=BIASED),
+            case(
+                f"aten.conv_transpose{n}d.{transposed}",
+                image,
+                real(2, 3, *(2,) * n),
+                real(3),
+                table=BIASED,
+            ),
+            case(
+                "aten.convolution.default",
+                image, kernel, real(3), one, zero, one, False, zero, 1,
+                table=BIASED,
+            ),
+        ]  # fmt: skip
+    return cases
+
+
+SUMMED: dict[str, Expected] = {
+    "F 1 F": "A",
+    "Z 1 F": "1",
+    "1 1 F": "1",
+    "2 1 1": "2",
+    "F A F": "A",
+    "F 1 1": refused(UNEQUAL),
+    "Z A 1": refused("a product of a tensor whose value at the baseline is not zero"),
+}
+"""What is added, and the two factors."""
+
+
+def _summed(op: str, *args: object) -> list[Case]:
+    return [
+        case(op, *args, table=SUMMED),
+        case(op, *args, beta=0, table={"F 1 F": "1", "2 1 F": "1", "F A F": "A"}),
+        case(op, *args, alpha=0, table={"1 F 2": "1", "2 A A": "2"}),
+        case(op, *args, beta=2, alpha=3, table=SUMMED),
+    ]
+
+
+LERP: dict[str, Expected] = {
+    "1 1": "1",
+    "F 1": "A",
+    "Z 2": "2",
+    "A F": "A",
+    "1 2": refused(UNEQUAL),
+}
+TOGETHER = [
+    case("aten.bilinear.default", real(2, 3), real(2, 4), real(5, 3, 4), real(5), table={"1 F F Z": "1", "1 1 F Z": "2", "1 1 1 Z": "3", "1 F F F": "A", "A F F F": "A", "1 1 F F": refused(UNEQUAL), "A 1 F Z": refused("a product of a tensor")}),
+    *_summed("aten.addmm.default", real(4), real(2, 3), real(3, 4)),
+    *_summed("aten.baddbmm.default", real(2, 2, 4), real(2, 2, 3), real(2, 3, 4)),
+    *_summed("aten.addmv.default", real(2), real(2, 3), real(3)),
+    case("aten.addcmul.default", real(), real(), real(), table=SUMMED),
+    case("aten.addcmul.default", real(), real(), real(), value=0, table={"1 F 2": "1", "2 A A": "2"}),
+    case("aten.lerp.Scalar", real(), real(), 0.3, table=LERP),
+    case("aten.lerp.Tensor", real(), real(), scalar(), table={f"{k} F": v for k, v in LERP.items()} | {"F F 1": "A", "1 1 1": refused(UNEQUAL), "Z 1 1": "2", "F A 0": refused("a product of a tensor")}),
+]
+
+CASES = PLAIN + _layers() + TOGETHER
