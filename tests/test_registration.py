@@ -67,11 +67,11 @@ def test_the_menu_of_insights(insights: types.ModuleType) -> None:
     captum_xdnn.register()
     captum_xdnn.register()
     name = XIntegratedGradients.get_name()
-    assert insights.SUPPORTED_ATTRIBUTION_METHODS == [IntegratedGradients, XIntegratedGradients]
+    assert [IntegratedGradients, XIntegratedGradients] == insights.SUPPORTED_ATTRIBUTION_METHODS
     assert insights.ATTRIBUTION_NAMES_TO_METHODS[name] is XIntegratedGradients
     assert insights.ATTRIBUTION_METHOD_CONFIG[name] == {"n_steps": 25}
     captum_xdnn.unregister()
-    assert insights.SUPPORTED_ATTRIBUTION_METHODS == [IntegratedGradients]
+    assert [IntegratedGradients] == insights.SUPPORTED_ATTRIBUTION_METHODS
     assert name not in insights.ATTRIBUTION_NAMES_TO_METHODS
     assert name not in insights.ATTRIBUTION_METHOD_CONFIG
 
@@ -91,7 +91,5 @@ def test_the_class_is_a_subclass_with_captums_signature() -> None:
     theirs = inspect.signature(IntegratedGradients.attribute).parameters
     ours = inspect.signature(XIntegratedGradients.attribute).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
-    assert [p.default for p in ours.values()][: len(theirs)] == [
-        p.default for p in theirs.values()
-    ]
+    assert [p.default for p in ours.values()][: len(theirs)] == [p.default for p in theirs.values()]
     assert list(ours)[len(theirs) :] == ["create_graph"]

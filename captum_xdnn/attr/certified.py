@@ -29,7 +29,7 @@ class Outcome:
     Attributes:
         certificate: The certificate that was asked for; None if none was.
         attributions: The exact attributions; None where Captum's code has to run.
-        refusal: Why there are none.
+        refusal: Why there are none, where it is not the certificate that refuses.
         contradicted: Whether a certificate allowed the pass and the guard refused it.
         traced: Whether there is a graph of the function; where there is none, the call may be
             wrong.
@@ -40,6 +40,11 @@ class Outcome:
     refusal: str = ""
     contradicted: bool = False
     traced: bool = True
+
+    @property
+    def reason(self) -> str:
+        """Why there are no attributions; written only when asked for, it is a whole report."""
+        return self.refusal or str(self.certificate)
 
 
 def certified_single_pass(
@@ -64,13 +69,9 @@ def certified_single_pass(
     knowledge = knowledge_of(forward_func)
     chunks = [call] if call.size <= most else list(call.chunks(most))
     analyses = [knowledge.analyse(forward_func, c.inputs, c.baselines, c.arguments) for c in chunks]
-    for analysis in analyses:
-        if not analysis.certificate.homogeneous:
-            return Outcome(
-                analysis.certificate,
-                refusal=str(analysis.certificate),
-                traced=analysis.traced is not None,
-            )
+    refused = next((a for a in analyses if not a.certificate.homogeneous), None)
+    if refused is not None:
+        return Outcome(refused.certificate, traced=refused.traced is not None)
     certificate = analyses[-1].certificate
     if any(a.traced is not None and a.traced.mixes_examples() for a in analyses):
         return Outcome(certificate, refusal=MIXED, traced=False)
@@ -81,9 +82,7 @@ def certified_single_pass(
         for c, a in zip(chunks, analyses, strict=True)
     ]
     with torch.enable_grad() if create_graph else nullcontext():
-        gradients = passes[0].mean_gradients
-        if len(passes) > 1:
-            gradients = tuple(map(torch.cat, zip(*(p.mean_gradients for p in passes), strict=True)))
+        gradients = _rows([p.mean_gradients for p in passes])
         attributions = gradients
         if multiply_by_inputs:
             attributions = _times(gradients, call.differences())
@@ -153,6 +152,11 @@ def _value_at_baseline(forward_func: Callable[..., Any], call: Call, analysis: A
         with torch.no_grad():
             value = forward_func(*(torch.zeros_like(x) + b for x, b in pairs), *call.arguments)
     return select(value, call.target).detach()
+
+
+def _rows(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The tensors of consecutive chunks as those of one batch."""
+    return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

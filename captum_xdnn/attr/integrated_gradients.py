@@ -241,7 +241,7 @@ class XIntegratedGradients(IntegratedGradients):
             if wrong or not outcome.traced:
                 # A wrong call has an error of its own, which Captum's code raises.
                 self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)
-            raise NotHomogeneousError(outcome.refusal)
+            raise NotHomogeneousError(outcome.reason)
         if outcome.contradicted:
             warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=4)
         return outcome.attributions

@@ -1,7 +1,7 @@
 """Benchmarks: ratios in one process, with their bounds; a report for the documentation.
 
-    pytest tests/benchmarks                                # measure and check the bounds
-    pytest tests/benchmarks --report docs/benchmarks.md    # and write the tables
+pytest tests/benchmarks                                # measure and check the bounds
+pytest tests/benchmarks --report docs/benchmarks.md    # and write the tables
 """
 
 from __future__ import annotations

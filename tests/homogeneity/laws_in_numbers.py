@@ -31,7 +31,7 @@ def expected(motion: Motion, a: float, at_1: Tensor, at_0: Tensor | None) -> Ten
         at_0: The value at the baseline; only ``Affine`` reads it.
     """
     if isinstance(motion, Affine):
-        return at_0 + a * (at_1 - at_0)
+        return (1 - a) * at_0 + a * at_1  # in this form infinite entries keep the law too
     if isinstance(motion, Power) and motion.degree != 0:
         return at_1 * a ** float(motion.degree)
     return at_1

@@ -77,7 +77,7 @@ def subjects(
 
 
 def _spread(samples: list[Any], most: int) -> list[Any]:
-    step = (len(samples) - 1) / (most - 1)
+    step = (len(samples) - 1) / max(most - 1, 1)
     return [samples[round(i * step)] for i in range(most)]
 
 

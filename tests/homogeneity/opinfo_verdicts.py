@@ -7,14 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.fx import Node
-
-from captum_xdnn.errors import TraceError
-from captum_xdnn.homogeneity.limits import Limits
-from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power, Unknown
-from captum_xdnn.homogeneity.propagation import propagate
-from captum_xdnn.homogeneity.tracing import Traced
 from laws_in_numbers import (
     RAY,
     TINY,
@@ -27,6 +19,14 @@ from laws_in_numbers import (
 )
 from opinfo_subjects import Subject
 from recorder import record_all
+from torch import Tensor
+from torch.fx import Node
+
+from captum_xdnn.errors import TraceError
+from captum_xdnn.homogeneity.limits import Limits
+from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power, Unknown
+from captum_xdnn.homogeneity.propagation import propagate
+from captum_xdnn.homogeneity.tracing import Traced
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, AssertionError)
 """What an operator raises on arguments outside of its domain."""
@@ -218,22 +218,30 @@ def _test(
         verdicts.unsound.append(f"{where}: {claim}, but gradients are off by {gap:.1e}")
 
 
+UNMOVED = Fixed()
+
+
+def _law(ray: Ray, index: int, *, from_zero: bool) -> Motion | None:
+    """The law that a result looks like; ``UNMOVED`` where the inputs do not matter or are wrong."""
+    try:
+        if not ray.matters(index):
+            return UNMOVED
+        return fitted(ray.value(index), from_zero=from_zero)
+    except REFUSALS:
+        return UNMOVED
+
+
 def _look_for_a_law(
     subject: Subject, ray: Ray, index: int, verdicts: Verdicts, *, from_zero: bool
 ) -> None:
     """Whether a result without a claim looks lawful, here and at larger and smaller inputs."""
     key = f"{subject.moving}, {'zero' if from_zero else 'other'} baseline"
-    try:
-        if not ray.matters(index):
-            return
-        laws = [fitted(ray.value(index), from_zero=from_zero)]
-    except REFUSALS:
-        laws = [None]
-    for scale in (10.0, 0.1) if laws[0] else ():
-        try:
-            laws.append(fitted(ray.elsewhere(scale).value(index), from_zero=from_zero))
-        except REFUSALS:
-            continue
+    laws = [_law(ray, index, from_zero=from_zero)]
+    if laws == [UNMOVED]:
+        return
+    if laws != [None]:
+        elsewhere = (_law(ray.elsewhere(s), index, from_zero=from_zero) for s in (10.0, 0.1))
+        laws += [law for law in elsewhere if law != UNMOVED]
     if None in laws:
         verdicts.lawless.add(key)
     else:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
-
 from program_builder import Compute, Maker, kind
+from torch import Tensor
 
 Made = tuple[str, Compute]
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
-
 from program_builder import Compute, Maker, kind
+from torch import Tensor
 
 Made = tuple[str, Compute]
 EVERYWHERE = "networks affine algebra selection"
@@ -180,18 +179,7 @@ def _masked_maximum(make: Maker, h: Tensor) -> Made:
     ).amin(-1, True)
 
 
-@kind("chosen by a mask", "selection algebra")
-def _chosen(make: Maker, h: Tensor) -> Made:
-    form = make.one_of("sum", "count by ones", "count by size", "max")
-    if form == "sum":
-        return "h * h[h > 0].sum()", lambda h: h * h[h > 0].sum()
-    if form == "max":
-        return "h + h[h >= 0].max()", lambda h: h + h[h >= 0].max()
-    if form == "count by ones":
-        return "h * ones_like(h[h > 0]).sum()", lambda h: h * torch.ones_like(h[h > 0]).sum()
-    return "h * new_ones(len(nonzero(h > 0))).sum()", (
-        lambda h: h * h.new_ones(len(torch.nonzero(h > 0))).sum()
-    )
+_plain("chosen by a mask", "selection algebra", lambda h: h * h[h > 0].sum())
 
 
 @kind("logic of comparisons", "selection", arity=2)

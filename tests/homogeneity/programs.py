@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import program_algebra  # noqa: F401 - this one and the next two register their kinds
+import program_layers  # noqa: F401
+import program_selection  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import strategies as st
-from torch import Tensor
-
-import program_algebra
-import program_layers
-import program_selection  # noqa: F401 - the three register their kinds
 from program_builder import KINDS, Maker, Program
+from torch import Tensor
 
 THEMES = ("networks", "affine", "algebra", "selection")
 MOST_STEPS = 9

@@ -73,6 +73,8 @@ def test_blockers_come_in_the_order_of_the_computation() -> None:
     ]
 
 
+# Torch's compiler, imported on first use, warned of its own use of TorchScript in some releases.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_paths_are_those_of_the_module_also_behind_a_closure() -> None:
     model, x = net()
     assert certify(lambda t: model(t), x).blockers[0].module == "model.layer1.0.bn1"

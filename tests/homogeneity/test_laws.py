@@ -70,6 +70,12 @@ def test_zero_is_neutral_in_sums(motion: Motion, zero: Any) -> None:
     assert shared(motion, zero) == shared(motion)
 
 
+@given(motions, st.sampled_from([float("inf"), float("-inf")]))
+def test_an_infinite_number_scales_like_anything(motion: Motion, endless: float) -> None:
+    assert added(motion, endless) == added(endless, motion) == motion
+    assert shared(motion, endless) == shared(motion)
+
+
 def test_only_a_known_zero_is_zero() -> None:
     assert not is_zero(SOMETHING)
     assert not is_zero(operand(Power(1), zero=True))

@@ -15,6 +15,8 @@ from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power, Unknown
 from captum_xdnn.homogeneity.operand import Operand
 from captum_xdnn.homogeneity.tracing import Traced, trace
 
+AFFINE = Affine()
+
 
 def traced(function: Callable[..., Any], *inputs: Tensor, arguments: Any = ()) -> Traced:
     return trace(function, inputs or (torch.ones(2, 3),), arguments)
@@ -35,7 +37,7 @@ def node(t: Traced, op: str) -> Node:
     return next(n for n in t.graph.nodes if str(n.target) == op)
 
 
-def track(limits: Limits, t: Traced, motion: Motion, *, inputs: Motion = Affine()) -> None:
+def track(limits: Limits, t: Traced, motion: Motion, *, inputs: Motion = AFFINE) -> None:
     """Let every operation have one motion, and the input another."""
     for n in t.graph.nodes:
         if n.op == "call_function":

@@ -44,7 +44,10 @@ def test_an_affine_function() -> None:
     ("relied", "line"),
     [
         (["bias"], "  The proof reads 1 tensor whose value is zero or leaves no shift: bias."),
-        (list("abcd"), "  The proof reads 4 tensors whose value is zero or leaves no shift: a, b, c, d."),
+        (
+            list("abcd"),
+            "  The proof reads 4 tensors whose value is zero or leaves no shift: a, b, c, d.",
+        ),
         (
             list("abcdef"),
             "  The proof reads 6 tensors whose value is zero or leaves no shift: a, b, c, d and 2 more.",

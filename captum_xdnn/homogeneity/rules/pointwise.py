@@ -19,6 +19,7 @@ from captum_xdnn.homogeneity.operand import is_zero, motion_of
 from captum_xdnn.homogeneity.registry import register_rule
 
 RELU6 = "replace it by a ReLU, which has no upper bound"
+UNBOUND = "let the bound be 0, or leave it out"
 
 
 @register_rule(
@@ -119,7 +120,8 @@ def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:
     if isinstance(joint, Unknown) and offending and not isinstance(motion_of(self), Unknown):
         literal = [b for b in offending if isinstance(b, int | float)]
         bound = f"the bound {literal[0]}" if literal else "a bound"
-        return Unknown(f"{bound} is neither 0 nor absent", RELU6)
+        bounded_relu = min is not None and is_zero(min)
+        return Unknown(f"{bound} is neither 0 nor absent", RELU6 if bounded_relu else UNBOUND)
     return joint
 
 

@@ -13,7 +13,6 @@ arguments. A table says what comes out of which motions, one letter or degree fo
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -59,9 +58,7 @@ def positive(*shape: int) -> Value:
 
 
 def wide(*shape: int) -> Value:
-    return Value(
-        _shape(shape), lambda g, s: 6 * torch.randn(s, generator=g, dtype=torch.float64)
-    )
+    return Value(_shape(shape), lambda g, s: 6 * torch.randn(s, generator=g, dtype=torch.float64))
 
 
 def share(*shape: int) -> Value:
@@ -71,9 +68,7 @@ def share(*shape: int) -> Value:
 
 def coarse(*shape: int) -> Value:
     """Whole numbers from -2 to 2, among which there are ties."""
-    return Value(
-        _shape(shape), lambda g, s: torch.randint(-2, 3, s, generator=g).to(torch.float64)
-    )
+    return Value(_shape(shape), lambda g, s: torch.randint(-2, 3, s, generator=g).to(torch.float64))
 
 
 def imaginary(*shape: int) -> Value:
@@ -197,9 +192,7 @@ class Ray:
         """The operands for one of the inputs; ``a = 0`` is the limit, where it exists."""
         return [
             self._value(letter, start, end, a)
-            for letter, start, end in zip(
-                self.letters, self._start, self._ends[draw], strict=True
-            )
+            for letter, start, end in zip(self.letters, self._start, self._ends[draw], strict=True)
         ]
 
     def has_limit(self) -> bool:
@@ -223,5 +216,5 @@ def results(outcome: Any) -> list[Tensor]:
     return list(outcome) if isinstance(outcome, tuple | list) else [outcome]
 
 
-def product_of(sizes: tuple[int, ...]) -> int:
-    return reduce(operator.mul, sizes, 1)
+def wanted(expected: str) -> tuple[Motion, ...]:
+    return tuple(motion(letter.strip()) for letter in expected.split(","))

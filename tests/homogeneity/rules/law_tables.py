@@ -101,4 +101,3 @@ WRITTEN: dict[str, Expected] = {
     "A 0 A": refused(CHOICE),
 }
 """A tensor, the index or mask of the entries to write, and what is written there."""
-

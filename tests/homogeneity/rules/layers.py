@@ -26,12 +26,13 @@ BATCH_NORM_BARE: dict[str, Expected] = {"1 Z F": "1, F, F", "1 F F": "A, F, F", 
 CHANNELS = (real(3), real(3), real(3), positive(3))
 
 
-
 def _batch_norm(*args: object, table: dict[str, Expected]) -> Case:
     """The operation takes no statistics that ask for a gradient, as inputs of a trace do."""
     overload = torch.ops.aten._native_batch_norm_legit_no_training.default
 
-    def via(x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, *rest: float) -> object:
+    def via(
+        x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, *rest: float
+    ) -> object:
         return overload(x, weight, bias, mean.detach(), var.detach(), *rest)
 
     name = "aten._native_batch_norm_legit_no_training.default"
@@ -41,7 +42,14 @@ def _batch_norm(*args: object, table: dict[str, Expected]) -> Case:
 INFERENCE = [
     _batch_norm(real(2, 3, 4), *CHANNELS, 0.1, 1e-5, table=BATCH_NORM),
     _batch_norm(real(2, 3, 4), None, None, *CHANNELS[2:], 0.1, 1e-5, table=BATCH_NORM_BARE),
-    _batch_norm(real(2, 3, 4), None, *CHANNELS[1:], 0.1, 1e-5, table={"1 Z Z F": "1, F, F", "1 F Z F": "A, F, F"}),
+    _batch_norm(
+        real(2, 3, 4),
+        None,
+        *CHANNELS[1:],
+        0.1,
+        1e-5,
+        table={"1 Z Z F": "1, F, F", "1 F Z F": "A, F, F"},
+    ),
 ]
 
 EPS = refused("normalisation by statistics of the input with eps = 1e-05")
@@ -63,7 +71,18 @@ def _first(table: dict[str, Expected]) -> dict[str, Expected]:
 
 
 NORMS = [
-    *_norms(True, True, 0.0, {"1 F F": "0, 1, -1", "2 F F": "0, 2, -2", "A F F": refused(BEND), "1 1 Z": "1, 1, -1", "1 F 1": refused(UNEQUAL)}),
+    *_norms(
+        True,
+        True,
+        0.0,
+        {
+            "1 F F": "0, 1, -1",
+            "2 F F": "0, 2, -2",
+            "A F F": refused(BEND),
+            "1 1 Z": "1, 1, -1",
+            "1 F 1": refused(UNEQUAL),
+        },
+    ),
     *_norms(False, False, 0.0, {"1": "0, 1, -1"}),
     *_norms(True, False, 0.0, {"1 F": "0, 1, -1", "1 2": "2, 1, -1"}),
     *_norms(True, True, 1e-5, {"1 F F": EPS, "2 F F": EPS, "A F F": refused(BEND)}),

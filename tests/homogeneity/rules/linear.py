@@ -35,6 +35,7 @@ def _views() -> list[Case]:
         case("aten._unsafe_view.default", x, [2, 6], table=LINEAR),
         case("aten.view_as_real.default", imaginary(), table=LINEAR),
         case("aten.view_as_complex.default", real(3, 2), table=LINEAR),
+        case("aten._conj_physical.default", imaginary(), table=LINEAR),
         case("aten._conj.default", imaginary(), table=LINEAR),
         case("aten._neg_view.default", x, table=LINEAR),
         case("aten.split_with_sizes.default", x, [1, 3], 1, table=spread),
@@ -44,7 +45,16 @@ def _views() -> list[Case]:
         case("aten.triu.default", x, 1, table=LINEAR),
         case("aten.diag_embed.default", x, table=LINEAR),
         case("aten.im2col.default", real(1, 2, 4, 4), [2, 2], [1, 1], [1, 1], [1, 1], table=LINEAR),
-        case("aten.col2im.default", real(1, 8, 9), [4, 4], [2, 2], [1, 1], [0, 0], [1, 1], table=LINEAR),
+        case(
+            "aten.col2im.default",
+            real(1, 8, 9),
+            [4, 4],
+            [2, 2],
+            [1, 1],
+            [0, 0],
+            [1, 1],
+            table=LINEAR,
+        ),
         case("aten.pixel_shuffle.default", real(1, 4, 2, 2), 2, table=LINEAR),
         case("aten.pixel_unshuffle.default", real(1, 1, 4, 4), 2, table=LINEAR),
         case("aten.channel_shuffle.default", real(1, 4, 2, 2), 2, table=LINEAR),
@@ -77,13 +87,12 @@ def _pools() -> list[Case]:
             case(f"aten.adaptive_avg_pool{n}d.default", image, [2] * n, table=LINEAR),
         ]
         if n > 1:
-            cases.append(
-                case(f"aten._adaptive_avg_pool{n}d.default", image, [3] * n, table=LINEAR)
-            )
+            cases.append(case(f"aten._adaptive_avg_pool{n}d.default", image, [3] * n, table=LINEAR))
         cases += [
             case(f"aten.{kind}_pad{n}d.default", image, [1, 2] * n, table=LINEAR)
             for kind in ("reflection", "replication")
         ]
+    cases.append(case("aten._pad_circular.default", images[2], [1, 2, 1, 2], table=LINEAR))
     return cases
 
 
@@ -95,12 +104,18 @@ def _resamplers() -> list[Case]:
         cases += [
             case(
                 f"aten.upsample_{kind}.default",
-                images[n], [6] * n, False,
+                images[n],
+                [6] * n,
+                False,
                 by_hand=kind.startswith("bi"),
                 table=LINEAR,
             ),
             case(f"aten.upsample_{kind}.vec", images[n], None, True, [1.5] * n, table=LINEAR),
         ]
+    cases += [
+        case(f"aten._upsample_{kind}2d_aa.default", images[2], [3, 3], False, table=LINEAR)
+        for kind in ("bilinear", "bicubic")
+    ]
     for n in (1, 2, 3):
         for kind in ("upsample_nearest", "_upsample_nearest_exact"):
             cases += [
@@ -140,6 +155,13 @@ def _degrees() -> list[Case]:
         case("aten.var.default", x, table=scaled("2")),
         case("aten.var.dim", x, [1], table=scaled("2")),
         case("aten.var.correction", x, [1], correction=0, table=scaled("2")),
+        case(
+            "aten.var_mean.correction",
+            x,
+            [1],
+            correction=1,
+            table={"1": "2, 1", "-1/2": "-1, -1/2", "A": refused(BEND)},
+        ),
         case("aten.std.default", x, table=scaled("1")),
         case("aten.std.dim", x, [1], table=scaled("1")),
         case("aten.std.correction", x, [1], correction=0, table=scaled("1")),

@@ -56,7 +56,14 @@ COMPARISONS = [
         for op in ("and", "or", "xor")
     ),
     case("aten.isclose.default", coarse(4, 5), coarse(4, 5), 1e-5, 0.0, table=CLOSE),
-    case("aten.isclose.default", coarse(4, 5), coarse(4, 5), 1e-5, 0.5, table={"1 1": refused("an absolute tolerance")}),
+    case(
+        "aten.isclose.default",
+        coarse(4, 5),
+        coarse(4, 5),
+        1e-5,
+        0.5,
+        table={"1 1": refused("an absolute tolerance")},
+    ),
 ]
 
 BENT = [
@@ -65,7 +72,18 @@ BENT = [
     case("aten.abs.default", imaginary(), table=HOMOGENEOUS),
     case("aten.leaky_relu.default", real(), 0.2, table=HOMOGENEOUS),
     *(
-        case(op, real(3, 4), real(4), table={"1 F": "1", "2 0": "2", "A F": refused(BEND), "F 1": cautious("a slope that moves"), "1 1": refused("a slope that moves")})
+        case(
+            op,
+            real(3, 4),
+            real(4),
+            table={
+                "1 F": "1",
+                "2 0": "2",
+                "A F": refused(BEND),
+                "F 1": cautious("a slope that moves"),
+                "1 1": refused("a slope that moves"),
+            },
+        )
         for op in ("aten.prelu.default", "aten._prelu_kernel.default")
     ),
 ]
@@ -88,25 +106,57 @@ JOINT = [
 
 BOUND = "a bound is neither 0 nor absent"
 SIX = "the bound 6.0 is neither 0 nor absent"
+SIGN_OF_NUMBER: dict[str, Expected] = {"1": "1", "2": "2", "A": refused(BEND)}
+JOINT.append(case("aten.copysign.Scalar", real(), -2.0, table=SIGN_OF_NUMBER))
+
 CLAMPS = [
     case("aten.clamp.default", real(), 0, table=HOMOGENEOUS),
     case("aten.clamp.default", real(), None, 0.0, table=HOMOGENEOUS),
     case("aten.clamp.default", real(), 0.0, math.inf, table=HOMOGENEOUS),
     case("aten.clamp.default", real(), None, math.inf, table={"1": "1", "A": cautious(BEND)}),
     case("aten.clamp.default", real(), 0.0, 6.0, table={"1": cautious(SIX), "A": cautious(SIX)}),
-    case("aten.clamp.default", real(), -0.5, None, table={"1": refused("the bound -0.5 is neither")}),
-    case("aten.clamp.Tensor", real(), real(), table={"1 1": "1", "1 Z": "1", "2 2": "2", "F 1": refused(BOUND), "1 F": refused(BOUND), "1 2": refused(BOUND), "A Z": refused(BEND)}),
+    case(
+        "aten.clamp.default", real(), -0.5, None, table={"1": refused("the bound -0.5 is neither")}
+    ),
+    case(
+        "aten.clamp.Tensor",
+        real(),
+        real(),
+        table={
+            "1 1": "1",
+            "1 Z": "1",
+            "2 2": "2",
+            "F 1": refused(BOUND),
+            "1 F": refused(BOUND),
+            "1 2": refused(BOUND),
+            "A Z": refused(BEND),
+        },
+    ),
     case("aten.clamp.Tensor", real(), None, real(), table={"1 1": "1", "1 F": refused(BOUND)}),
-    case("aten.clamp.Tensor", real(), real(), real(), table={"1 1 1": "1", "1 1 Z": "1", "1 F 1": refused(BOUND)}),
+    case(
+        "aten.clamp.Tensor",
+        real(),
+        real(),
+        real(),
+        table={"1 1 1": "1", "1 1 Z": "1", "1 F 1": refused(BOUND)},
+    ),
     case("aten.clamp_min.default", real(), 0.0, table=HOMOGENEOUS),
     case("aten.clamp_min.default", real(), 0.5, table={"1": refused("the bound 0.5 is neither")}),
     case("aten.clamp_max.default", real(), 0.0, table=HOMOGENEOUS),
     case("aten.clamp_max.default", real(), 0.5, table={"1": refused("the bound 0.5 is neither")}),
     case("aten.hardtanh.default", real(), table={"1": refused("the bound -1 is neither")}),
-    case("aten.hardtanh.default", real(), 0.0, 0.5, table={"1": refused("the bound 0.5 is neither")}),
+    case(
+        "aten.hardtanh.default", real(), 0.0, 0.5, table={"1": refused("the bound 0.5 is neither")}
+    ),
     case("aten.hardtanh.default", real(), 0.0, math.inf, table=HOMOGENEOUS),
     case("aten.threshold.default", real(), 0.0, 0.0, table=HOMOGENEOUS),
-    case("aten.threshold.default", real(), 0.0, 1.0, table={"1": refused("a choice that depends on the input")}),
+    case(
+        "aten.threshold.default",
+        real(),
+        0.0,
+        1.0,
+        table={"1": refused("a choice that depends on the input")},
+    ),
     case("aten.threshold.default", real(), 0.5, 0.0, table={"1": refused(COMPARE)}),
 ]
 
@@ -119,8 +169,22 @@ POWERS = [
     case("aten.pow.Tensor_Scalar", positive(), -1.5, table=scaled("-3/2")),
     case("aten.pow.Tensor_Scalar", real(), 1, table=LINEAR),
     case("aten.pow.Tensor_Scalar", positive(), 0, table={"1": "0", "A": cautious(BEND)}),
-    case("aten.pow.Tensor_Scalar", positive(), math.nan, table={"1": cautious("no finite real number")}),
-    case("aten.pow.Tensor_Tensor", positive(), positive(), table={"1 F": refused("whose exponent is a tensor"), "F 1": refused("whose exponent is a tensor"), "1 1": refused("whose exponent is a tensor")}),
+    case(
+        "aten.pow.Tensor_Scalar",
+        positive(),
+        math.nan,
+        table={"1": cautious("no finite real number")},
+    ),
+    case(
+        "aten.pow.Tensor_Tensor",
+        positive(),
+        positive(),
+        table={
+            "1 F": refused("whose exponent is a tensor"),
+            "F 1": refused("whose exponent is a tensor"),
+            "1 1": refused("whose exponent is a tensor"),
+        },
+    ),
     case("aten.pow.Scalar", 2.0, positive(), table={"1": refused("whose exponent is a tensor")}),
 ]
 
@@ -158,12 +222,31 @@ QUOTIENTS = [
 
 COMPLEX = [
     case("aten.complex.default", real(), real(), table=SUM),
-    case("aten.polar.default", positive(), real(), table={"1 F": "1", "2 0": "2", "A F": cautious(BEND), "A 0": refused(BEND), "F 1": refused("a mask or index that moves"), "F A": refused("a mask or index computed from")}),
+    case(
+        "aten.polar.default",
+        positive(),
+        real(),
+        table={
+            "1 F": "1",
+            "2 0": "2",
+            "A F": cautious(BEND),
+            "A 0": refused(BEND),
+            "F 1": refused("a mask or index that moves"),
+            "F A": refused("a mask or index computed from"),
+        },
+    ),
 ]
 
 FINITE = refused("infinite values are replaced by finite ones")
 REPLACED = [
-    case("aten.nan_to_num.default", real(), 0.0, math.inf, -math.inf, table=HOMOGENEOUS | {"A": cautious(BEND)}),
+    case(
+        "aten.nan_to_num.default",
+        real(),
+        0.0,
+        math.inf,
+        -math.inf,
+        table=HOMOGENEOUS | {"A": cautious(BEND)},
+    ),
     case("aten.nan_to_num.default", real(), table={"1": cautious(FINITE.reason)}),
     case("aten.nan_to_num.default", real(), 3.0, 0.0, 0.0, table={"1": cautious("replaced by")}),
 ]

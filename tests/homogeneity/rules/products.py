@@ -93,14 +93,44 @@ LERP: dict[str, Expected] = {
     "1 2": refused(UNEQUAL),
 }
 TOGETHER = [
-    case("aten.bilinear.default", real(2, 3), real(2, 4), real(5, 3, 4), real(5), table={"1 F F Z": "1", "1 1 F Z": "2", "1 1 1 Z": "3", "1 F F F": "A", "A F F F": "A", "1 1 F F": refused(UNEQUAL), "A 1 F Z": refused("a product of a tensor")}),
+    case(
+        "aten.bilinear.default",
+        real(2, 3),
+        real(2, 4),
+        real(5, 3, 4),
+        real(5),
+        table={
+            "1 F F Z": "1",
+            "1 1 F Z": "2",
+            "1 1 1 Z": "3",
+            "1 F F F": "A",
+            "A F F F": "A",
+            "1 1 F F": refused(UNEQUAL),
+            "A 1 F Z": refused("a product of a tensor"),
+        },
+    ),
     *_summed("aten.addmm.default", real(4), real(2, 3), real(3, 4)),
+    *_summed("aten.addbmm.default", real(2, 4), real(2, 2, 3), real(2, 3, 4)),
     *_summed("aten.baddbmm.default", real(2, 2, 4), real(2, 2, 3), real(2, 3, 4)),
     *_summed("aten.addmv.default", real(2), real(2, 3), real(3)),
     case("aten.addcmul.default", real(), real(), real(), table=SUMMED),
-    case("aten.addcmul.default", real(), real(), real(), value=0, table={"1 F 2": "1", "2 A A": "2"}),
+    case(
+        "aten.addcmul.default", real(), real(), real(), value=0, table={"1 F 2": "1", "2 A A": "2"}
+    ),
     case("aten.lerp.Scalar", real(), real(), 0.3, table=LERP),
-    case("aten.lerp.Tensor", real(), real(), scalar(), table={f"{k} F": v for k, v in LERP.items()} | {"F F 1": "A", "1 1 1": refused(UNEQUAL), "Z 1 1": "2", "F A 0": refused("a product of a tensor")}),
+    case(
+        "aten.lerp.Tensor",
+        real(),
+        real(),
+        scalar(),
+        table={f"{k} F": v for k, v in LERP.items()}
+        | {
+            "F F 1": "A",
+            "1 1 1": refused(UNEQUAL),
+            "Z 1 1": "2",
+            "F A 0": refused("a product of a tensor"),
+        },
+    ),
 ]
 
 CASES = PLAIN + _layers() + TOGETHER

@@ -29,11 +29,21 @@ CASES = [
     *_unary(OF_POSITIVE, "a transcendental function", positive()),
     *_unary(OF_SHARE, "a transcendental function", share()),
     *_unary(ROUNDING, "rounding to whole numbers", real(4, 8)),
-    case("aten._softmax.default", real(), 1, False, table=_refused("softmax compares exponentials")),
-    case("aten._log_softmax.default", real(), 1, False, table=_refused("softmax compares exponentials")),
+    case(
+        "aten._softmax.default", real(), 1, False, table=_refused("softmax compares exponentials")
+    ),
+    case(
+        "aten._log_softmax.default",
+        real(),
+        1,
+        False,
+        table=_refused("softmax compares exponentials"),
+    ),
     case("aten.rand.default", [2], table={"": cautious("the function is random")}),
     case("aten.randn.default", [2], table={"": cautious("the function is random")}),
-    case("aten.rand_like.default", real(), table={"F": cautious("random"), "1": cautious("random")}),
+    case(
+        "aten.rand_like.default", real(), table={"F": cautious("random"), "1": cautious("random")}
+    ),
     case("aten.empty_like.default", real(), table={"F": cautious("uninitialised memory")}),
     case("aten.bitwise_not.default", index(3, below=4), table={"0": "0", "F": "F"}),
 ]

@@ -6,7 +6,17 @@ from rules.case import Expected, case, cautious, coarse, index, mask, real, refu
 from rules.law_tables import BEND, READ
 
 IMAGE, GRID = real(1, 2, 4, 4), share(1, 3, 3, 2)
+VOLUME, PLACES_IN_IT = real(1, 2, 3, 3, 3), share(1, 2, 2, 2, 3)
 PLACES = "the places of sampling are computed from the input"
+SAMPLED: dict[str, Expected] = {
+    "1 F": "1",
+    "A F": "A",
+    "2 0": "2",
+    "A 0": refused("depends on the input"),
+    "F 1": refused(PLACES),
+    "1 1": refused(PLACES),
+    "F A": refused(PLACES),
+}
 TRUE_SOMEWHERE: dict[str, Expected] = {"1": "0", "2": "0", "A": cautious(BEND)}
 COUNT: dict[str, Expected] = {"1": "0", "2": "0", "A": cautious(BEND)}
 ORDERED: dict[str, Expected] = {
@@ -20,15 +30,26 @@ ORDERED: dict[str, Expected] = {
 CASES = [
     case("aten.index.Tensor", real(3, 4), [index(2, below=3)], table=READ),
     case("aten.index.Tensor", real(3, 4), [None, index(2, below=4)], table=READ),
-    case("aten.index.Tensor", real(3, 4), [index(2, below=3), index(2, below=4)], table={"1 F F": "1", "1 F 0": "1", "A F F": "A", "A 0 F": refused("depends on the input")}),
+    case(
+        "aten.index.Tensor",
+        real(3, 4),
+        [index(2, below=3), index(2, below=4)],
+        table={"1 F F": "1", "1 F 0": "1", "A F F": "A", "A 0 F": refused("depends on the input")},
+    ),
     case("aten._unsafe_index.Tensor", real(3, 4), [index(2, below=3)], table=READ),
     case("aten.index_select.default", real(3, 4), 0, index(2, below=3), table=READ),
     case("aten.gather.default", real(3, 4), 0, index(2, 4, below=3), table=READ),
     case("aten.embedding.default", real(5, 4), index(2, 3, below=5), table=READ),
     case("aten.take.default", real(3, 4), index(2, 3, below=12), table=READ),
-    case("aten.masked_select.default", real(3, 4), mask(3, 4), table={"1 F": "1", "A F": "A", "1 0": "1"}),
+    case(
+        "aten.masked_select.default",
+        real(3, 4),
+        mask(3, 4),
+        table={"1 F": "1", "A F": "A", "1 0": "1"},
+    ),
     case("aten.nonzero.default", coarse(3, 4), table={"1": "0", "2": "0", "A": refused(BEND)}),
-    case("aten.grid_sampler_2d.default", IMAGE, GRID, 0, 0, False, table={"1 F": "1", "A F": "A", "2 0": "2", "A 0": refused("depends on the input"), "F 1": refused(PLACES), "1 1": refused(PLACES), "F A": refused(PLACES)}),
+    case("aten.grid_sampler_2d.default", IMAGE, GRID, 0, 0, False, table=SAMPLED),
+    case("aten.grid_sampler_3d.default", VOLUME, PLACES_IN_IT, 0, 0, False, table=SAMPLED),
     case("aten.any.default", coarse(3, 4), table=TRUE_SOMEWHERE),
     case("aten.any.dim", coarse(3, 4), 1, table=TRUE_SOMEWHERE),
     case("aten.any.dims", coarse(3, 4), [1], table=TRUE_SOMEWHERE),

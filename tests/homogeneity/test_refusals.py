@@ -1,0 +1,147 @@
+"""What can never be proved, and what people are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from verdicts import IMAGE, X, blamed, conv, proved
+
+from captum_xdnn.homogeneity import certify
+
+
+def first(function: Callable[..., Any], inputs: Any = X, **call: Any) -> str:
+    certificate = certify(function, inputs, **call)
+    assert not certificate.homogeneous
+    return certificate.blockers[0].reason
+
+
+def test_a_random_function_is_refused_with_the_remedy() -> None:
+    certificate = certify(nn.Sequential(nn.Linear(3, 3, bias=False), nn.Dropout(0.5)), X)
+    assert "random" in certificate.blockers[0].reason
+    assert certificate.blockers[0].remedy == "call model.eval()"
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x * torch.rand(3),
+        lambda x: x * torch.randn_like(x),
+        lambda x: x * torch.bernoulli(torch.full((3,), 0.5)),
+        lambda x: x[:, torch.randperm(3)],
+        lambda x: x * torch.normal(0.0, torch.ones(3)),
+        lambda x: x * torch.multinomial(torch.ones(3), 3),
+        lambda x: x * torch.empty(3).uniform_(),
+        lambda x: x * torch.poisson(torch.ones(3)),
+        lambda x: F.rrelu(x, training=True),
+        lambda x: F.alpha_dropout(x, 0.5, training=True),
+        lambda x: F.dropout1d(x[:, :, None], 0.5)[:, :, 0],
+    ],
+)
+def test_random_numbers_are_refused_even_when_nothing_that_moves_enters_them(
+    function: Callable[..., Tensor],
+) -> None:
+    assert "random" in first(function)
+
+
+def test_uninitialised_memory_is_refused() -> None:
+    assert "uninitialised memory" in first(lambda x: x * torch.empty(3))
+
+
+def test_memory_that_is_written_in_full_is_fine() -> None:
+    assert proved(lambda x: torch.empty_like(x).copy_(x).relu_()).degree == 1
+    assert proved(lambda x: x * torch.empty(3).fill_(2.0)).degree == 1
+
+
+def test_memory_that_is_read_beside_being_written_is_not() -> None:
+    assert "uninitialised memory" in first(_copied_onto_itself)
+
+
+def _copied_onto_itself(x: Tensor) -> Tensor:
+    memory = torch.empty(2, 3)
+    return x * torch.ops.aten.copy.default(memory, memory)
+
+
+def test_a_batch_norm_that_learns_is_refused() -> None:
+    model = nn.Sequential(conv(3, 4), nn.BatchNorm2d(4), nn.ReLU())
+    certificate = certify(model, IMAGE)
+    assert certificate.blockers[0].module == "1"
+    assert certificate.blockers[0].reason.startswith("it writes to ")
+    assert certificate.blockers[0].remedy == "call model.eval()"
+
+
+def test_statistics_of_the_batch_without_memory_are_refused() -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False)).eval()
+    certificate = certify(model, IMAGE)
+    assert certificate.blockers[0].module_type == "BatchNorm2d"
+    assert "statistics of the input" in certificate.blockers[0].reason
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (nn.LayerNorm(6), "LayerNorm"),
+        (nn.GroupNorm(3, 3), "GroupNorm"),
+        (nn.InstanceNorm2d(3), "InstanceNorm2d"),
+    ],
+)
+def test_other_norms_are_refused(layer: nn.Module, kind: str) -> None:
+    certificate = certify(nn.Sequential(layer.eval(), nn.ReLU()), IMAGE)
+    assert certificate.blockers[0].module_type == kind
+    assert "statistics of the input" in certificate.blockers[0].reason
+
+
+def test_a_norm_without_eps_is_homogeneous_of_degree_0() -> None:
+    reason = first(nn.Sequential(nn.LayerNorm(6, eps=0.0, elementwise_affine=False)), IMAGE)
+    assert reason == "the output does not change along the ray from the baseline"
+
+
+@pytest.mark.parametrize(
+    ("function", "reason"),
+    [
+        (lambda x: torch.ones(2), "the output does not depend on the input"),
+        (lambda x: x.argmax(1).float(), "the output does not change along the ray"),
+        (lambda x: x / x.norm(), "the output does not change along the ray"),
+        (lambda x: 1 / x.norm(dim=1), "the integral of its gradient diverges"),
+        (lambda x: x.long().float(), "a cast to torch.int64, which truncates"),
+        (lambda x: x**x, "a power whose exponent is a tensor"),
+        (lambda x: (x > 1).float() * x, "a comparison with something other than zero"),
+        (lambda x: torch.minimum(x, X), "parts that move differently meet"),
+        (lambda x: x * x + x, "parts that move differently meet"),
+        (lambda x: torch.where(x > 0, x, 1.0), "a choice that depends on the input"),
+        (lambda x: torch.fft.fft(x).abs().round(), "rounding"),
+    ],
+)
+def test_reasons_are_told(function: Callable[..., Tensor], reason: str) -> None:
+    assert reason in first(function)
+
+
+def test_control_flow_of_torch_is_refused_or_cannot_be_traced() -> None:
+    def function(x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda y: y.relu(), lambda y: y.abs(), (x,))
+
+    reason = first(function)
+    assert "control flow" in reason or "cannot be traced" in reason
+
+
+def test_one_minus_relu_of_one_minus_x_is_refused() -> None:
+    """It passes every test by values at x = 1, where its gradient is 0 and its attribution 1."""
+    assert blamed(lambda x: 1 - F.relu(1 - x)) == ["aten.rsub.Scalar"]
+
+
+@pytest.mark.parametrize(
+    ("function", "remedy"),
+    [
+        (nn.ReLU6(), "replace it by a ReLU, which has no upper bound"),
+        (lambda x: F.normalize(x), "let the bound be 0, or leave it out"),
+        (lambda x: x.clamp(-1, 1), "let the bound be 0, or leave it out"),
+    ],
+)
+def test_a_bound_comes_with_the_remedy_that_fits(
+    function: Callable[..., Tensor], remedy: str
+) -> None:
+    assert certify(function, X).blockers[0].remedy == remedy

@@ -1,0 +1,167 @@
+"""Values that support a claim: baselines, batch sizes, arguments; and those that must not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from calls import Counter, certify
+from small_networks import stack
+from torch import nn
+
+from captum_xdnn.homogeneity.knowledge import KEPT_ANALYSES, knowledge_of
+
+X = torch.ones(2, 3)
+
+
+def test_a_value_that_depends_on_the_batch_size_holds_for_that_size(traces: Counter) -> None:
+    """It is zero in a batch of one, and in no other."""
+    function = lambda x: (x + torch.arange(x.shape[0], dtype=x.dtype)[:, None]).relu()  # noqa: E731
+    assert certify(function, X[:1]).homogeneous
+    assert not certify(function, torch.ones(2, 3)).homogeneous
+    assert certify(function, X[:1]).homogeneous
+
+
+def test_a_value_that_vanishes_at_one_size_of_several_is_computed_for_each(
+    traces: Counter, analyses: Counter
+) -> None:
+    function = lambda x: (x + (x.shape[0] - 4) * torch.ones(3)).relu()  # noqa: E731
+    verdicts = {n: certify(function, torch.ones(n, 3)).homogeneous for n in (2, 3, 4, 5, 4, 2)}
+    assert verdicts == {2: False, 3: False, 4: True, 5: False}
+    assert (traces.count, analyses.count) == (1, 4)
+
+
+@pytest.mark.parametrize(
+    "zero",
+    [
+        None,
+        0,
+        0.0,
+        -0.0,
+        torch.zeros(2, 3),
+        torch.zeros(1, 3),
+        -torch.zeros(2, 3),
+        (torch.zeros(2, 3),),
+    ],
+)
+def test_a_baseline_is_zero_by_its_value(zero: Any) -> None:
+    certificate = certify(stack(), X, baselines=zero)
+    assert certificate.homogeneous
+    assert certificate.degree == 1
+    assert not certificate.affine
+
+
+@pytest.mark.parametrize("baseline", [1, 1e-30, torch.full((2, 3), 0.5), float("nan")])
+def test_any_other_baseline_is_refused_in_front_of_a_bend(baseline: Any) -> None:
+    certificate = certify(lambda x: x.relu(), X, baselines=baseline)
+    assert not certificate.homogeneous
+    assert certificate.blockers[0].reason == "the baseline of input 0 is not zero"
+
+
+def test_a_mean_image_is_read_by_value(analyses: Counter) -> None:
+    mean = torch.tensor([[0.5, 0.25, 1.0]])
+    function = lambda x: ((x - mean) / 0.2).relu()  # noqa: E731
+    assert certify(function, X, baselines=mean.clone()).degree == 1
+    assert certify(function, X, baselines=mean.expand(2, 3)).degree == 1
+    other = mean.clone()
+    other[0, 1] += 1e-7
+    assert not certify(function, X, baselines=other).homogeneous
+    assert not certify(function, X).homogeneous
+    assert certify(function, X, baselines=mean.clone()).homogeneous
+
+
+def test_a_baseline_that_changes_in_place_is_read_anew() -> None:
+    mean = torch.tensor([[0.5, 0.25, 1.0]])
+    baseline = mean.clone()
+    function = lambda x: (x - mean).relu()  # noqa: E731
+    assert certify(function, X, baselines=baseline).homogeneous
+    baseline += 1
+    assert not certify(function, X, baselines=baseline).homogeneous
+
+
+def test_where_the_value_of_the_baseline_does_not_matter_it_is_not_kept(analyses: Counter) -> None:
+    function = nn.Linear(3, 2)
+    for _ in range(5):
+        assert certify(function, X, baselines=torch.randn(2, 3)).affine
+    assert analyses.count == 5
+    assert len(next(iter(knowledge_of(function)._analyses.values()))) <= KEPT_ANALYSES
+
+
+def test_baselines_of_several_inputs_are_told_apart() -> None:
+    function = lambda x, y: x.relu() + y  # noqa: E731
+    both = (X, X)
+    assert certify(function, both).homogeneous
+    assert certify(function, both, baselines=(0, 1.0)).affine
+    certificate = certify(function, both, baselines=(1.0, 0))
+    assert certificate.blockers[0].reason == "the baseline of input 0 is not zero"
+
+
+def test_an_additional_argument_that_is_zero_supports_no_claim() -> None:
+    function = lambda x, y: (x + y).relu()  # noqa: E731
+    certificate = certify(function, X, additional_forward_args=torch.zeros(3))
+    assert not certificate.homogeneous
+    assert certificate.blockers[0].op == "aten.add.Tensor"
+
+
+def test_an_additional_argument_that_only_scales_needs_no_value(traces: Counter) -> None:
+    function = lambda x, y: (x * y).relu()  # noqa: E731
+    for _ in range(3):
+        assert certify(function, X, additional_forward_args=torch.randn(3)).degree == 1
+    assert traces.count == 1
+
+
+def test_numbers_and_texts_are_part_of_the_question(traces: Counter) -> None:
+    function = lambda x, k, kind: (x + k).relu() if kind == "a" else x.exp()  # noqa: E731
+    ask = lambda *args: certify(function, X, additional_forward_args=args).homogeneous  # noqa: E731
+    assert [ask(0, "a"), ask(1, "a"), ask(0, "b"), ask(0, "a")] == [True, False, False, True]
+    assert [ask(False, "a"), ask(0.0, "a"), ask(None, "b")] == [True, True, False]
+    assert traces.count == 6
+
+
+def test_an_argument_that_cannot_be_compared_is_refused_by_type() -> None:
+    function = lambda x, y: x.relu()  # noqa: E731
+    certificate = certify(function, X, additional_forward_args=(object(),))
+    assert not certificate.homogeneous
+    assert "an additional argument cannot be compared between calls" in str(certificate)
+    assert "it is of type object" in str(certificate)
+
+
+def test_arguments_in_containers_are_looked_into(traces: Counter) -> None:
+    function = lambda x, d: (x * d["scale"]).relu() + d["list"][0] * x  # noqa: E731
+    ask = lambda k: certify(function, X, additional_forward_args={"scale": X, "list": [k]})  # noqa: E731
+    assert ask(1.0).homogeneous
+    assert ask(1.0).homogeneous
+    assert traces.count == 1
+    assert ask(2.0).homogeneous
+    assert traces.count == 2
+
+
+def test_the_shape_of_an_argument_counts_and_its_batch_may_vary(traces: Counter) -> None:
+    function = lambda x, y: x.relu() * y  # noqa: E731
+    for n in (2, 5):
+        assert (
+            certify(function, torch.ones(n, 3), additional_forward_args=torch.ones(n, 3)).degree
+            == 1
+        )
+    assert traces.since() == 1
+    assert certify(function, torch.ones(5, 3), additional_forward_args=torch.ones(3)).degree == 1
+    assert traces.since() == 1
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        (torch.ones(2, 3, dtype=torch.int64), "input 0 is of dtype torch.int64"),
+        (torch.ones(2, 3, dtype=torch.complex64), "input 0 is of dtype torch.complex64"),
+        (torch.tensor(1.0), "input 0 has no batch dimension"),
+        (torch.ones(0, 3), "input 0 is an empty batch"),
+        ((X, torch.ones(2, dtype=torch.bool)), "input 1 is of dtype torch.bool"),
+        (torch.eye(3).to_sparse(), "input 0 has layout torch.sparse_coo"),
+    ],
+)
+def test_unsuitable_inputs_are_refused_by_position(inputs: Any, reason: str) -> None:
+    certificate = certify(lambda *args: args[0], inputs)
+    assert not certificate.homogeneous
+    assert certificate.blockers[0].reason.startswith(reason)
+    assert "floating-point tensor of shape (B, ...)" in certificate.blockers[0].remedy
