@@ -33,6 +33,9 @@ class Root(nn.Module):
         return self.function(*args)
 
 
+COMPILED = "_torchdynamo_orig_callable"
+"""Where ``torch.compile`` keeps the function that it compiles."""
+
 MODEL = "model"
 """The name under which a module that is itself the function is registered."""
 
@@ -59,6 +62,8 @@ def unwrapped(function: Any) -> Any:
             inner = inner.module
         elif hasattr(inner, "_orig_mod") and isinstance(inner, nn.Module) and not has_hooks(inner):
             inner = inner._orig_mod
+        elif isinstance(inner, types.FunctionType) and hasattr(inner, COMPILED):
+            inner = getattr(inner, COMPILED)
         else:
             return inner
 

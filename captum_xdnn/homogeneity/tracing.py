@@ -12,6 +12,7 @@ from typing import Any
 import sympy
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import Dim
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
@@ -110,7 +111,7 @@ def trace(
         except Exception as error:
             scripted = any(isinstance(m, torch.jit.ScriptModule) for m in root.modules())
             raise TraceError(SCRIPTED if scripted else _first_line(error)) from error
-    _refuse_memory(raised)
+    _refuse_memory(root, raised)
     return _read(program, root, len(examples), size)
 
 
@@ -149,7 +150,11 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
-def _refuse_memory(raised: list[warnings.WarningMessage]) -> None:
+def _refuse_memory(root: Root, raised: list[warnings.WarningMessage]) -> None:
+    kept = [n for m in root.modules() for n, v in vars(m).items() if isinstance(v, FakeTensor)]
+    if kept:
+        message = f"the function stores state between calls: {', '.join(sorted(kept))}"
+        raise TraceError(message)
     for warning in raised:
         if "was assigned during export" in str(warning.message):
             text = str(warning.message).split(" was assigned")[0]

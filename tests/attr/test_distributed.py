@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+import captum_xdnn
 
 SCRIPT = """
 import sys
@@ -52,12 +55,14 @@ pytestmark = pytest.mark.skipif(
 def test_distributed_data_parallel(size: int, tmp_path: Path) -> None:
     script = tmp_path / "attribute.py"
     script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(captum_xdnn.__file__).parents[1])}
     processes = [
         subprocess.Popen(
             [sys.executable, "-W", "error", script, str(rank), str(size), tmp_path / "store"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment,
         )
         for rank in range(size)
     ]

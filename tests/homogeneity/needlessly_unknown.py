@@ -23,7 +23,7 @@ _NAMES = {
         linalg.matrix_sqrth linalg.norm linalg.norm.subgradients_at_zero linalg.pinv
         linalg.pinv.hermitian linalg.pinv.singular linalg.polar linalg.qr linalg.solve
         linalg.solve_ex linalg.solve_triangular linalg.svd linalg.svdvals linalg.tensorinv
-        linalg.tensorsolve norm.nuc
+        linalg.tensorsolve norm.nuc qr
     """,
     _RANDOM: """
         multinomial normal normal.number_mean nn.functional.alpha_dropout nn.functional.dropout

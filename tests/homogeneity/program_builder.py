@@ -186,7 +186,15 @@ class Maker:
         """A dimension other than the batch."""
         return self.integer(1, h.dim() - 1)
 
-    def add(self, name: str, text: str, sources: tuple[int, ...], compute: Compute) -> bool:
+    def add(
+        self,
+        name: str,
+        text: str,
+        sources: tuple[int, ...],
+        compute: Compute,
+        *,
+        most: float = LARGEST,
+    ) -> bool:
         """Append a step unless it fails, grows too large, or leaves the numbers."""
         try:
             with torch.no_grad():
@@ -196,7 +204,7 @@ class Maker:
         size = self.program.inputs[0].shape[0]
         if not isinstance(value, Tensor) or not value.dim() or value.shape[0] != size:
             return False
-        finite = bool(torch.isfinite(value).all()) and float(value.abs().max()) < LARGEST
+        finite = bool(torch.isfinite(value).all()) and float(value.abs().max()) < most
         if not finite or value.numel() > MOST_ENTRIES:
             return False
         self.program.steps.append(Step(name, text, sources, compute))

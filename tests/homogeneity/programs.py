@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -184,7 +185,7 @@ def _close(make: Maker) -> None:
     total: Callable[..., Tensor] = lambda *parts: sum(  # noqa: E731
         function(part.flatten(1).double(), dim=1) for part in parts
     )
-    make.add("reduction", f"{form} of each example", tuple(ends), total)
+    make.add("reduction", f"{form} of each example", tuple(ends), total, most=math.inf)
 
 
 ALL_KINDS = frozenset(KINDS) | {"join inputs", "normalise", "vanish"}

@@ -23,7 +23,7 @@ from captum_xdnn.homogeneity import certify
         (lambda x: (x**3).sum(1) / x.norm(dim=1), 2),
         (lambda x: x.max(1).values * x.min(1).indices, 1),
         (lambda x: torch.where(x > 0, x, 2 * x) + x.sort(1)[0], 1),
-        (lambda x: x[:, x[0].argmax()], 1),
+        (lambda x: x.gather(1, x.argmax(1, keepdim=True)), 1),
         (lambda x: (x - x.mean(1, keepdim=True)) ** 2 * torch.softmax(x / x.norm(), 1), 2),
         (lambda x: x * torch.exp(torch.tensor(0.5)), 1),
     ],
