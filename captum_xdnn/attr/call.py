@@ -40,23 +40,18 @@ class Call:
         Args:
             bound: The largest batch in one pass; None for any.
         """
-        if not self.inputs or not self.inputs[0].dim():
-            return False
-        size = len(self.inputs[0])
-        if not size or any(not t.dim() or len(t) != size for t in self.inputs[1:]):
-            return False
+        size = 0
         for tensor, baseline in zip(self.inputs, self.baselines, strict=True):
-            if not isinstance(baseline, Tensor):
-                continue
-            alike = baseline.dtype == tensor.dtype and baseline.device == tensor.device
-            if not alike or baseline.dim() != tensor.dim():
+            length = tensor.shape[0] if tensor.dim() else 0
+            if not length or length != (size or length):
                 return False
-            if baseline.shape[1:] != tensor.shape[1:]:
+            size = length
+            if isinstance(baseline, Tensor) and not _alike(tensor, baseline):
                 return False
         target = self.target
         if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
             return False
-        return bound is None or bound >= self.size or self._is_divisible()
+        return size > 0 and (bound is None or bound >= size or self._is_divisible())
 
     def _is_divisible(self) -> bool:
         """Whether there is one target for all examples, or one for each."""
@@ -118,6 +113,16 @@ class Call:
         """The tensors among the additional arguments, in the order of the trace."""
         leaves = torch.utils._pytree.tree_leaves(list(self.arguments))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+
+
+def _alike(tensor: Tensor, baseline: Tensor) -> bool:
+    """Whether a baseline is of an input's kind and shape; its batch may be of another size."""
+    return (
+        baseline.dtype == tensor.dtype
+        and baseline.device == tensor.device
+        and baseline.dim() == tensor.dim()
+        and baseline.shape[1:] == tensor.shape[1:]
+    )
 
 
 def _detached(tensor: Tensor) -> Tensor:

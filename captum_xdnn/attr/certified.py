@@ -69,9 +69,9 @@ def certified_single_pass(
     knowledge = knowledge_of(forward_func)
     chunks = [call] if call.size <= most else list(call.chunks(most))
     analyses = [knowledge.analyse(forward_func, c.inputs, c.baselines, c.arguments) for c in chunks]
-    refused = next((a for a in analyses if not a.certificate.homogeneous), None)
-    if refused is not None:
-        return Outcome(refused.certificate, traced=refused.traced is not None)
+    for analysis in analyses:
+        if not analysis.certificate.homogeneous:
+            return Outcome(analysis.certificate, traced=analysis.traced is not None)
     certificate = analyses[-1].certificate
     if any(a.traced is not None and a.traced.mixes_examples() for a in analyses):
         return Outcome(certificate, refusal=MIXED, traced=False)

@@ -203,15 +203,28 @@ class XIntegratedGradients(IntegratedGradients):
             return differentiable_quadrature(
                 self.forward_func, call, quadrature, multiply_by_inputs=self.multiplies_by_inputs
             )
-        attributions: tuple[Tensor, ...] = super().attribute(
-            call.inputs,
-            call.baselines,
-            call.target,
-            call.arguments or None,
-            n_steps=quadrature.n_steps,
-            method=quadrature.method,
-            internal_batch_size=quadrature.internal_batch_size,
-        )
+        arguments = call.arguments or None
+        attributions: tuple[Tensor, ...]
+        if quadrature.internal_batch_size is None:
+            # What Captum's `attribute` does with arguments that are formatted and validated.
+            attributions = self._attribute(
+                inputs=call.inputs,
+                baselines=call.baselines,
+                target=call.target,
+                additional_forward_args=arguments,
+                n_steps=quadrature.n_steps,
+                method=quadrature.method,
+            )
+        else:
+            attributions = super().attribute(
+                call.inputs,
+                call.baselines,
+                call.target,
+                arguments,
+                n_steps=quadrature.n_steps,
+                method=quadrature.method,
+                internal_batch_size=quadrature.internal_batch_size,
+            )
         return attributions
 
     def _try_single_pass(

@@ -1,7 +1,7 @@
 """A fingerprint of everything that a traced function was read from.
 
-Matching it is on the way of every attribution, so there are two readings: a quick one by memory
-addresses (``Watch``), and where that differs the full one, by identity and value.
+Matching it is on the way of every attribution, so there are two readings: a quick one by
+identity (``Watch``), and where that differs the full one, by identity and value.
 
 A trace bakes in what Python code decided: which modules there are, their flags, hooks and plain
 attributes, what a closure holds. The fingerprint notes all of that by identity (or by value for
@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_globals
 
+from captum_xdnn.homogeneity import code
 from captum_xdnn.homogeneity.watch import Unwatchable, Watch
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
-MANY = 64
-"""Containers larger than this are noted by identity and length only."""
+DEEPEST = 4
+"""How far containers and functions are followed into what they hold."""
 
 _GLOBAL_HOOKS = (
     "_global_forward_hooks",
@@ -36,7 +37,7 @@ _GLOBAL_HOOKS = (
 
 
 class Fingerprint:
-    """What was seen of a function at one time; holds no strong reference to its modules."""
+    """What was seen of a function at one time; it does not keep the function alive."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._take(function)
@@ -52,14 +53,16 @@ class Fingerprint:
     def _note_death(self, _: object) -> None:
         """Something seen is gone, so its address may come to mean something else."""
         self._died = True
+        self._watch = None
 
     def matches(self, function: Callable[..., Any]) -> bool:
         """Whether the function is now as it was then."""
-        if self._watch is not None and not self._died and self._watch.unchanged():
+        watch = self._watch
+        if watch is not None and watch.unchanged(function):
             return True
         if not self._matches_in_full(function):
             return False
-        if self._watch is not None:
+        if watch is not None or self._died:
             self._take(function)
         return True
 
@@ -119,20 +122,23 @@ def _walk(value: Any, atoms: list[Any], visited: set[int], depth: int) -> None:
     elif id(value) in visited:
         return
     elif isinstance(value, types.FunctionType):
-        visited.add(id(value))
         _walk_function(value, atoms, visited, depth)
     elif isinstance(value, types.MethodType):
         _walk(value.__func__, atoms, visited, depth)
         _walk(value.__self__, atoms, visited, depth)
     elif isinstance(value, functools.partial):
         visited.add(id(value))
+        if not depth:
+            atoms.append(value)
         _walk_container((value.func, *value.args), atoms, visited, depth)
         _walk_container(value.keywords, atoms, visited, depth)
     else:
         visited.add(id(value))
         atoms.append(_referable(value))
-        if depth == 0 and hasattr(value, "__dict__"):
-            _walk_container(vars(value), atoms, visited, depth + 1)
+        held = None if isinstance(value, type | types.ModuleType) else code.settings(value)
+        if held is not None:
+            _walk_container(held, atoms, visited, depth + 1)
+            _walk_class(kind, atoms, visited)
 
 
 def _walk_module(module: nn.Module, atoms: list[Any], visited: set[int]) -> None:
@@ -150,14 +156,24 @@ def _walk_module(module: nn.Module, atoms: list[Any], visited: set[int]) -> None
                 _walk_container(value, atoms, visited, 1)
         else:
             _walk(value, atoms, visited, 1)
+    _walk_class(type(module), atoms, visited)
+
+
+def _walk_class(kind: type, atoms: list[Any], visited: set[int]) -> None:
+    for each in code.classes(kind):
+        if id(each) in visited:
+            return
+        visited.add(id(each))
+        for function in code.functions(each):
+            _walk_function(function, atoms, visited, 1)
 
 
 def _walk_container(value: Any, atoms: list[Any], visited: set[int], depth: int) -> None:
     atoms.append(len(value))
-    if len(value) > MANY and not _of_modules(value):
+    if code.is_large(value):
         atoms.append(_referable(value))
         return
-    if depth > 4:
+    if depth > DEEPEST:
         return
     if isinstance(value, dict):
         for key, item in value.items():
@@ -170,35 +186,31 @@ def _walk_container(value: Any, atoms: list[Any], visited: set[int], depth: int)
             _walk(item, atoms, visited, depth + 1)
 
 
-def _of_modules(value: Any) -> bool:
-    """Whether a container holds modules or tensors, which are never skipped."""
-    items = value.values() if isinstance(value, dict) else value
-    return any(isinstance(item, nn.Module | Tensor) for item in items)
-
-
 def _walk_function(
     function: types.FunctionType, atoms: list[Any], visited: set[int], depth: int
 ) -> None:
     atoms.append(function)
-    if _belongs_to_a_library(function) or depth > 4:
+    if id(function) in visited:
         return
+    visited.add(id(function))
+    looked_into = not code.is_library(function) and depth <= DEEPEST
+    for scope, name in code.places(function):
+        held = scope[name]
+        if looked_into:
+            _walk(held, atoms, visited, depth + 1)
+        elif held is not None:
+            atoms.append(held if isinstance(held, PLAIN) else _referable(held))
+    if not looked_into:
+        return
+    atoms.append(function.__code__)
     for cell in function.__closure__ or ():
         try:
             content = cell.cell_contents
         except ValueError:
             continue
         _walk(content, atoms, visited, depth + 1)
-    for defaults in (function.__defaults__ or (), function.__kwdefaults__ or {}):
-        _walk_container(defaults, atoms, visited, depth + 1)
-    scope = function.__globals__
-    for name in function.__code__.co_names:
-        held = scope.get(name)
-        if held is not None and not isinstance(held, types.ModuleType | type):
-            _walk(held, atoms, visited, depth + 1)
-
-
-def _belongs_to_a_library(function: types.FunctionType) -> bool:
-    return (function.__module__ or "").split(".")[0] in ("torch", "captum", "functools")
+    for held in (function.__defaults__ or (), function.__kwdefaults__ or {}, function.__dict__):
+        _walk_container(held, atoms, visited, depth + 1)
 
 
 def _referable(value: Any) -> Any:

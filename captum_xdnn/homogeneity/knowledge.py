@@ -221,10 +221,12 @@ def _unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
 
 def _plain_call(inputs: Sequence[Tensor], baselines: Sequence[Baseline]) -> Any:
     """All that an analysis depends on in a call without tensors beside its inputs; else None."""
-    if any(isinstance(baseline, Tensor) for baseline in baselines):
-        return None
-    looks = tuple((t.shape, t.dtype, t.device, _contiguous(t)) for t in inputs)
-    return (looks, tuple(baselines), _autocast(inputs[0].device.type))
+    looks: list[Any] = [_autocast(inputs[0].device.type)]
+    for tensor, baseline in zip(inputs, baselines, strict=True):
+        if isinstance(baseline, Tensor):
+            return None
+        looks += (tensor.shape, tensor.dtype, tensor.device, _contiguous(tensor), baseline)
+    return tuple(looks)
 
 
 def _contiguous(tensor: Tensor) -> Any:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import dataclasses
 import functools
 import gc
+import logging
 import statistics
 import time
 import types
 import weakref
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules import module as module_globals
 
@@ -21,6 +26,7 @@ from captum_xdnn.homogeneity.fingerprint import Fingerprint
 
 GLOBAL_MODEL: nn.Module = nn.Linear(3, 2)
 GLOBAL_SCALE = 2.0
+LOGGER = logging.getLogger(__name__)
 
 
 class Configured(nn.Module):
@@ -215,6 +221,71 @@ def _scaled(x: Tensor) -> Tensor:
     return x * GLOBAL_SCALE
 
 
+class Indirect(nn.Module):
+    """What it computes hangs on things outside of it."""
+
+    def __init__(self, settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = [F.relu(part) * GLOBAL_SCALE for part in x.unbind(1)]
+        return self.finished(torch.stack(parts, 1))
+
+    def finished(self, x: Tensor) -> Tensor:
+        return _scaled(x) * self.settings.gain
+
+
+OUTSIDE = {
+    "a global read in a comprehension": (f"{__name__}.GLOBAL_SCALE", 3.0),
+    "a function that is called": (f"{__name__}._scaled", torch.abs),
+    "a function of torch": ("torch.stack", torch.cat),
+    "a functional": ("torch.nn.functional.relu", torch.abs),
+    "a functional that torch's layer calls": ("torch.nn.functional.gelu", torch.abs),
+    "a method of the class": (f"{__name__}.Indirect.finished", lambda self, x: x),
+    "the forward of a class": (f"{__name__}.Indirect.forward", lambda self, x: x),
+    "the forward of torch's class": ("torch.nn.GELU.forward", lambda self, x: x),
+}
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_a_patch_is_noticed(name: str) -> None:
+    model = nn.Sequential(Indirect(types.SimpleNamespace(gain=1.0)), nn.GELU())
+    for function in (model, lambda x: model(x), functools.partial(_apply, model=model)):
+        seen = Fingerprint(function)
+        assert seen.matches(function)
+        with mock.patch(*OUTSIDE[name]):
+            assert not seen.matches(function)
+        assert seen.matches(function)
+
+
+@dataclasses.dataclass
+class Settings:
+    gain: float = 1.0
+
+
+@pytest.mark.parametrize("kind", [Settings, types.SimpleNamespace, argparse.Namespace])
+def test_an_object_that_holds_settings_is_looked_into(kind: Any) -> None:
+    settings = kind(gain=1.0)
+    model = Indirect(settings)
+    for function in (model, lambda x: model(x)):
+        settings.gain = 1.0
+        seen = Fingerprint(function)
+        assert seen.matches(function)
+        settings.gain = 2.0
+        assert not seen.matches(function)
+
+
+def test_a_logger_among_the_globals_is_no_reason_to_trace_again() -> None:
+    def function(x: Tensor) -> Tensor:
+        LOGGER.debug("called")
+        return x
+
+    seen = Fingerprint(function)
+    LOGGER.isEnabledFor(logging.DEBUG)
+    assert seen.matches(function)
+
+
 def test_changed_defaults_are_noticed() -> None:
     def function(x: Tensor, scale: float = 2.0, *, shift: float = 0.0) -> Tensor:
         return x * scale + shift
@@ -298,6 +369,7 @@ def test_a_fingerprint_keeps_no_model_alive(wrapped: Callable[[nn.Module], Any])
 
 def test_a_new_object_at_an_old_address_does_not_match() -> None:
     model = Configured()
+    model.parents = [model]  # what holds itself is read in full, and kept by nobody
     reused = 0
     for _ in range(50):
         model.activation = nn.Sequential(nn.Identity())
