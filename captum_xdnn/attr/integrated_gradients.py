@@ -214,6 +214,7 @@ class XIntegratedGradients(IntegratedGradients):
                 additional_forward_args=arguments,
                 n_steps=quadrature.n_steps,
                 method=quadrature.method,
+                step_sizes_and_alphas=quadrature.nodes(),
             )
         else:
             attributions = super().attribute(

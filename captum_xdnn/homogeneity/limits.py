@@ -9,7 +9,7 @@ once that bias moves.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,6 @@ from captum_xdnn.homogeneity.motion import Motion, Power, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from captum_xdnn.homogeneity.operand import Operand
 
 BATCH = "batch size"
 ARGUMENT = "argument "
@@ -70,13 +68,13 @@ class Limits:
         """Let the motion of a node be known, so that values behind it can be computed."""
         self._motions[node] = motion
 
-    def vanishes(self, function: Callable[..., Tensor], operands: tuple[Operand, ...]) -> bool:
-        """Whether ``function`` of the operands' values is exactly zero; see ``Operand.vanishes``."""
+    def vanishes(self, function: Callable[..., Tensor], nodes: Sequence[Node]) -> bool:
+        """Whether ``function`` of the nodes' values is exactly zero; see ``Operand.vanishes``."""
         try:
-            values = [self.value(operand.node) for operand in operands]
+            values = [self.value(node) for node in nodes]
         except Unavailable:
             return False
-        sources = frozenset().union(*(self._sources[operand.node] for operand in operands))
+        sources = frozenset().union(*(self._sources[node] for node in nodes))
         if any(source.startswith(ARGUMENT) for source in sources):
             return False
         with _plain_arithmetic():

@@ -53,7 +53,7 @@ class Operand:
             function: Takes the values of this operand and of ``others``, in order.
             others: Further operands whose values the function takes.
         """
-        return self._limits.vanishes(function, (self, *others))
+        return self._limits.vanishes(function, [o.node for o in (self, *others)])
 
 
 Argument = Operand | Motion | float | int | complex | bool

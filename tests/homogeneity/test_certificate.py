@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.proxy import TracerBase
 
-from captum_xdnn.homogeneity import Blocker, Certificate, certificate, certify
+from captum_xdnn.homogeneity import Blocker, Certificate, certification, certify
 
 X = torch.ones(2, 3)
 
@@ -184,7 +184,7 @@ def test_the_values_of_the_inputs_do_not_matter() -> None:
 
 
 def test_the_examples_in_the_documentation_run() -> None:
-    tests = [t for t in doctest.DocTestFinder().find(certificate) if t.examples]
+    tests = [t for t in doctest.DocTestFinder().find(certification) if t.examples]
     assert tests
     runner = doctest.DocTestRunner()
     for test in tests:

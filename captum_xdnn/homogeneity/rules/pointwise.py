@@ -6,7 +6,15 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from captum_xdnn.homogeneity.laws import BEND, constant, homogeneous, quotient, shared, switched
+from captum_xdnn.homogeneity.laws import (
+    BEND,
+    added,
+    constant,
+    homogeneous,
+    quotient,
+    shared,
+    switched,
+)
 from captum_xdnn.homogeneity.motion import (
     CONSTANT,
     FIXED,
@@ -223,8 +231,6 @@ def _polar(abs: Any, angle: Any) -> Motion:
 @register_rule("aten.complex.default")
 def _complex(real: Any, imag: Any) -> Motion:
     """Two parts side by side."""
-    from captum_xdnn.homogeneity.laws import added
-
     return added(real, imag)
 
 

@@ -8,9 +8,6 @@ from __future__ import annotations
 from captum_xdnn.homogeneity.motion import CONSTANT
 from captum_xdnn.homogeneity.registry import OVERWRITES, refuse
 
-GATES = (
-    "integrate it instead: this function is not homogeneous, Captum's route is exact in the limit"
-)
 RELU = "replace it by a ReLU or leaky ReLU and retrain"
 
 
