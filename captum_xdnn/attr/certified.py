@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.guard import gap_exceeds
-from captum_xdnn.attr.rounding import precision_of, reduced_precision_of
+from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
+from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precision_of
 from captum_xdnn.attr.single_pass import Pass, select, single_pass
 from captum_xdnn.homogeneity.analysis import Analysis
 from captum_xdnn.homogeneity.certificate import Certificate
@@ -91,7 +91,8 @@ def certified_single_pass(
         if not multiply_by_inputs:
             products = _times(gradients, call.differences())
         products = tuple(p.detach() if p.requires_grad else p for p in products)
-        refusal = _contradiction(forward_func, call, chunks, analyses, passes, products)
+        ends = _ends(forward_func, chunks, analyses, passes)
+        refusal = _contradiction(call, analyses, gradients, products, ends)
         if refusal == NOT_FINITE:
             return Outcome(certificate, refusal=refusal)
         if refusal:
@@ -114,26 +115,40 @@ def _times(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tu
     return tuple(g * d for g, d in zip(gradients, differences, strict=True))
 
 
-def _contradiction(
+def _ends(
     forward_func: Callable[..., Any],
-    call: Call,
     chunks: list[Call],
     analyses: list[Analysis],
     passes: list[Pass],
+) -> tuple[Tensor, Tensor | None]:
+    """``F(x)`` and ``F(b)`` of the whole call; None where ``F(b)`` is zero."""
+    outputs = _joined([p.outputs for p in passes])
+    if not any(a.certificate.affine for a in analyses):
+        return outputs, None
+    pairs = zip(chunks, analyses, strict=True)
+    return outputs, _joined([_value_at_baseline(forward_func, c, a) for c, a in pairs])
+
+
+def _contradiction(
+    call: Call,
+    analyses: list[Analysis],
+    gradients: tuple[Tensor, ...],
     products: tuple[Tensor, ...],
+    ends: tuple[Tensor, Tensor | None],
 ) -> str:
     """How the passes contradict their certificates; empty if completeness holds."""
-    outputs = _joined([p.outputs for p in passes])
-    start = None
-    if any(a.certificate.affine for a in analyses):
-        pairs = zip(chunks, analyses, strict=True)
-        start = _joined([_value_at_baseline(forward_func, c, a) for c, a in pairs])
+    outputs, start = ends
     coarsest = max(a.traced.coarsest for a in analyses if a.traced is not None)
     precision = precision_of(call.inputs, coarsest)
-    if not gap_exceeds(products, outputs, start, precision):
+
+    def bounds() -> Tensor:
+        return bounds_of(gradients, call.differences())
+
+    sizes = Sizes(precision, bounds, lost_below(precision))
+    if not gap_exceeds(products, outputs, start, sizes):
         return ""
-    reduced = reduced_precision_of(call.inputs)
-    if reduced > precision >= FLOAT32 and not gap_exceeds(products, outputs, start, reduced):
+    sizes = Sizes(reduced_precision_of(call.inputs), bounds)
+    if sizes.precision > precision >= FLOAT32 and not gap_exceeds(products, outputs, start, sizes):
         return ""
     gained = outputs.sum() if start is None else (outputs - start).sum()
     gap = sum(float(product.sum()) for product in products) - float(gained)

@@ -6,20 +6,54 @@ If the output is homogeneous (or affine) along the ray, the attributions of an e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-SLACK = 64.0
-"""Units of rounding allowed, relative to the sum of absolute attributions; see Architecture."""
+SLACK, COARSE_SLACK = 64.0, 16.0
+"""Units of rounding allowed in float32 and finer, and in coarser dtypes; see Architecture.
+
+In bfloat16, 64 units are half of the numbers themselves. ``tests/attr/rounding_gaps.py`` measures
+the gaps.
+"""
+COARSE = 2.0**-12
+
+
+@dataclass(frozen=True)
+class Sizes:
+    r"""What a gap is measured against.
+
+    Attributes:
+        precision: The unit of rounding :math:`\epsilon` of the computation.
+        bounds: Gives :math:`\lVert x - b \rVert \, \lVert g \rVert` of each example, shape
+            ``(B,)``; asked for only where a smaller size does not do.
+        lost: What may be missing because numbers were too small for their dtype.
+    """
+
+    precision: float
+    bounds: Callable[[], Tensor]
+    lost: float = 0.0
+
+    @property
+    def slack(self) -> float:
+        """Units of rounding allowed."""
+        return COARSE_SLACK if self.precision > COARSE else SLACK
 
 
 def gap_exceeds(
-    attributions: tuple[Tensor, ...], outputs: Tensor, start: Tensor | None, precision: float
+    attributions: tuple[Tensor, ...], outputs: Tensor, start: Tensor | None, sizes: Sizes
 ) -> bool:
     r"""Whether completeness fails beyond rounding.
 
     .. math:: \bigl|\textstyle\sum_i A_i - (F(x) - F(b))\bigr| > c \, \epsilon \,
-        \bigl(\sum_i |A_i| + |F(x)| + |F(b)|\bigr)
+        \bigl(\lVert x - b \rVert \, \lVert g \rVert + |F(x)| + |F(b)|\bigr),
+        \qquad A = (x - b) \, g
+
+    The product of the norms is the Cauchy-Schwarz bound of :math:`\sum_i A_i`. The sum of
+    :math:`|A_i|` is no measure: with one entry of the input that is not zero it is as small as
+    the output itself where the paths through the network cancel, and the rounding is not.
 
     Checked per example where there is one output per example, else for the whole batch. This is
     the only place where a call waits for its device.
@@ -28,26 +62,47 @@ def gap_exceeds(
         attributions: The attributions :math:`A`, one tensor of shape ``(B, ...)`` per input.
         outputs: ``F(x)``, shape ``(B,)`` or another number of outputs.
         start: ``F(b)`` in the same shape; None where it is zero.
-        precision: The unit of rounding :math:`\epsilon` of the computation.
+        sizes: What the gap is measured against.
     """
-    flat = [a.flatten(1) if a.dim() > 1 else a.unsqueeze(1) for a in attributions]
-    total = _added([a.sum(1) for a in flat])
+    total = _added([_rows(a).sum(1) for a in attributions])
     ends = [outputs.reshape(-1)] if start is None else [outputs.reshape(-1), start.reshape(-1)]
     batched = ends[0].shape == total.shape
-    unit = SLACK * precision
     rows = _numbers([total, *ends], batched=batched)
-    if _within(rows, [0.0] * len(rows[0]), unit):
+    if _within(rows, [0.0] * len(rows[0]), sizes):
         return False
-    mass = _numbers([_added([a.abs().sum(1) for a in flat])], batched=batched)
-    return not _within(rows, mass[0], unit)
+    bounds = _numbers([sizes.bounds()], batched=batched)[0]
+    return not _within(rows, bounds, sizes)
 
 
-def _within(rows: list[list[float]], mass: list[float], unit: float) -> bool:
-    """Whether all gaps are within rounding; a mass of zero makes the stricter, cheaper test."""
-    starts = rows[2] if len(rows) > 2 else [0.0] * len(mass)
+def bounds_of(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> Tensor:
+    r"""The Cauchy-Schwarz bound of each example, :math:`\lVert x - b \rVert \lVert g \rVert`.
+
+    Args:
+        gradients: The mean gradients :math:`g`, each of shape ``(B, ...)``.
+        differences: ``x - b`` for each input, in the same shapes.
+    """
+    pairs = zip(gradients, differences, strict=True)
+    return _added([_norm(g) * _norm(d) for g, d in pairs])
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    """The length of each row, in float64 where the device has it: squares overflow early."""
+    wide = torch.float32 if tensor.device.type == "mps" else torch.float64
+    lengths: Tensor = torch.linalg.vector_norm(_rows(tensor.detach()), dim=1, dtype=wide)
+    return lengths
+
+
+def _rows(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
+
+
+def _within(rows: list[list[float]], bounds: list[float], sizes: Sizes) -> bool:
+    """Whether all gaps are within rounding; bounds of zero make the stricter, cheaper test."""
+    starts = rows[2] if len(rows) > 2 else [0.0] * len(bounds)
+    unit = sizes.slack * sizes.precision
     return all(
-        abs(total - (end - start)) <= unit * (size + abs(end) + abs(start))
-        for total, end, start, size in zip(rows[0], rows[1], starts, mass, strict=True)
+        abs(total - (end - start)) <= unit * (bound + abs(end) + abs(start)) + sizes.lost
+        for total, end, start, bound in zip(rows[0], rows[1], starts, bounds, strict=True)
     )
 
 

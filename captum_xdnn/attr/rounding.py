@@ -33,6 +33,16 @@ def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
     return max(units)
 
 
+def lost_below(precision: float) -> float:
+    """The smallest normal number of the dtype with a unit of rounding: smaller ones lose digits.
+
+    Args:
+        precision: A unit that ``precision_of`` gave.
+    """
+    half = torch.finfo(torch.float16)
+    return half.tiny if precision == half.eps else torch.finfo(torch.float32).tiny
+
+
 def reduced_precision_of(inputs: tuple[Tensor, ...]) -> float:
     """The unit of the precision in which torch may compute float32 products: TF32, bfloat16.
 

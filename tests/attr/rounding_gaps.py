@@ -4,7 +4,7 @@
 
 prints, for every kind of network and dtype, the largest
 
-    |sum_i A_i - F(x)| / (eps * (sum_i |A_i| + |F(x)|))
+    (|sum_i A_i - F(x)| - lost) / (eps * (|x| |g| + |F(x)|)),    A = x g
 
 over seeds, inputs, scales and targets. ``SLACK`` in ``captum_xdnn.attr.guard`` has to be well
 above all of them.
@@ -17,6 +17,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+
+from captum_xdnn.attr.guard import bounds_of
+from captum_xdnn.attr.rounding import lost_below
 
 
 def mlp(features: int, width: int, depth: int, outputs: int = 10) -> nn.Module:
@@ -147,10 +150,11 @@ def ratios(net: nn.Module, x: Tensor, degree: float) -> Tensor:
     outputs = output[torch.arange(len(x)), torch.arange(len(x)) % output.shape[1]]
     (gradient,) = torch.autograd.grad(outputs.sum(), x)
     wide = gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient
-    products = (wide / degree * x.detach()).flatten(1)
-    total, mass, end = products.sum(1), products.abs().sum(1), outputs.detach().to(products.dtype)
-    unit = torch.finfo(x.dtype).eps * (mass + end.abs())
-    gap = (total - end).abs()
+    wide = wide / degree
+    total, end = (wide * x.detach()).flatten(1).sum(1), outputs.detach().to(wide.dtype)
+    precision = torch.finfo(x.dtype).eps
+    unit = precision * (bounds_of((wide,), (x.detach(),)) + end.abs())
+    gap = ((total - end).abs() - lost_below(precision)).clamp(min=0)
     found = torch.where(gap == 0, torch.zeros_like(gap), gap / unit)
     return found[found.isfinite()]
 
