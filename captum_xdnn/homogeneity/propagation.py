@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import Node
@@ -30,6 +29,14 @@ from captum_xdnn.homogeneity.motion import (
     Power,
     Unknown,
     is_constant,
+)
+from captum_xdnn.homogeneity.nodes import (
+    counts_values,
+    is_mutable,
+    is_never_read,
+    is_number,
+    is_random,
+    unbacked,
 )
 from captum_xdnn.homogeneity.operand import Operand
 
@@ -200,13 +207,13 @@ class _Pass:
         seen = [swapped.get(o.node, o) for o in operands]
         name = registry.name_of(node.target)
         motions = {o.motion for o in seen}
-        if _is_number(node.meta.get("val")) and not _unbacked(node):
+        if is_number(node.meta.get("val")) and not unbacked(node):
             return FIXED
-        if not isinstance(node.target, OpOverload) and not _is_number(node.meta.get("val")):
+        if not isinstance(node.target, OpOverload) and not is_number(node.meta.get("val")):
             return Unknown(f"{name} is control flow or a higher-order operation", PLAIN)
         if any(source in self._several for source in node.all_input_nodes):
             return Unknown(f"{name} takes a list of results", NO_RULE)
-        random = _is_random(node.target)
+        random = is_random(node.target)
         undetermined = _undetermined(node, name)
         if undetermined is not None:
             return undetermined
@@ -250,61 +257,24 @@ def _checked(motion: Motion, fake: Any, *, limitless: bool) -> Motion:
         return Unknown("the value at the baseline depends on the input")
     scales = isinstance(motion, Affine) or (isinstance(motion, Power) and motion.degree != 0)
     whole = isinstance(fake, Tensor) and not (fake.is_floating_point() or fake.is_complex())
-    if scales and (whole or _is_number(fake)):
+    if scales and (whole or is_number(fake)):
         return Unknown("a whole number or Python number that would have to scale")
     # How many entries there are may depend on the input even where their values do not.
-    counted = isinstance(fake, Tensor) and any(map(_counts_values, fake.shape))
+    counted = isinstance(fake, Tensor) and any(map(counts_values, fake.shape))
     return CONSTANT if motion == FIXED and counted else motion
-
-
-def _is_mutable(target: Any) -> bool:
-    return isinstance(target, OpOverload) and bool(target._schema.is_mutable)
 
 
 def _undetermined(node: Node, name: str) -> Motion | None:
     """The motion of what its arguments do not determine: memory, random numbers; else None."""
-    if name in registry.VOLATILE and _is_never_read(node):
+    if name in registry.VOLATILE and is_never_read(node):
         return FIXED
-    if name in registry.VOLATILE or _is_mutable(node.target):
+    if name in registry.VOLATILE or is_mutable(node.target):
         return registry.REFUSED.get(name, _random(name))
-    return _random(name) if _is_random(node.target) and name not in registry.RULES else None
-
-
-def _is_never_read(node: Node) -> bool:
-    """Whether whatever takes this tensor takes it to write over it."""
-    for user in node.users:
-        position = registry.OVERWRITES.get(registry.name_of(user.target))
-        taken = [i for i, argument in enumerate(user.args) if argument is node]
-        if taken != [position] or node in user.kwargs.values():
-            return False
-    return True
-
-
-def _is_random(target: Any) -> bool:
-    return isinstance(target, OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+    return _random(name) if is_random(node.target) and name not in registry.RULES else None
 
 
 def _random(name: str) -> Unknown:
     return Unknown(f"{name} is random or writes into its arguments", "call model.eval()")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | torch.SymInt | torch.SymFloat | torch.SymBool)
-
-
-def _unbacked(node: Node) -> bool:
-    """Whether a number depends on values of tensors, not on shapes alone."""
-    return _counts_values(node.meta.get("val"))
-
-
-def _counts_values(value: Any) -> bool:
-    """Whether a symbolic number depends on values of tensors, not on shapes alone."""
-    if isinstance(value, int | float):
-        return False
-    environment = value.node.shape_env
-    unbacked = getattr(environment, "is_unbacked_symint", None)
-    symbols = value.node.expr.free_symbols
-    return any(unbacked(s) if unbacked else s not in environment.var_to_val for s in symbols)
 
 
 def _fails(outcome: Any) -> Unknown | None:

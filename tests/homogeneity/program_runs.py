@@ -1,0 +1,131 @@
+"""A program on the ray between baselines and inputs: values, gradients, an explicit integral."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from program_builder import Program
+from programs import off_grid
+from torch import Tensor
+from torch.fx import Node
+from torch.fx.node import map_arg
+
+from captum_xdnn.homogeneity.analysis import Analysis
+from captum_xdnn.homogeneity.tracing import Traced
+
+CLOSE = 1e-7
+COARSE = 1e-3
+"""Tolerance where a program computes a part in float32."""
+
+
+class Run:
+    """A program on the ray between baselines and inputs."""
+
+    def __init__(
+        self, program: Program, inputs: Sequence[Tensor], baselines: Sequence[Any]
+    ) -> None:
+        self.program = program
+        self.inputs = tuple(inputs)
+        self.baselines = tuple(baselines)
+        self.close = COARSE if program.rough else CLOSE
+        self.least = 0.0
+        """Numbers smaller than this may be nothing but rounding."""
+
+    def place(self, a: float) -> list[Tensor]:
+        """The inputs at a point of the ray."""
+        return [
+            b + a * (x - b) if is_moved(b) else a * x
+            for x, b in zip(self.inputs, self.baselines, strict=True)
+        ]
+
+    def value(self, a: float) -> Tensor:
+        """The explained output."""
+        with torch.no_grad():
+            return self._select(self.program(*self.place(a), *self.program.arguments))
+
+    def gradient(self, a: float) -> tuple[Tensor, ...]:
+        """The gradient of the summed output with respect to each input."""
+        leaves = [z.requires_grad_() for z in map(torch.clone, self.place(a))]
+        total = self._select(self.program(*leaves, *self.program.arguments)).sum()
+        found = torch.autograd.grad(total, leaves, allow_unused=True)
+        return tuple(
+            torch.zeros_like(z) if g is None else g for z, g in zip(leaves, found, strict=True)
+        )
+
+    def nearby(self, seed: int) -> Run:
+        """The same at inputs that differ by rounding."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = [1 + 1e-12 * off_grid(generator, *x.shape) for x in self.inputs]
+        moved = [x * n for x, n in zip(self.inputs, noise, strict=True)]
+        run = Run(self.program, moved, self.baselines)
+        run.least = self.least
+        return run
+
+    def name(self, what: str, analysis: Analysis) -> str:
+        """A message with everything that a person needs to see it again."""
+        return (
+            f"{what}\n{self.program!r}\nbaselines {self.baselines}\ninputs {self.inputs}\n"
+            f"{analysis.certificate}"
+        )
+
+    def _select(self, output: Tensor) -> Tensor:
+        return output if self.program.target is None else output[:, self.program.target]
+
+
+def quadrature(degree: float, denominator: int, nodes: int) -> list[tuple[float, float]]:
+    """Points and weights of the sum; see ``attributions``."""
+    roots, weights = np.polynomial.legendre.leggauss(max(nodes, int(degree * denominator) + 1))
+    return [
+        (u**denominator, w * denominator * u ** (denominator - 1))
+        for u, w in zip(((roots + 1) / 2).tolist(), (weights / 2).tolist(), strict=True)
+    ]
+
+
+def attributions(run: Run, degree: float, denominator: int, nodes: int) -> tuple[Tensor, ...]:
+    """Integrated Gradients as an explicit Gauss-Legendre sum in float64.
+
+    With ``a = u**m`` for the denominator ``m`` of the degree, the integrand of a homogeneous
+    function is a polynomial in ``u``, of which the sum is the exact integral.
+    """
+    total = [torch.zeros_like(x) for x in run.inputs]
+    for point, weight in quadrature(degree, denominator, nodes):
+        for entry, gradient in zip(total, run.gradient(point), strict=True):
+            entry += weight * gradient
+    return tuple(t * (x - b) for t, x, b in zip(total, run.inputs, run.baselines, strict=True))
+
+
+def interpret(traced: Traced, run: Run, a: float) -> dict[Node, Any]:
+    """The value of every node at a point of the ray; without those that fail at the baseline."""
+    values: dict[Node, Any] = {node: held for node, (_, held) in traced.constants.items()}
+    values.update(zip(traced.inputs, run.place(a), strict=True))
+    tensors = [c for c in run.program.arguments if isinstance(c, Tensor)]
+    values.update(zip(traced.arguments, tensors, strict=True))
+    with torch.no_grad():
+        for node in traced.graph.nodes:
+            if node.op != "call_function" or not values.keys() >= set(node.all_input_nodes):
+                continue
+            args = map_arg(node.args, values.__getitem__)
+            kwargs = map_arg(node.kwargs, values.__getitem__)
+            try:
+                values[node] = node.target(*args, **kwargs)
+            except RuntimeError:
+                if a:
+                    raise
+    return values
+
+
+def size_of(tensor: Any) -> float:
+    if not isinstance(tensor, Tensor) or not tensor.numel() or not tensor.is_floating_point():
+        return 0.0
+    return float(tensor.abs().nan_to_num(0.0, 0.0).max())
+
+
+def is_moved(baseline: Any) -> bool:
+    return isinstance(baseline, Tensor) or baseline != 0
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat([part.flatten() for part in parts])
