@@ -148,7 +148,7 @@ def _walk_module(module: nn.Module, atoms: list[Any], visited: set[int]) -> None
     visited.add(id(module))
     if isinstance(module, torch.jit.ScriptModule):  # its state is not in Python
         atoms += [*module.parameters(), *module.buffers(), getattr(module, "training", None)]
-    for value in module.__dict__.values():
+    for value in list(module.__dict__.values()):
         if value.__class__ in PLAIN:
             atoms.append(value)
         elif value.__class__ is dict or isinstance(value, dict):
@@ -176,7 +176,7 @@ def _walk_container(value: Any, atoms: list[Any], visited: set[int], depth: int)
     if depth > DEEPEST:
         return
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key, item in list(value.items()):
             atoms.append(key if isinstance(key, PLAIN) else _referable(key))
             _walk(item, atoms, visited, depth + 1)
     elif isinstance(value, set | frozenset):

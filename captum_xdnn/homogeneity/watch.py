@@ -132,7 +132,7 @@ class Watch:
             self._add_function(value)
 
     def _add_all(self, values: Iterable[Any]) -> None:
-        for value in values:
+        for value in list(values):  # a copy: another thread may change what they come from
             self._add(value)
 
     def _add_module(self, module: nn.Module) -> None:
