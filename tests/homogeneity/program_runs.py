@@ -117,6 +117,18 @@ def interpret(traced: Traced, run: Run, a: float) -> dict[Node, Any]:
     return values
 
 
+def limit(at_0: Tensor | None, early: Tensor, at_1: Tensor) -> Tensor:
+    """The start of a ray that is straight, where the program itself gives 0 / 0 there.
+
+    Args:
+        at_0: What it gives at the baseline; None if it fails.
+        early: Its value at a quarter of the ray.
+        at_1: Its value at the end.
+    """
+    extended = (4 * early - at_1) / 3
+    return extended if at_0 is None else torch.where(at_0.isfinite(), at_0, extended)
+
+
 def size_of(tensor: Any) -> float:
     if not isinstance(tensor, Tensor) or not tensor.numel() or not tensor.is_floating_point():
         return 0.0
