@@ -126,7 +126,9 @@ def limit(at_0: Tensor | None, early: Tensor, at_1: Tensor) -> Tensor:
         at_1: Its value at the end.
     """
     extended = (4 * early - at_1) / 3
-    return extended if at_0 is None else torch.where(at_0.isfinite(), at_0, extended)
+    if at_0 is None:
+        return extended
+    return torch.where(at_0.isnan() | extended.isfinite() & ~at_0.isfinite(), extended, at_0)
 
 
 def size_of(tensor: Any) -> float:
