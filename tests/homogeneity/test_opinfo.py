@@ -21,7 +21,22 @@ FEW, MANY = 3, 60
 TOO_SLOW = {"grid_sampler_3d", "histogramdd"}
 """Each takes tens of seconds, in decompositions that are written in Python."""
 
+UNWRITTEN = set(
+    [
+        "empty",
+        "empty_like",
+        "empty_permuted",
+        "empty_strided",
+        "new_empty",
+        "new_empty_strided",
+        "resize_",
+        "resize_as_",
+    ]
+)
+"""Their results are memory that nobody has written: what is in it may look lawful."""
+
 REAL = [op for op in operators(torch.float64) if name_of(op) not in TOO_SLOW]
+EXCUSED = UNWRITTEN | NEEDLESSLY_UNKNOWN.keys()
 COMPLEX = [op for op in operators(torch.complex128) if name_of(op) not in TOO_SLOW]
 
 
@@ -42,7 +57,7 @@ def sweep(op: Any, dtype: torch.dtype, most: int, *, in_place: bool = False) -> 
 def test_no_claim_is_contradicted(op: Any) -> None:
     verdicts = sweep(op, torch.float64, FEW)
     assert verdicts.unsound == []
-    assert not verdicts.needless() or name_of(op) in NEEDLESSLY_UNKNOWN, verdicts.needless()
+    assert not verdicts.needless() or name_of(op) in EXCUSED, verdicts.needless()
 
 
 @pytest.mark.parametrize("op", COMPLEX, ids=name_of)
@@ -59,7 +74,7 @@ def test_no_claim_is_contradicted_by_complex_numbers(op: Any) -> None:
 def test_no_claim_is_contradicted_by_any_sample(op: Any) -> None:
     verdicts = sweep(op, torch.float64, MANY)
     assert verdicts.unsound == []
-    assert not verdicts.needless() or name_of(op) in NEEDLESSLY_UNKNOWN, verdicts.needless()
+    assert not verdicts.needless() or name_of(op) in EXCUSED, verdicts.needless()
 
 
 @pytest.mark.slow
