@@ -21,18 +21,16 @@ FEW, MANY = 3, 60
 TOO_SLOW = {"grid_sampler_3d", "histogramdd"}
 """Each takes tens of seconds, in decompositions that are written in Python."""
 
-UNWRITTEN = set(
-    [
-        "empty",
-        "empty_like",
-        "empty_permuted",
-        "empty_strided",
-        "new_empty",
-        "new_empty_strided",
-        "resize_",
-        "resize_as_",
-    ]
-)
+UNWRITTEN = {
+    "empty",
+    "empty_like",
+    "empty_permuted",
+    "empty_strided",
+    "new_empty",
+    "new_empty_strided",
+    "resize_",
+    "resize_as_",
+}
 """Their results are memory that nobody has written: what is in it may look lawful."""
 
 REAL = [op for op in operators(torch.float64) if name_of(op) not in TOO_SLOW]
