@@ -40,8 +40,8 @@ class Quadrature:
     def nodes(self) -> tuple[list[float], list[float]]:
         """Captum's step sizes and alphas, or Captum's error.
 
-        Captum computes them anew at every call, which for 50 Gauss-Legendre nodes takes half of
-        the time of attributing a small network; here they are kept.
+        Captum computes them anew at every call, by an eigenvalue problem for Gauss-Legendre
+        nodes; here they are kept (see docs/benchmarks.md, refused models).
         """
         found = _kept_nodes if self.is_plain() else _nodes
         return found(self.method, self.n_steps)

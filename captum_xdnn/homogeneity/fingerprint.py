@@ -6,7 +6,7 @@ identity (``Watch``), and where that differs the full one, by identity and value
 A trace bakes in what Python code decided: which modules there are, their flags, hooks and plain
 attributes, what a closure holds. The fingerprint notes all of that by identity (or by value for
 plain values), so that a later call can tell, without tracing again, that nothing has changed.
-The *contents* of parameters are no part of it: see ``Dependencies`` in ``analysis``.
+The *contents* of parameters are no part of it: see ``Analysis.versions``.
 """
 
 from __future__ import annotations
@@ -19,21 +19,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as module_globals
 
 from captum_xdnn.homogeneity import code
-from captum_xdnn.homogeneity.watch import Unwatchable, Watch
+from captum_xdnn.homogeneity.watch import GLOBAL_HOOKS, Unwatchable, Watch
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
 DEEPEST = 4
 """How far containers and functions are followed into what they hold."""
-
-_GLOBAL_HOOKS = (
-    "_global_forward_hooks",
-    "_global_forward_pre_hooks",
-    "_global_backward_hooks",
-    "_global_backward_pre_hooks",
-)
 
 
 class Fingerprint:
@@ -106,7 +98,7 @@ def _mark(atom: Any, on_death: Callable[[Any], None]) -> Any:
 
 def _atoms(function: Callable[..., Any]) -> list[Any]:
     """Everything reachable that decides what the function computes, in a fixed order."""
-    atoms: list[Any] = [len(getattr(module_globals, name, ())) for name in _GLOBAL_HOOKS]
+    atoms: list[Any] = [len(hooks) for hooks in GLOBAL_HOOKS]
     _walk(function, atoms, set(), 0)
     return atoms
 

@@ -25,7 +25,7 @@ from captum_xdnn.homogeneity import code
 
 _LEAVES = (int, float, complex, bool, str, bytes, type(None), Tensor)
 _NAMED = (types.ModuleType, types.BuiltinFunctionType, type)
-_HOOKS = tuple(
+GLOBAL_HOOKS = tuple(
     getattr(module_globals, name)
     for name in (
         "_global_forward_hooks",
@@ -35,6 +35,8 @@ _HOOKS = tuple(
     )
     if hasattr(module_globals, name)
 )
+"""Hooks that torch calls on every module."""
+
 _content = attrgetter("cell_contents")
 _parts = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 
@@ -58,7 +60,7 @@ class Watch:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         # All of one kind stand in one list, so that a reading is a few loops in C.
-        self._sized: list[Collection[Any]] = list(_HOOKS)
+        self._sized: list[Collection[Any]] = list(GLOBAL_HOOKS)
         self._iterated: list[Iterable[Any]] = []
         self._dicts: list[dict[Any, Any]] = []
         self._classes: list[types.MappingProxyType[str, Any]] = []
