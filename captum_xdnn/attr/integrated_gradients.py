@@ -21,14 +21,14 @@ from captum_xdnn.attr._captum import (
     validate_input,
 )
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.certified import Outcome, certified_single_pass
+from captum_xdnn.attr.certified import fast_route
+from captum_xdnn.attr.outcome import Outcome, Request, Route
 from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
 from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.certificate import Certificate
 
-Route = Literal["single_pass", "captum"]
 STRATEGIES = ("auto", "single_pass", "captum")
 
 
@@ -87,7 +87,7 @@ class XIntegratedGradients(IntegratedGradients):
 
     @property
     def last_route(self) -> Route | None:
-        """The route of the last call: ``"single_pass"``, ``"captum"``, or None before any."""
+        """The route of the last call: ``"single_pass"``, ``"hoisted"``, ``"captum"``; None before any."""
         return self._last[0]
 
     @property
@@ -177,7 +177,7 @@ class XIntegratedGradients(IntegratedGradients):
         if self.strategy == "captum":
             self._last = ("captum", None)
         else:
-            attributions = self._try_single_pass(call, quadrature, create_graph=create_graph)
+            attributions = self._try_fast_routes(call, quadrature, create_graph=create_graph)
         if attributions is None:
             attributions = self._integrate(call, quadrature, create_graph=create_graph)
         result = format_output(isinstance(inputs, tuple), attributions)
@@ -228,12 +228,12 @@ class XIntegratedGradients(IntegratedGradients):
             )
         return attributions
 
-    def _try_single_pass(
+    def _try_fast_routes(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...] | None:
-        """The attributions of a certified single pass, or None where Captum's code must run."""
-        bound = quadrature.internal_batch_size
-        wrong = not (quadrature.is_plain() and call.is_plain(bound))
+        """The attributions of a fast route, or None where Captum's code must run."""
+        only_single = self.strategy == "single_pass"
+        wrong = not (quadrature.is_plain() and call.is_plain(quadrature.internal_batch_size))
         if wrong:
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif self.gradient_func is not compute_gradients:
@@ -241,17 +241,19 @@ class XIntegratedGradients(IntegratedGradients):
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")
         else:
-            outcome = certified_single_pass(
-                self.forward_func,
-                call,
-                most=call.size if bound is None else max(1, bound),
-                multiply_by_inputs=self.multiplies_by_inputs,
-                verify=self.verify,
-                create_graph=create_graph,
+            outcome = fast_route(
+                Request(
+                    self.forward_func,
+                    call,
+                    quadrature,
+                    multiply_by_inputs=self.multiplies_by_inputs,
+                    verify=self.verify,
+                    create_graph=create_graph,
+                    hoist=not only_single,
+                )
             )
-        route: Route = "captum" if outcome.attributions is None else "single_pass"
-        self._last = (route, outcome.certificate)
-        if outcome.attributions is None and self.strategy == "single_pass":
+        self._last = (outcome.route, outcome.certificate)
+        if outcome.attributions is None and only_single:
             if wrong or not outcome.traced:
                 # A wrong call has an error of its own, which Captum's code raises.
                 self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from numbers import Integral
@@ -96,6 +96,38 @@ def differentiable_quadrature(
     if total is None:
         message = f"n_steps must be a positive integer, found {n_steps}"
         raise RuntimeError(message)
+    return total
+
+
+def gradients_at(
+    forward_func: Callable[..., Any],
+    call: Call,
+    nodes: Sequence[tuple[float, float]],
+    *,
+    create_graph: bool = False,
+) -> tuple[Tensor, ...]:
+    """Captum's weighted sum of the gradients at some places of the ray, one pass for each.
+
+    Args:
+        forward_func: The function.
+        call: The call.
+        nodes: Pairs of a weight and a place ``a``, the baseline at 0 and the input at 1.
+        create_graph: Whether the sum can be differentiated.
+    """
+    captum = IntegratedGradients(forward_func, multiply_by_inputs=False)
+    if create_graph:
+        captum.gradient_func = _gradients_with_graph
+    total: tuple[Tensor, ...] = ()
+    for weight, place in nodes:
+        part = captum._attribute(
+            inputs=call.inputs,
+            baselines=call.baselines,
+            target=call.target,
+            additional_forward_args=call.arguments or None,
+            n_steps=1,
+            step_sizes_and_alphas=([weight], [place]),
+        )
+        total = tuple(map(torch.add, total, part)) if total else part
     return total
 
 

@@ -45,23 +45,38 @@ def single_pass(
     """
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         leaves = call.leaves(keep_graph=create_graph)
-        outputs = select(forward_func(*leaves, *call.arguments), call.target)
-        if outputs[0].numel() != 1:
-            message = (
-                "Target not provided when necessary, cannot take gradient with respect to "
-                "multiple outputs."
-            )
-            raise AssertionError(message)
-        if outputs.is_complex():
-            message = f"gradients are taken of real outputs only, found {outputs.dtype}"
-            raise RuntimeError(message)
+        outputs = explained(forward_func(*leaves, *call.arguments), call.target)
         gradients = torch.autograd.grad(
             outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
         )
         if degree != 1:
             gradients = tuple(gradient / float(degree) for gradient in gradients)
-        wide = tuple(_widened(gradient) for gradient in gradients)
+        wide = tuple(widened(gradient) for gradient in gradients)
     return Pass(outputs.detach(), wide)
+
+
+def explained(output: Any, target: Any) -> Tensor:
+    """The entries of an output that are explained, one for each example.
+
+    Args:
+        output: What the function returned.
+        target: As in Captum.
+
+    Raises:
+        AssertionError: If the output has several entries per example and no target chooses one.
+        RuntimeError: If the output is complex.
+    """
+    outputs = select(output, target)
+    if outputs[0].numel() != 1:
+        message = (
+            "Target not provided when necessary, cannot take gradient with respect to multiple "
+            "outputs."
+        )
+        raise AssertionError(message)
+    if outputs.is_complex():
+        message = f"gradients are taken of real outputs only, found {outputs.dtype}"
+        raise RuntimeError(message)
+    return outputs
 
 
 def select(output: Any, target: Any) -> Tensor:
@@ -92,6 +107,6 @@ def column(output: Tensor, index: Tensor) -> Tensor:
     return output.index_select(1, place).squeeze(1) * flaw
 
 
-def _widened(gradient: Tensor) -> Tensor:
+def widened(gradient: Tensor) -> Tensor:
     """Captum multiplies by float32 step weights: half precision comes out as float32."""
     return gradient.float() if gradient.dtype in (torch.float16, torch.bfloat16) else gradient

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,10 +17,14 @@ from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power
 from captum_xdnn.homogeneity.propagation import Propagation, propagate
 
 if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.plan import Plan
     from captum_xdnn.homogeneity.tracing import Traced
 
 BASELINE = "baseline "
 """Prefix of the sources that are baselines of the call."""
+
+STEPS = 50
+"""Captum's number of steps, for which the gain of hoisting is stated."""
 
 Baseline = Tensor | float | int
 """One input's baseline; the number 0 wherever it is zero by value."""
@@ -39,6 +43,7 @@ class Analysis:
         versions: Tensors whose values were read, with their state at that time.
         sources: Names of everything whose value was read.
         relied: The tensors of the function that were found to be zero, or to leave no shift.
+        plan: How the function can be hoisted; None if it cannot.
     """
 
     certificate: Certificate
@@ -49,6 +54,7 @@ class Analysis:
     versions: tuple[tuple[Tensor, Any], ...] = ()
     sources: frozenset[str] = frozenset()
     relied: tuple[Tensor, ...] = ()
+    plan: Plan | None = None
 
     def is_current(self) -> bool:
         """Whether the tensors whose values were read are as they were."""
@@ -106,8 +112,15 @@ def analyse(
     sources = frozenset(limits.relied | limits.seen)
     held = dict(traced.constants.values())
     versions = tuple((held[s], version_of(held[s])) for s in sorted(sources & held.keys()))
+    certificate = _verdict(traced, propagation, limits)
+    plan = None
+    if not certificate.homogeneous:
+        # What counts operations takes long to import; the tracer has just taken longer.
+        from captum_xdnn.homogeneity.plan import plan_of
+
+        plan = plan_of(traced, propagation)
     return Analysis(
-        certificate=_verdict(traced, propagation, limits),
+        certificate=with_prospect(certificate, plan, size),
         traced=traced,
         propagation=propagation,
         size=size,
@@ -118,6 +131,25 @@ def analyse(
         versions=versions,
         sources=sources,
         relied=tuple(held[s] for s in sorted(limits.relied & held.keys())),
+        plan=plan,
+    )
+
+
+def with_prospect(certificate: Certificate, plan: Plan | None, size: int) -> Certificate:
+    """The certificate with what can be expected of hoisting.
+
+    Args:
+        certificate: A certificate without.
+        plan: The plan; None if there is none.
+        size: The batch size.
+    """
+    if plan is None:
+        return certificate
+    pays = plan.pays(size, STEPS)
+    return replace(
+        certificate,
+        trunk_share=plan.trunk_share(),
+        speed_up=plan.speed_up(size, STEPS) if pays else 1.0,
     )
 
 
@@ -179,6 +211,7 @@ def _verdict(traced: Traced, propagation: Propagation, limits: Limits) -> Certif
         homogeneous=True,
         degree=motion.degree if isinstance(motion, Power) else Power(1).degree,
         affine=isinstance(motion, Affine),
+        trunk_share=1.0,
         relied=tuple(name.removeprefix(cut) for name in relied),
     )
 

@@ -42,6 +42,12 @@ def plain_call(inputs: Sequence[Tensor], baselines: Sequence[Baseline]) -> Any:
     return tuple(looks)
 
 
+def twice(value: Any) -> Any:
+    """What belongs to a lone example, for a batch of two; everything else as it is."""
+    alone = isinstance(value, Tensor) and value.dim() > 0 and value.shape[0] == 1
+    return torch.cat([value, value]) if alone else value
+
+
 def key_of_trace(inputs: Sequence[Tensor], arguments: Sequence[Any]) -> Any:
     """What a trace is of: shapes per example, dtypes, devices, literals, autocast."""
     size = inputs[0].shape[0]

@@ -8,6 +8,7 @@ import threading
 import types
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,8 +16,8 @@ from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import registry
-from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse
-from captum_xdnn.homogeneity.calls import key_of_trace, plain_call, unsuitable
+from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse, with_prospect
+from captum_xdnn.homogeneity.calls import key_of_trace, plain_call, twice, unsuitable
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.fingerprint import Fingerprint
 
@@ -147,9 +148,35 @@ class Knowledge:
         leaves = pytree.tree_leaves(list(arguments))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         analysis = analyse(traced, size, baselines, tensors)
+        if analysis.plan is not None and size == 1:
+            analysis = self._with_pair(analysis, function, inputs, baselines, arguments)
         known.append(analysis)
         del known[:-KEPT_ANALYSES]
         return analysis
+
+    def _with_pair(
+        self,
+        analysis: Analysis,
+        function: Callable[..., Any],
+        inputs: Sequence[Tensor],
+        baselines: tuple[Baseline, ...],
+        arguments: Sequence[Any],
+    ) -> Analysis:
+        """The analysis of a lone example, with the plan of the graph that was traced with two.
+
+        A graph of one example cannot take several steps side by side: it broadcasts.
+        """
+        pair = self._find(
+            function, [twice(x) for x in inputs], baselines, pytree.tree_map(twice, arguments)
+        )
+        if pair.plan is None or not pair.plan.apart:
+            return analysis
+        return replace(
+            analysis,
+            plan=pair.plan,
+            versions=(*analysis.versions, *pair.versions),
+            certificate=with_prospect(analysis.certificate, pair.plan, 1),
+        )
 
     def _traced(
         self, function: Callable[..., Any], inputs: Sequence[Tensor], arguments: Sequence[Any]
@@ -185,6 +212,8 @@ class Knowledge:
             return
         if certificate.homogeneous:
             said = f"single pass, exact (degree {certificate.degree})"
+        elif certificate.speed_up > 1:
+            said = f"hoisted, {certificate.trunk_share:.1%} of the operations run once"
         else:
             first = certificate.blockers[0]
             said = f"Captum's Integrated Gradients, because of {first.where}: {first.reason}"

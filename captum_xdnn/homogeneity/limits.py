@@ -19,6 +19,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from captum_xdnn.homogeneity.motion import Motion, Power, Unknown
+from captum_xdnn.homogeneity.nodes import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -135,14 +136,10 @@ class Limits:
 
     def _number(self, value: Any) -> Any:
         """The number that a symbolic size stands for at this batch size."""
-        if isinstance(value, int | float | bool):
-            return value
-        expression = value.node.expr.xreplace(self._sizes)
-        if getattr(expression, "free_symbols", None):
-            raise Unavailable(str(expression))
-        if isinstance(value, torch.SymBool):
-            return bool(expression)
-        return float(expression) if isinstance(value, torch.SymFloat) else int(expression)
+        number = number_of(value, self._sizes)
+        if number is None:
+            raise Unavailable(str(value))
+        return number
 
 
 def _reads_memory(node: Node) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -39,6 +40,18 @@ def is_number(value: Any) -> bool:
 def unbacked(node: Node) -> bool:
     """Whether a number depends on values of tensors, not on shapes alone."""
     return counts_values(node.meta.get("val"))
+
+
+def number_of(value: Any, sizes: Mapping[Any, Any]) -> Any:
+    """The number that a symbolic number stands for; None where ``sizes`` do not determine it."""
+    if isinstance(value, int | float | bool):
+        return value
+    expression = value.node.expr.xreplace(dict(sizes))
+    if getattr(expression, "free_symbols", None):
+        return None
+    if isinstance(value, torch.SymBool):
+        return bool(expression)
+    return float(expression) if isinstance(value, torch.SymFloat) else int(expression)
 
 
 def counts_values(value: Any) -> bool:

@@ -6,8 +6,8 @@ import functools
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import sympy
 import torch
@@ -19,11 +19,14 @@ from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
-from captum_xdnn.homogeneity import registry
+from captum_xdnn.homogeneity import backward, registry
 from captum_xdnn.homogeneity.dice import no_dice
 from captum_xdnn.homogeneity.quiet import quiet
 from captum_xdnn.homogeneity.replica import MODEL, Root, replicate
 from captum_xdnn.homogeneity.source_lines import every_source_line
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.plan import Plan
 
 TRACING = threading.RLock()
 """Tracing touches global state of torch: one at a time."""
@@ -47,6 +50,8 @@ class Traced:
         size: The batch size of the example.
         guards: Conditions on the batch size under which the graph was traced.
         coarsest: The largest unit of rounding among the floating dtypes in the graph.
+        detours: What changes the function's gradients and is not in the graph.
+        plans: The plans of hoisting that were made of the graph, by their frontier.
     """
 
     graph: Graph
@@ -60,6 +65,8 @@ class Traced:
     size: int
     guards: tuple[Any, ...]
     coarsest: float
+    detours: tuple[str, ...] = ()
+    plans: dict[Any, Plan] = field(default_factory=dict, compare=False, repr=False)
 
     def holds_for(self, size: int) -> bool:
         """Whether the graph is the function's at this batch size.
@@ -103,16 +110,19 @@ def trace(
         root = replicate(function)
         shapes = tuple(_free_batch(value, size) for value in (*examples, *arguments))
         try:
-            program = torch.export.export(
-                root, (*examples, *arguments), strict=False, dynamic_shapes=(shapes,)
-            )
+            with backward.noted() as detours:
+                program = torch.export.export(
+                    root, (*examples, *arguments), strict=False, dynamic_shapes=(shapes,)
+                )
+            detours += backward.regions_of(program)
             operations = len(torch._C._dispatch_get_all_op_names())
             program = program.run_decompositions(_decompositions(registry.edition(), operations))
         except Exception as error:
             scripted = any(isinstance(m, torch.jit.ScriptModule) for m in root.modules())
             raise TraceError(SCRIPTED if scripted else _first_line(error)) from error
     _refuse_memory(root, raised)
-    return _read(program, root, len(examples), size)
+    detours += backward.hooks_of(root)
+    return _read(program, root, len(examples), size, tuple(dict.fromkeys(detours)))
 
 
 def _example(tensor: Tensor) -> Tensor:
@@ -162,7 +172,7 @@ def _refuse_memory(root: Root, raised: list[warnings.WarningMessage]) -> None:
             raise TraceError(message)
 
 
-def _read(program: Any, root: Root, n_inputs: int, size: int) -> Traced:
+def _read(program: Any, root: Root, n_inputs: int, size: int, detours: tuple[str, ...]) -> Traced:
     graph: Graph = program.graph_module.graph
     placeholders = {n.name: n for n in graph.nodes if n.op == "placeholder"}
     users: list[Node] = []
@@ -210,6 +220,7 @@ def _read(program: Any, root: Root, n_inputs: int, size: int) -> Traced:
         size=size,
         guards=guards,
         coarsest=max(map(_unit, graph.nodes), default=0.0),
+        detours=detours,
     )
 
 

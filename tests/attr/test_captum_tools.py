@@ -18,7 +18,7 @@ from torch.testing import assert_close
 
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients
 
-NETWORKS = {"single_pass": mlp, "captum": biased_mlp}
+NETWORKS = {"single_pass": mlp, "hoisted": biased_mlp}
 
 
 def both(function: nn.Module) -> tuple[XIntegratedGradients, IntegratedGradients]:

@@ -38,7 +38,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Tensor, ..
         lambda: (rows(), torch.randn(4, 2, 4, dtype=torch.float64)),
         "single_pass",
     ),
-    "biases": (biased_mlp, lambda: (rows(),), "captum"),
+    "biases": (biased_mlp, lambda: (rows(),), "hoisted"),
 }
 STEPS = 6
 

