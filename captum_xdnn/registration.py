@@ -1,4 +1,4 @@
-"""Registration: ``captum.attr.XIntegratedGradients`` and Captum Insights' tables of methods."""
+"""Registration: the classes in ``captum.attr``, and Captum Insights' tables of methods."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import captum.attr
 
-from captum_xdnn.attr import XIntegratedGradients
+from captum_xdnn import attr
 
-METHODS: dict[str, Any] = {"XIntegratedGradients": XIntegratedGradients}
+METHODS: dict[str, Any] = {name: getattr(attr, name) for name in attr.__all__}
 """The classes that registration puts into ``captum.attr``, by name."""
 
 _INSIGHTS = "captum.insights.attr_vis.config"
@@ -32,13 +32,15 @@ def register() -> None:
     if insights is None:
         return
     for method in METHODS.values():
+        extended = _extended(method)
+        if extended not in insights.SUPPORTED_ATTRIBUTION_METHODS:
+            continue  # the menu has no methods that explain layers or neurons
         if method not in insights.SUPPORTED_ATTRIBUTION_METHODS:
             insights.SUPPORTED_ATTRIBUTION_METHODS.append(method)
         insights.ATTRIBUTION_NAMES_TO_METHODS[method.get_name()] = method
         settings = insights.ATTRIBUTION_METHOD_CONFIG
-        extended = method.__mro__[1].get_name()
-        if extended in settings:
-            settings[method.get_name()] = settings[extended]
+        if extended.get_name() in settings:
+            settings[method.get_name()] = settings[extended.get_name()]
 
 
 def unregister() -> None:
@@ -56,6 +58,11 @@ def unregister() -> None:
             insights.SUPPORTED_ATTRIBUTION_METHODS.remove(method)
         insights.ATTRIBUTION_NAMES_TO_METHODS.pop(method.get_name(), None)
         insights.ATTRIBUTION_METHOD_CONFIG.pop(method.get_name(), None)
+
+
+def _extended(method: Any) -> Any:
+    """Captum's class that one of this package's classes extends."""
+    return next(base for base in method.__mro__ if base.__module__.startswith("captum."))
 
 
 def _insights() -> Any:

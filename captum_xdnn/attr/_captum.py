@@ -15,9 +15,16 @@ from captum._utils.common import (
 from captum._utils.common import _format_output as format_output
 from captum._utils.common import _run_forward as run_forward
 from captum._utils.common import _select_targets as select_targets
-from captum._utils.gradient import compute_gradients
+from captum._utils.common import _verify_select_neuron as verify_select_neuron
+from captum._utils.gradient import _forward_layer_eval as forward_layer_eval
+from captum._utils.gradient import compute_gradients, construct_neuron_grad_fn
 from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
 from captum.attr._core.integrated_gradients import IntegratedGradients
+from captum.attr._core.layer.internal_influence import InternalInfluence
+from captum.attr._core.layer.layer_conductance import LayerConductance
+from captum.attr._core.layer.layer_integrated_gradients import LayerIntegratedGradients
+from captum.attr._core.neuron.neuron_conductance import NeuronConductance
+from captum.attr._core.neuron.neuron_integrated_gradients import NeuronIntegratedGradients
 from captum.attr._utils.approximation_methods import approximation_parameters
 from captum.attr._utils.common import _format_input_baseline as format_input_baseline
 from captum.attr._utils.common import _validate_input as validate_input
@@ -31,20 +38,32 @@ def log_usage(function: F) -> F:
     return cast("F", _log_usage(part_of_slo=True)(function))
 
 
+integrate: Callable[..., Any] = IntegratedGradients.attribute.__wrapped__
+"""Captum's own ``attribute``, also while ``accelerate_captum`` has put another in its place."""
+
 __all__ = [
     "BaselineType",
     "IntegratedGradients",
+    "InternalInfluence",
+    "LayerConductance",
+    "LayerIntegratedGradients",
+    "NeuronConductance",
+    "NeuronIntegratedGradients",
     "TargetType",
     "TensorOrTupleOfTensorsGeneric",
     "approximation_parameters",
     "compute_gradients",
+    "construct_neuron_grad_fn",
     "expand_additional_forward_args",
     "expand_target",
     "format_additional_forward_args",
     "format_input_baseline",
     "format_output",
+    "forward_layer_eval",
+    "integrate",
     "log_usage",
     "run_forward",
     "select_targets",
     "validate_input",
+    "verify_select_neuron",
 ]

@@ -172,8 +172,7 @@ class _Crossing:
             message = "a tensor that moves has no rows"
             raise RuntimeError(message)
         factors = value.new_tensor([a**degree for _, a in nodes])
-        shape = [-1] + [1] * (value.dim() - place.dim)
-        factors = factors.reshape(shape)
+        factors = factors.reshape([-1] + [1] * (value.dim() - place.dim))
         wide = _opened(value, place)
         if start is None:
             stretched = wide * factors
@@ -207,7 +206,8 @@ def _sources(plan: Plan, call: Call, leaves: tuple[Tensor, ...]) -> dict[Node, T
 
 def _start(call: Call, index: int) -> Tensor:
     """A baseline in the shape of its input."""
-    return (torch.zeros_like(call.inputs[index]) + call.baselines[index]).detach()
+    start: Tensor = torch.zeros_like(call.inputs[index]) + call.baselines[index]
+    return start.detach()
 
 
 def _opened(tensor: Tensor, place: Rows, count: int = 1) -> Tensor:

@@ -106,10 +106,7 @@ def _side_by_side(request: Request, part: Call) -> int:
 
 
 def _integrated(plan: Plan, request: Request, part: Call) -> Hoisted:
-    weights, places = request.quadrature.nodes()
-    # Captum rounds its weights to float32.
-    rounded = torch.tensor(weights, dtype=torch.float32).tolist()
-    nodes = [(w, a) for w, a in zip(rounded, places, strict=True) if a != 0]
+    nodes = [(w, a) for w, a in request.quadrature.applied() if a != 0]
     most = _side_by_side(request, part)
     return hoisted(plan, part, nodes, most=most, graph=request.create_graph)
 
@@ -120,8 +117,7 @@ def _with_start(result: Hoisted, request: Request, part: Call) -> tuple[Tensor, 
     At the baseline, homogeneous parts stand on their kink, and autograd's choice there is not the
     limit along the ray: such a node is left to the real function.
     """
-    pairs = zip(*request.quadrature.nodes(), strict=True)
-    nodes = [(weight, place) for weight, place in pairs if place == 0]
+    nodes = [(w, a) for w, a in request.quadrature.applied() if a == 0]
     if not nodes:
         return result.mean_gradients
     start = gradients_at(request.forward_func, part, nodes, create_graph=request.create_graph)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import Any, Literal, cast, overload
 
 from torch import Tensor
 
@@ -17,22 +17,20 @@ from captum_xdnn.attr._captum import (
     format_additional_forward_args,
     format_input_baseline,
     format_output,
+    integrate,
     log_usage,
     validate_input,
 )
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.certified import fast_route
-from captum_xdnn.attr.outcome import Outcome, Request, Route
+from captum_xdnn.attr.layer_functions import differentiated_by
+from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
+from captum_xdnn.attr.routed import CONTRADICTED, Routed, Strategy
 from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
 
-if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.certificate import Certificate
 
-STRATEGIES = ("auto", "single_pass", "captum")
-
-
-class XIntegratedGradients(IntegratedGradients):
+class XIntegratedGradients(Routed, IntegratedGradients):
     r"""Integrated Gradients that is exact in one pass wherever that is proved.
 
     .. math::
@@ -41,15 +39,18 @@ class XIntegratedGradients(IntegratedGradients):
 
     An analysis of the traced function (see :func:`captum_xdnn.certify`) decides the route: where
     :math:`F(z(a)) = a^k F(x)` is proved for every input, the integral is
-    :math:`\tfrac{1}{k} \partial F / \partial x_i (x)`, one forward and one backward pass; in every
-    other case Captum's own code runs. Each single pass is checked against completeness.
+    :math:`\tfrac{1}{k} \partial F / \partial x_i (x)`, one forward and one backward pass. Where
+    that is proved of a part of the function only, that part runs once, the rest at Captum's nodes
+    (``"hoisted"``), if it pays. In every other case Captum's own code runs. Each fast route is
+    checked at every call.
 
     Args:
         forward_func: The function to explain, as in Captum.
         multiply_by_inputs: Whether to multiply the mean gradient by ``x - b``, as in Captum.
         strategy: ``"auto"``; ``"single_pass"`` (raise ``NotHomogeneousError`` where one pass is
             not proved exact); or ``"captum"`` (never a fast route).
-        verify: Whether each single pass is checked against completeness (one wait for the GPU).
+        verify: Whether each fast route is checked: a single pass against completeness (one wait for
+            the GPU), hoisting against Euler's identity and the function's output as well.
 
     Raises:
         ValueError: If ``strategy`` is none of the three.
@@ -74,29 +75,11 @@ class XIntegratedGradients(IntegratedGradients):
         forward_func: Callable[..., Any],
         multiply_by_inputs: bool = True,
         *,
-        strategy: Literal["auto", "single_pass", "captum"] = "auto",
+        strategy: Strategy = "auto",
         verify: bool = True,
     ) -> None:
         super().__init__(forward_func, multiply_by_inputs)
-        if strategy not in STRATEGIES:
-            message = f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}"
-            raise ValueError(message)
-        self.strategy = strategy
-        self.verify = verify
-        self._last: tuple[Route | None, Certificate | None] = (None, None)
-
-    @property
-    def last_route(self) -> Route | None:
-        """The route of the last call: ``"single_pass"``, ``"hoisted"``, ``"captum"``; None before any."""
-        return self._last[0]
-
-    @property
-    def certificate(self) -> Certificate | None:
-        """The certificate of the last call; None if none was asked for."""
-        return self._last[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": (None, None)}
+        self._set_routes(strategy, verify=verify)
 
     @overload
     def attribute(
@@ -217,7 +200,8 @@ class XIntegratedGradients(IntegratedGradients):
                 step_sizes_and_alphas=quadrature.nodes(),
             )
         else:
-            attributions = super().attribute(
+            attributions = integrate(
+                self,
                 call.inputs,
                 call.baselines,
                 call.target,
@@ -228,22 +212,29 @@ class XIntegratedGradients(IntegratedGradients):
             )
         return attributions
 
+    def _differentiated(self) -> Callable[..., Any] | None:
+        """The function that ``gradient_func`` differentiates; None if that is not known."""
+        if self.gradient_func is compute_gradients:
+            return cast("Callable[..., Any]", self.forward_func)
+        return differentiated_by(self.gradient_func, self.forward_func)
+
     def _try_fast_routes(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...] | None:
         """The attributions of a fast route, or None where Captum's code must run."""
         only_single = self.strategy == "single_pass"
+        function = self._differentiated()
         wrong = not (quadrature.is_plain() and call.is_plain(quadrature.internal_batch_size))
         if wrong:
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
-        elif self.gradient_func is not compute_gradients:
+        elif function is None:
             outcome = Outcome(refusal="the gradient function of this object has been replaced")
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")
         else:
             outcome = fast_route(
                 Request(
-                    self.forward_func,
+                    function,
                     call,
                     quadrature,
                     multiply_by_inputs=self.multiplies_by_inputs,
@@ -264,9 +255,3 @@ class XIntegratedGradients(IntegratedGradients):
 
 
 TWO_STEPS = Quadrature(2, "gausslegendre")
-CONTRADICTED = (
-    "the certificate did not hold in this call ({}); it is dropped and Captum's "
-    "IntegratedGradients answers. Something acts on the call that the traced function does not "
-    "show: a custom backward pass or hook, a patched function, a changed weight, or examples of a "
-    "batch that influence each other."
-)

@@ -46,6 +46,31 @@ class Quadrature:
         found = _kept_nodes if self.is_plain() else _nodes
         return found(self.method, self.n_steps)
 
+    def applied(self) -> list[tuple[float, float]]:
+        """Weights and places, the weights rounded to float32 as Captum does when it multiplies."""
+        weights, places = self.nodes()
+        rounded = torch.tensor(weights, dtype=torch.float32).tolist()
+        return list(zip(rounded, places, strict=True))
+
+
+@dataclass(frozen=True)
+class Weighted(Quadrature):
+    """Captum's places on the ray, with other weights.
+
+    Attributes:
+        pairs: A weight for each place.
+    """
+
+    pairs: tuple[tuple[float, float], ...] = ()
+
+    def nodes(self) -> tuple[list[float], list[float]]:
+        """The weights and the places."""
+        return [weight for weight, _ in self.pairs], [place for _, place in self.pairs]
+
+    def applied(self) -> list[tuple[float, float]]:
+        """Weights and places, as they are."""
+        return list(self.pairs)
+
 
 def _nodes(method: str, n_steps: int) -> tuple[list[float], list[float]]:
     sizes, alphas = approximation_parameters(method)

@@ -19,6 +19,7 @@ from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse, with_prospect
 from captum_xdnn.homogeneity.calls import key_of_trace, plain_call, twice, unsuitable
 from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.derived import Derived, root_of
 from captum_xdnn.homogeneity.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class Knowledge:
         if self._edition != registry.edition():
             self._edition = registry.edition()
             self._forget_all()
+        function = root_of(function)
         if self._fingerprint is not None and self._fingerprint.matches(function):
             if self._changes >= RESTLESS:
                 self._recent.clear()
@@ -230,6 +232,7 @@ def known_baseline(baseline: Baseline) -> Baseline:
 
 
 def _name(function: Callable[..., Any]) -> str:
+    function = root_of(function)
     return str(getattr(function, "__qualname__", "") or type(function).__name__)
 
 
@@ -241,11 +244,13 @@ _KEPT: list[Any] = []
 
 def knowledge_of(function: Callable[..., Any]) -> Knowledge:
     """The knowledge of a function, shared by all who attribute it, gone when it is gone."""
-    owner: Any = function
+    owner: Any = root_of(function)
     part: Any = None
-    if isinstance(function, types.MethodType):
-        owner, part = function.__self__, function.__func__
-    key = (id(owner), id(part))
+    if isinstance(owner, types.MethodType):
+        owner, part = owner.__self__, owner.__func__
+    key: Any = (id(owner), id(part))
+    if isinstance(function, Derived):
+        key = (*key, function.key)
     held = _KNOWN.get(key)
     if held is not None and held[0]() is owner:
         return held[1]

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from captum_xdnn.homogeneity.derived import Derived
+
 
 class Root(nn.Module):
     """What is handed to the tracer: calls a function whose modules are registered here."""
@@ -47,8 +49,20 @@ def replicate(function: Callable[..., Any]) -> Root:
     bound method, closures, defaults, the arguments of ``functools.partial`` and globals. What
     cannot be copied is traced as it is.
     """
-    modules: dict[str, nn.Module] = {}
+    modules = Copies()
     return Root(_rebuild(unwrapped(function), modules), modules)
+
+
+class Copies(dict[str, nn.Module]):
+    """The copies of modules by the name under which each is registered.
+
+    Attributes:
+        twins: The copy of each module, by the address of the original.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twins: dict[int, Any] = {}
 
 
 def unwrapped(function: Any) -> Any:
@@ -76,11 +90,17 @@ def has_hooks(module: nn.Module) -> bool:
     )
 
 
-def _rebuild(value: Any, modules: dict[str, nn.Module], name: str = MODEL) -> Any:
+def _rebuild(value: Any, modules: Copies, name: str = MODEL) -> Any:
     """A function like this one over copies of its modules, which are entered in ``modules``."""
     value = unwrapped(value)
+    if isinstance(value, Derived):
+        base = _rebuild(value.base, modules, name)
+        return value.over(base, [modules.twins.get(id(layer), layer) for layer in value.layers])
     if isinstance(value, nn.Module):
-        twin = _copied(value)
+        twin = modules.twins.get(id(value))
+        if twin is not None and any(twin is part for m in modules.values() for part in m.modules()):
+            return twin
+        twin = _copied(value, modules.twins)
         modules[_unused(name, modules)] = twin
         return twin
     if isinstance(value, types.MethodType):
@@ -98,9 +118,7 @@ def _rebuild(value: Any, modules: dict[str, nn.Module], name: str = MODEL) -> An
     return value
 
 
-def _rebuild_function(
-    function: types.FunctionType, modules: dict[str, nn.Module]
-) -> types.FunctionType:
+def _rebuild_function(function: types.FunctionType, modules: Copies) -> types.FunctionType:
     cells = []
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -127,7 +145,7 @@ def _rebuild_function(
     return twin
 
 
-def _rebuild_held(value: Any, modules: dict[str, nn.Module], name: str) -> Any:
+def _rebuild_held(value: Any, modules: Copies, name: str) -> Any:
     """Like ``_rebuild``, for what a function holds: only modules and their methods."""
     method = isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module)
     return _rebuild(value, modules, name) if method or isinstance(value, nn.Module) else value
@@ -141,11 +159,16 @@ def _unused(name: str, modules: dict[str, nn.Module]) -> str:
     return candidate
 
 
-def _copied(module: nn.Module) -> nn.Module:
-    """A deep copy that shares the tensors; the module itself if it cannot be copied."""
+def _copied(module: nn.Module, twins: dict[int, Any]) -> nn.Module:
+    """A deep copy that shares the tensors; the module itself if it cannot be copied.
+
+    Args:
+        module: The module.
+        twins: What was copied before, by address; the new copies are entered.
+    """
     if isinstance(module, torch.jit.ScriptModule):
         return module
-    memo: dict[int, Any] = {}
+    memo = dict(twins)
     for part in module.modules():
         if isinstance(part, torch.jit.ScriptModule):  # its copy would hold copies of the tensors
             memo[id(part)] = part
@@ -154,6 +177,8 @@ def _copied(module: nn.Module) -> nn.Module:
             if isinstance(held, Tensor):
                 memo[id(held)] = held
     try:
-        return copy.deepcopy(module, memo)
+        twin: nn.Module = copy.deepcopy(module, memo)
     except Exception:
         return module
+    twins.update({id(part): memo[id(part)] for part in module.modules() if id(part) in memo})
+    return twin

@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import backward, registry
+from captum_xdnn.homogeneity.derived import root_of
 from captum_xdnn.homogeneity.dice import no_dice
 from captum_xdnn.homogeneity.quiet import quiet
 from captum_xdnn.homogeneity.replica import MODEL, Root, replicate
@@ -215,7 +216,7 @@ def _read(program: Any, root: Root, n_inputs: int, size: int, detours: tuple[str
         constants=constants,
         output=results[0],
         writes=tuple(writes),
-        prefix=MODEL if isinstance(root.function, nn.Module) else "",
+        prefix=MODEL if isinstance(root_of(root.function), nn.Module) else "",
         batch=batch,
         size=size,
         guards=guards,

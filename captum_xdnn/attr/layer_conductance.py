@@ -1,0 +1,166 @@
+"""``XLayerConductance``: Captum's, with the fast routes where the layer's own law is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_xdnn.attr._captum import LayerConductance, format_output, log_usage
+from captum_xdnn.attr.layer_gradients import (
+    LayerCall,
+    differences,
+    layer_call,
+    mean_gradients,
+    places,
+    refuse_single_pass,
+)
+from captum_xdnn.attr.quadrature import Quadrature, Weighted
+from captum_xdnn.attr.routed import Routed, Strategy
+
+_captums = LayerConductance.attribute.__wrapped__
+
+
+class XLayerConductance(Routed, LayerConductance):
+    r"""Conductance of a layer's entries.
+
+    .. math:: \mathrm{Cond}_j = \int_0^1 \frac{\partial F}{\partial h_j}(z(a)) \,
+        \frac{d h_j}{d a}(z(a)) \, da, \qquad z(a) = b + a (x - b)
+
+    Captum approximates it by differences of the layer's value :math:`h` between neighbouring
+    nodes. Where :math:`h(a) = a^k h(x)` or affine is proved, those differences are known from one
+    pass, and what remains is a weighted mean of the layer's gradient. Where the network is
+    homogeneous of degree 1 as well, with a zero baseline, it is activation times gradient,
+    :math:`h_j \, \partial F / \partial h_j`, the same number as Layer Integrated Gradients.
+
+    Args:
+        forward_func: The function to explain, as in Captum.
+        layer: The layer.
+        device_ids: As in Captum; several devices are left to Captum.
+        strategy: As in :class:`XIntegratedGradients`.
+        verify: As in :class:`XIntegratedGradients`.
+
+    Raises:
+        ValueError: If ``strategy`` is none of the three.
+
+    Source:
+        Dhamdhere, Sundararajan, Yan, *How Important Is a Neuron?*, ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module,
+        device_ids: list[int] | None = None,
+        *,
+        strategy: Strategy = "auto",
+        verify: bool = True,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        self._set_routes(strategy, verify=verify)
+
+    @log_usage
+    def attribute(
+        self,
+        inputs: Tensor | tuple[Tensor, ...],
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: object | None = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Compute the conductance of a layer's entries; the arguments are Captum's.
+
+        Args:
+            inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
+            baselines: As in Captum.
+            target: Index of the explained output, in any of Captum's forms.
+            additional_forward_args: Further arguments of the function, not attributed.
+            n_steps: Number of steps of the quadrature; a single pass needs none.
+            method: Quadrature rule of Captum; a single pass is the exact integral.
+            internal_batch_size: Bound of the batch in one pass.
+            return_convergence_delta: Whether to return the deltas, too, shape ``(B,)``.
+            attribute_to_layer_input: Whether what the layer takes is meant.
+            grad_kwargs: As in Captum; they are left to Captum.
+
+        Returns:
+            The conductance, in the shape of the layer's value: a tensor or a tuple; with
+            ``return_convergence_delta`` also the deltas.
+
+        Raises:
+            NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
+            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
+        """
+        self._last = ("captum", None)
+        if self.strategy != "captum" and not grad_kwargs:
+            quadrature = Quadrature(n_steps, method, internal_batch_size)
+            layer = layer_call(
+                self,
+                inputs,
+                baselines,
+                target,
+                additional_forward_args,
+                quadrature,
+                at_input=attribute_to_layer_input,
+            )
+            conductance = None if layer is None else self._fast(layer, quadrature)
+            if layer is not None and conductance is not None:
+                result = format_output(len(conductance) > 1, conductance)
+                if not return_convergence_delta:
+                    return result
+                call = layer.call
+                delta = self.compute_convergence_delta(
+                    conductance,
+                    call.baselines,
+                    call.inputs,
+                    target=target,
+                    additional_forward_args=additional_forward_args,
+                )
+                return result, delta
+        return _captums(
+            self,
+            inputs,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            return_convergence_delta,
+            attribute_to_layer_input,
+            grad_kwargs,
+        )
+
+    def _fast(self, layer: LayerCall, quadrature: Quadrature) -> tuple[Tensor, ...] | None:
+        if len(layer.values) != 1:
+            return None
+        certificate, proved = layer.law()
+        if not proved:
+            self._last = ("captum", certificate)
+            refuse_single_pass(self, certificate)
+            return None
+        degree = certificate.degree or Fraction(1)
+        # Captum takes one node more than steps, and the gradient at the start of each interval.
+        ray = places(Quadrature(quadrature.n_steps + 1, quadrature.method))
+        gains = differences(ray, degree)
+        weighted = Weighted(
+            quadrature.n_steps,
+            quadrature.method,
+            quadrature.internal_batch_size,
+            pairs=tuple(zip(gains, ray, strict=False)),
+        )
+        gradients = mean_gradients(self, layer, weighted, exact=degree == 1)
+        if gradients is None:
+            refuse_single_pass(self)
+            return None
+        values: tuple[Tensor, ...] = layer.values
+        if certificate.affine:
+            values = tuple(map(torch.sub, values, layer.start()))
+        return tuple(map(torch.mul, gradients, values))

@@ -1,0 +1,188 @@
+"""``XNeuronConductance``: Captum's, with the fast routes where the neuron's own law is proved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_xdnn.attr._captum import (
+    NeuronConductance,
+    TensorOrTupleOfTensorsGeneric,
+    format_output,
+    log_usage,
+    verify_select_neuron,
+)
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.layer_gradients import (
+    LayerCall,
+    layer_call,
+    mean_gradients,
+    refuse_single_pass,
+)
+from captum_xdnn.attr.quadrature import Quadrature, Weighted, gradients_at
+from captum_xdnn.attr.routed import Routed, Strategy
+
+_captums = NeuronConductance.attribute.__wrapped__
+
+
+class XNeuronConductance(Routed, NeuronConductance):
+    r"""Conductance through one neuron.
+
+    .. math:: \mathrm{Cond}_i = (x_i - b_i) \int_0^1 \frac{\partial F}{\partial n}(z(a)) \,
+        \frac{\partial n}{\partial z_i}(z(a)) \, da, \qquad z(a) = b + a (x - b)
+
+    Where :math:`n(a) = a^k n(x)` or affine is proved of the neuron, its gradient along the ray is
+    :math:`a^{k-1} \partial n / \partial x`, and what remains is a weighted mean of
+    :math:`\partial F / \partial n`. Where the network is homogeneous of degree 1 as well, it is
+    :math:`(x_i - b_i) \, \partial F / \partial n \; \partial n / \partial x_i`, in two passes.
+
+    Args:
+        forward_func: The function to explain, as in Captum.
+        layer: The layer.
+        device_ids: As in Captum; several devices are left to Captum.
+        multiply_by_inputs: Whether to multiply by ``x - b``.
+        strategy: As in :class:`XIntegratedGradients`.
+        verify: As in :class:`XIntegratedGradients`.
+
+    Raises:
+        ValueError: If ``strategy`` is none of the three.
+
+    Source:
+        Dhamdhere, Sundararajan, Yan, *How Important Is a Neuron?*, ICLR 2019.
+    """
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        *,
+        strategy: Strategy = "auto",
+        verify: bool = True,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
+        self._set_routes(strategy, verify=verify)
+
+    @log_usage
+    def attribute(
+        self,
+        inputs: TensorOrTupleOfTensorsGeneric,
+        neuron_selector: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: object | None = None,
+        n_steps: int = 50,
+        method: str = "riemann_trapezoid",
+        internal_batch_size: int | None = None,
+        attribute_to_neuron_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+    ) -> TensorOrTupleOfTensorsGeneric:
+        """Compute the conductance through a neuron; the arguments are Captum's.
+
+        Args:
+            inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
+            neuron_selector: Index, tuple of indices or slices, or a function of the layer's value.
+            baselines: As in Captum.
+            target: Index of the explained output, in any of Captum's forms.
+            additional_forward_args: Further arguments of the function, not attributed.
+            n_steps: Number of steps of the quadrature; a single pass needs none.
+            method: Quadrature rule of Captum; a single pass is the exact integral.
+            internal_batch_size: Bound of the batch in one pass.
+            attribute_to_neuron_input: Whether the neuron is of what the layer takes.
+            grad_kwargs: As in Captum; they are left to Captum.
+
+        Returns:
+            The conductance, tensor or tuple as the inputs.
+
+        Raises:
+            NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
+            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
+        """
+        self._last = ("captum", None)
+        plain = not grad_kwargs and not callable(neuron_selector)
+        if self.strategy != "captum" and plain:
+            quadrature = Quadrature(n_steps, method, internal_batch_size)
+            layer = layer_call(
+                self,
+                inputs,
+                baselines,
+                target,
+                additional_forward_args,
+                quadrature,
+                at_input=attribute_to_neuron_input,
+            )
+            fast = None if layer is None else self._fast(layer, neuron_selector, quadrature)
+            if fast is not None:
+                formatted: TensorOrTupleOfTensorsGeneric = format_output(
+                    isinstance(inputs, tuple), fast
+                )
+                return formatted
+        result: TensorOrTupleOfTensorsGeneric = _captums(
+            self,
+            inputs,
+            neuron_selector,
+            baselines,
+            target,
+            additional_forward_args,
+            n_steps,
+            method,
+            internal_batch_size,
+            attribute_to_neuron_input,
+            grad_kwargs,
+        )
+        return result
+
+    def _fast(
+        self, layer: LayerCall, selector: Any, quadrature: Quadrature
+    ) -> tuple[Tensor, ...] | None:
+        if len(layer.values) != 1 or (isinstance(selector, tuple) and _has_slice(selector)):
+            return None
+        certificate, proved = layer.law(selector)
+        if not proved:
+            self._last = ("captum", certificate)
+            refuse_single_pass(self, certificate)
+            return None
+        slope = float((certificate.degree or Fraction(1)) - 1)
+        nodes = quadrature.applied()
+        weighted = Weighted(
+            quadrature.n_steps,
+            quadrature.method,
+            quadrature.internal_batch_size,
+            pairs=tuple((w * a**slope, a) for w, a in nodes if a != 0),
+        )
+        gradients = mean_gradients(self, layer, weighted, exact=slope == 0)
+        if gradients is None:
+            refuse_single_pass(self)
+            return None
+        neuron, lone = layer.to_layer(selector), _untargeted(layer)
+        by_inputs = gradients_at(neuron, lone, ((1.0, 1.0),))
+        total = _times(by_inputs, verify_select_neuron(gradients, selector))
+        edge = [(w, a) for w, a in nodes if a == 0]
+        if edge and self.last_route == "hoisted":
+            function, call = layer.shifted()
+            start = gradients_at(function, call, edge)[len(layer.call.inputs) :]
+            kink = gradients_at(neuron, lone, ((1.0, 0.0),))
+            at_start = _times(kink, verify_select_neuron(start, selector))
+            total = tuple(map(torch.add, total, at_start))
+        if self.multiplies_by_inputs:
+            total = tuple(map(torch.mul, total, layer.call.differences()))
+        return total
+
+
+def _untargeted(layer: LayerCall) -> Call:
+    return replace(layer.call, target=None)
+
+
+def _has_slice(selector: tuple[Any, ...]) -> bool:
+    return any(isinstance(part, slice) for part in selector)
+
+
+def _times(gradients: tuple[Tensor, ...], factors: Tensor) -> tuple[Tensor, ...]:
+    """The gradients of each example times a number of its own."""
+    return tuple(g * factors.reshape((-1,) + (1,) * (g.dim() - 1)) for g in gradients)

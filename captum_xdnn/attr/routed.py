@@ -1,0 +1,57 @@
+"""What all classes with fast routes share: a strategy, and what is known of the last call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from captum_xdnn.attr.outcome import Route
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.certificate import Certificate
+
+Strategy = Literal["auto", "single_pass", "captum"]
+STRATEGIES = ("auto", "single_pass", "captum")
+CONTRADICTED = (
+    "the certificate did not hold in this call ({}); it is dropped and Captum's "
+    "IntegratedGradients answers. Something acts on the call that the traced function does not "
+    "show: a custom backward pass or hook, a patched function, a changed weight, or examples of a "
+    "batch that influence each other."
+)
+
+
+class Routed:
+    """Keeps the strategy of an object, and the route and the certificate of its last call.
+
+    Args:
+        strategy: ``"auto"``; ``"single_pass"`` (raise ``NotHomogeneousError`` where one pass is
+            not proved exact); or ``"captum"`` (never a fast route).
+        verify: Whether each fast route is checked.
+
+    Raises:
+        ValueError: If ``strategy`` is none of the three.
+    """
+
+    strategy: Strategy
+    verify: bool
+    _last: tuple[Route | None, Certificate | None]
+
+    def _set_routes(self, strategy: Strategy, *, verify: bool) -> None:
+        if strategy not in STRATEGIES:
+            message = f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}"
+            raise ValueError(message)
+        self.strategy = strategy
+        self.verify = verify
+        self._last = (None, None)
+
+    @property
+    def last_route(self) -> Route | None:
+        """The route of the last call: ``"single_pass"``, ``"hoisted"``, ``"captum"``; None before any."""
+        return self._last[0]
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The certificate of the last call; None if none was asked for."""
+        return self._last[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": (None, None)}

@@ -1,0 +1,53 @@
+"""Functions that are made of another one: with a layer's values put in, read off, or shifted.
+
+What is known of them is kept with the function that they are made of, and is gone when that one
+is gone; so an object of this class may be made anew at every call.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from torch import nn
+
+
+class Derived(ABC):
+    """A function made of a base function and some of its layers.
+
+    Args:
+        base: The function that it is made of.
+        layers: Layers that run when the base function runs.
+    """
+
+    def __init__(self, base: Callable[..., Any], layers: Sequence[nn.Module]) -> None:
+        self.base = base
+        self.layers = tuple(layers)
+
+    @property
+    def key(self) -> Hashable:
+        """Tells it from other functions that are made of the same one."""
+        return (type(self), tuple(map(id, self.layers)), self.settings())
+
+    @abstractmethod
+    def settings(self) -> tuple[Any, ...]:
+        """What it is made with beside the base function and the layers."""
+
+    @abstractmethod
+    def __call__(self, *args: Any) -> Any:
+        """Compute it."""
+
+    def over(self, base: Callable[..., Any], layers: Sequence[nn.Module]) -> Derived:
+        """The same function made of another base function, with that one's layers."""
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        twin.base, twin.layers = base, tuple(layers)
+        return twin
+
+
+def root_of(function: Any) -> Any:
+    """The function that a function is made of in the end."""
+    while isinstance(function, Derived):
+        function = function.base
+    return function
