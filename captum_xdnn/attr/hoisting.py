@@ -86,7 +86,9 @@ def hoisted_route(request: Request, knowledge: Knowledge, analyses: list[Analysi
 def _is_ready(plan: Plan, request: Request, part: Call) -> bool:
     """Whether hoisting this call pays, its shapes are the plan's, and the copy is the function."""
     steps = request.quadrature.n_steps
-    if not plan.pays(part.size, steps) or not plan.fits(part.size * _side_by_side(request, part)):
+    if not plan.pays(part.size, steps):
+        return False
+    if not all(plan.fits(part.size * count) for count in _counts(plan, request, part)):
         return False
     precision = precision_of(part.inputs, plan.traced.coarsest)
     if precision > FLOAT32:
@@ -99,16 +101,27 @@ def _is_ready(plan: Plan, request: Request, part: Call) -> bool:
     return not plan.refusal
 
 
-def _side_by_side(request: Request, part: Call) -> int:
+def _most(plan: Plan, request: Request, part: Call) -> int:
     """How many steps go through the head together, at most."""
-    steps, bound = request.quadrature.n_steps, request.quadrature.internal_batch_size
-    return steps if bound is None else max(1, min(steps, bound // part.size))
+    steps, bound = len(_nodes(request)), request.quadrature.internal_batch_size
+    together = -(-steps // plan.passes())
+    return max(1, together if bound is None else min(together, bound // part.size))
+
+
+def _counts(plan: Plan, request: Request, part: Call) -> set[int]:
+    """The numbers of steps that go through the head together."""
+    steps, most = len(_nodes(request)), _most(plan, request, part)
+    return {most, steps % most or most}
+
+
+def _nodes(request: Request) -> list[tuple[float, float]]:
+    """Weights and places of the nodes, without one at the baseline itself."""
+    return [(w, a) for w, a in request.quadrature.applied() if a != 0]
 
 
 def _integrated(plan: Plan, request: Request, part: Call) -> Hoisted:
-    nodes = [(w, a) for w, a in request.quadrature.applied() if a != 0]
-    most = _side_by_side(request, part)
-    return hoisted(plan, part, nodes, most=most, graph=request.create_graph)
+    most = _most(plan, request, part)
+    return hoisted(plan, part, _nodes(request), most=most, graph=request.create_graph)
 
 
 def _with_start(result: Hoisted, request: Request, part: Call) -> tuple[Tensor, ...]:

@@ -48,9 +48,8 @@ class Quadrature:
 
     def applied(self) -> list[tuple[float, float]]:
         """Weights and places, the weights rounded to float32 as Captum does when it multiplies."""
-        weights, places = self.nodes()
-        rounded = torch.tensor(weights, dtype=torch.float32).tolist()
-        return list(zip(rounded, places, strict=True))
+        found = _kept_applied if self.is_plain() else _applied
+        return found(self.method, self.n_steps)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,14 @@ def _nodes(method: str, n_steps: int) -> tuple[list[float], list[float]]:
     return sizes(n_steps), alphas(n_steps)
 
 
+def _applied(method: str, n_steps: int) -> list[tuple[float, float]]:
+    weights, places = _nodes(method, n_steps)
+    rounded = torch.tensor(weights, dtype=torch.float32).tolist()
+    return list(zip(rounded, places, strict=True))
+
+
 _kept_nodes = lru_cache(maxsize=64)(_nodes)
+_kept_applied = lru_cache(maxsize=64)(_applied)
 
 
 def differentiable_quadrature(

@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.cost import CALLED, MOVED, ROW, Cost, cost_of
+from captum_xdnn.homogeneity.motion import FIXED
 from captum_xdnn.homogeneity.nodes import (
     is_mutable,
     is_never_read,
@@ -85,6 +86,25 @@ class Plan:
             rows: The batch size.
             steps: Number of steps.
         """
+        captum, hoisted = self._works(rows, steps)
+        return captum / hoisted
+
+    def pays(self, rows: int, steps: int) -> bool:
+        """Whether hoisting is worth it, with room for the error of the prediction.
+
+        The first call has to make up for the rehearsal, too: it makes the gradients at two places
+        of the ray twice, and compares the outputs.
+        """
+        if self.refusal:
+            return False
+        captum, hoisted = self._works(rows, steps)
+        if captum < WORTH_IT * hoisted:
+            return False
+        rehearsal = 0.0 if self.rehearsed else 2 * self._works(rows, 2)[0]
+        return captum >= min(WORTH_IT, 1.0) * (hoisted + rehearsal)
+
+    def _works(self, rows: int, steps: int) -> tuple[float, float]:
+        """The work of Captum and that of hoisting, in the units of ``Cost.work``."""
         trunk, head = (cost.work() for cost in self.costs(rows))
         trunks, heads = (cost.work() for cost in self.costs(rows * steps))
         entries = sum(prod(node.meta["val"].shape[1:]) for node in self.traced.inputs)
@@ -92,11 +112,25 @@ class Plan:
         captum = trunks + heads + rows * steps * (8 * MOVED * entries + ROW) + 2 * steps * CALLED
         # The output of the copy and of the function are compared: forward passes, half a pass.
         once = trunk + (trunk + 2 * head) / 2 + 10 * CALLED
-        return float(captum / (once + (heads if self.places is not None else head * steps)))
+        return float(captum), float(once + (head * steps if self.places is None else heads))
 
-    def pays(self, rows: int, steps: int) -> bool:
-        """Whether hoisting is worth it, with room for the error of the prediction."""
-        return not self.refusal and self.speed_up(rows, steps) >= WORTH_IT
+    def passes(self) -> int:
+        """Into how many passes the steps are divided, so that the memory stays below Captum's.
+
+        Captum holds its inputs at all steps, and gradients of them; the head's are the tensors at
+        the cut, which are often larger.
+        """
+        moving = [
+            n for n, m in zip(self.split.frontier, self.split.motions, strict=True) if m != FIXED
+        ]
+        entries = [
+            prod(self._number(length) for length in node.meta["val"].shape)
+            for node in (*moving, *self.traced.inputs)
+        ]
+        return 1 if sum(entries[: len(moving)]) <= sum(entries[len(moving) :]) else 2
+
+    def _number(self, value: Any) -> int:
+        return int(number_of(value, self.traced.sizes(self.traced.size)))
 
     def fits(self, rows: int) -> bool:
         """Whether the graph, with its head in batches of ``rows``, is the function's own."""

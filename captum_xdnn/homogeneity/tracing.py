@@ -53,6 +53,7 @@ class Traced:
         coarsest: The largest unit of rounding among the floating dtypes in the graph.
         detours: What changes the function's gradients and is not in the graph.
         plans: The plans of hoisting that were made of the graph, by their frontier.
+        held: For batch sizes that were asked for, whether the guards hold there.
     """
 
     graph: Graph
@@ -68,6 +69,7 @@ class Traced:
     coarsest: float
     detours: tuple[str, ...] = ()
     plans: dict[Any, Plan] = field(default_factory=dict, compare=False, repr=False)
+    held: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def holds_for(self, size: int) -> bool:
         """Whether the graph is the function's at this batch size.
@@ -78,8 +80,10 @@ class Traced:
             return True
         if self.batch is None or 1 in (size, self.size):
             return False
-        values = {self.batch: sympy.Integer(size)}
-        return all(guard.xreplace(values) == sympy.true for guard in self.guards)
+        if size not in self.held:
+            values = {self.batch: sympy.Integer(size)}
+            self.held[size] = all(g.xreplace(values) == sympy.true for g in self.guards)
+        return self.held[size]
 
     def mixes_examples(self) -> bool:
         """Whether dimension 0 is no batch: another size is refused, and the output has its own."""
