@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections import Counter
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -28,7 +29,11 @@ _LOCK = threading.RLock()
 _ORIGINAL = IntegratedGradients.attribute
 _ORIGINAL_OF_LAYERS = LayerIntegratedGradients._make_gradient_func
 _routes: Counter[str] = Counter()
+ONCE = 3
+"""So many functions of one kind are traced for one call each before the next has to come twice."""
 _enabled = 0
+_replaced: list[tuple[Any, str, Any]] = []
+"""What stood in Captum before, with its place."""
 
 
 class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N801 - reads as a verb
@@ -40,6 +45,9 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
     integration as it is. The numbers are Captum's for the same ``n_steps`` and ``method``, with one
     exception: where a single pass is exact, the rules ``riemann_left`` and ``riemann_trapezoid``
     give the exact integral, which Captum itself misses by a constant factor.
+
+    A function is traced at its first call. Where a package makes a new function for each call, only
+    the first few are: after that, Captum's own code answers what comes once.
 
     It is in force for the whole process, for as long as any of the objects is enabled; they can be
     nested, and used in several threads.
@@ -58,7 +66,7 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
     def __init__(self) -> None:
         self._depth = 0
         self._before: Counter[str] = Counter()
-        self._after: Counter[str] | None = None
+        self._after: Counter[str] | None = Counter()
 
     @property
     def routes(self) -> Counter[str]:
@@ -75,9 +83,9 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
             self._depth += 1
             _enabled += 1
             if _enabled == 1:
-                IntegratedGradients.attribute = _attribute
-                LayerIntegratedGradients._make_gradient_func = _make_gradient_func
-                neuron_module.construct_neuron_grad_fn = _construct_neuron_grad_fn
+                for place, name, ours in _PLACES:
+                    _replaced.append((place, name, getattr(place, name)))
+                    setattr(place, name, ours)
         return self
 
     def disable(self) -> None:
@@ -91,9 +99,8 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
                 self._after = Counter(_routes)
             _enabled -= 1
             if _enabled == 0:
-                IntegratedGradients.attribute = _ORIGINAL
-                LayerIntegratedGradients._make_gradient_func = _ORIGINAL_OF_LAYERS
-                neuron_module.construct_neuron_grad_fn = construct_neuron_grad_fn
+                while _replaced:
+                    setattr(*_replaced.pop())
 
     def __enter__(self) -> accelerate_captum:
         return self.enable()
@@ -132,7 +139,7 @@ def _attribute(
         internal_batch_size,
         return_convergence_delta,
     )
-    if not _is_captums(self):
+    if not _is_captums(self) or not _FIRSTS.admits(self.forward_func):
         return _ORIGINAL.__wrapped__(self, *arguments)
     fast = XIntegratedGradients(self.forward_func, self.multiplies_by_inputs)
     fast.gradient_func = self.gradient_func
@@ -142,14 +149,51 @@ def _attribute(
     return result
 
 
+class _Firsts:
+    """Which functions are worth tracing at their first call.
+
+    Some packages wrap a model in a new object for every explanation, so that what was found out
+    about it is never used again. Of a kind whose objects came and went with one call each, a
+    further one is traced at its second call.
+    """
+
+    def __init__(self) -> None:
+        self._calls: dict[int, int] = {}
+        self._once: Counter[Any] = Counter()
+
+    def admits(self, function: Any) -> bool:
+        """Whether to look for a fast route in this call; each call is to be asked about once."""
+        owner = getattr(function, "__self__", function)
+        kind = getattr(owner, "__code__", type(owner))
+        key = id(owner)
+        with _LOCK:
+            if key not in self._calls:
+                try:
+                    weakref.finalize(owner, self._gone, key, kind).atexit = False
+                except TypeError:  # it cannot be told when it goes
+                    return True
+                self._calls[key] = 0
+            self._calls[key] += 1
+            return self._calls[key] > 1 or self._once[kind] < ONCE
+
+    def _gone(self, key: int, kind: Any) -> None:
+        with _LOCK:
+            once = self._calls.pop(key, 0) == 1
+            self._once[kind] = self._once[kind] + 1 if once else 0
+
+
+_FIRSTS = _Firsts()
+
+
 def _is_captums(method: Any) -> bool:
     """Whether an object integrates as Captum does, and is none of this package's own."""
     if isinstance(method, XIntegratedGradients):
         return False
     kind = type(method)
-    untouched = (
-        kind._attribute is IntegratedGradients._attribute
-        and kind.compute_convergence_delta is IntegratedGradients.compute_convergence_delta
+    parts = ("_attribute", "compute_convergence_delta")
+    untouched = all(
+        part not in vars(method) and getattr(kind, part) is getattr(IntegratedGradients, part)
+        for part in parts
     )
     plain = method.gradient_func is compute_gradients
     known = plain or differentiated_by(method.gradient_func, method.forward_func) is not None
@@ -177,3 +221,10 @@ def _construct_neuron_grad_fn(
 ) -> Any:
     arguments = (layer, neuron_selector, device_ids, attribute_to_neuron_input)
     return marked_for_neuron(construct_neuron_grad_fn(*arguments), *arguments)
+
+
+_PLACES: tuple[tuple[Any, str, Any], ...] = (
+    (IntegratedGradients, "attribute", _attribute),
+    (LayerIntegratedGradients, "_make_gradient_func", _make_gradient_func),
+    (neuron_module, "construct_neuron_grad_fn", _construct_neuron_grad_fn),
+)

@@ -64,7 +64,6 @@ def hoisted(plan: Plan, call: Call, nodes: Nodes, *, most: int, graph: bool) -> 
     with torch.enable_grad():
         leaves = call.leaves(keep_graph=graph)
         crossing = _Crossing(plan, call, leaves, graph=graph)
-        most = 1 if plan.places is None else most
         cotangents: list[Tensor] = []
         for start in range(0, len(nodes), most):
             part = crossing.cotangents(nodes[start : start + most], call)
@@ -158,7 +157,7 @@ class _Crossing:
         ]
 
     def _place(self, node: Node) -> Rows | None:
-        place = None if self._plan.places is None else self._plan.places.get(node)
+        place = self._plan.places.get(node)
         return place if isinstance(place, Rows) else None
 
     def _along(self, node: Node, degree: float, start: Tensor | None, nodes: Nodes) -> Tensor:

@@ -88,13 +88,14 @@ def _is_ready(plan: Plan, request: Request, part: Call) -> bool:
     steps = request.quadrature.n_steps
     if not plan.pays(part.size, steps):
         return False
-    if not all(plan.fits(part.size * count) for count in _counts(plan, request, part)):
+    if not all(map(plan.holds_for, _batches(plan, request, part))):
         return False
     precision = precision_of(part.inputs, plan.traced.coarsest)
     if precision > FLOAT32:
         return False
     if not plan.rehearsed:
-        plan.refusal = rehearse(plan, request.forward_func, part, precision)
+        bound = request.quadrature.internal_batch_size
+        plan.refusal = rehearse(plan, request.forward_func, part, precision, bound)
         plan.rehearsed = True
         if plan.refusal:
             logger.info("not hoisted: %s", plan.refusal)
@@ -108,10 +109,14 @@ def _most(plan: Plan, request: Request, part: Call) -> int:
     return max(1, together if bound is None else min(together, bound // part.size))
 
 
-def _counts(plan: Plan, request: Request, part: Call) -> set[int]:
-    """The numbers of steps that go through the head together."""
-    steps, most = len(_nodes(request)), _most(plan, request, part)
-    return {most, steps % most or most}
+def _batches(plan: Plan, request: Request, part: Call) -> set[int]:
+    """The sizes of the batches in the head, and in Captum's own passes."""
+    bound, size = request.quadrature.internal_batch_size, request.call.size
+    steps = request.quadrature.n_steps
+    captums = steps if bound is None else max(1, min(steps, bound // size))
+    ours, most = len(_nodes(request)), _most(plan, request, part)
+    counts = {min(most, ours) * part.size, (ours % most or most) * part.size}
+    return counts | {captums * size, (steps % captums or captums) * size}
 
 
 def _nodes(request: Request) -> list[tuple[float, float]]:

@@ -245,7 +245,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             )
         self._last = (outcome.route, outcome.certificate)
         if outcome.attributions is None and only_single:
-            if wrong or not outcome.traced:
+            if wrong or function is None or not outcome.traced:
                 # A wrong call has an error of its own, which Captum's code raises.
                 self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)
             raise NotHomogeneousError(outcome.reason)

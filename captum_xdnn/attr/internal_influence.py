@@ -100,7 +100,6 @@ class XInternalInfluence(Routed, InternalInfluence):
                 if gradients is not None:
                     fast: Tensor | tuple[Tensor, ...] = format_output(len(gradients) > 1, gradients)
                     return fast
-                refuse_single_pass(self)
         result: Tensor | tuple[Tensor, ...] = _captums(
             self,
             inputs,
@@ -113,4 +112,5 @@ class XInternalInfluence(Routed, InternalInfluence):
             attribute_to_layer_input,
             grad_kwargs,
         )
+        refuse_single_pass(self)
         return result

@@ -124,7 +124,7 @@ class XLayerConductance(Routed, LayerConductance):
                     additional_forward_args=additional_forward_args,
                 )
                 return result, delta
-        return _captums(
+        result = _captums(
             self,
             inputs,
             baselines,
@@ -137,6 +137,8 @@ class XLayerConductance(Routed, LayerConductance):
             attribute_to_layer_input,
             grad_kwargs,
         )
+        refuse_single_pass(self)
+        return result
 
     def _fast(self, layer: LayerCall, quadrature: Quadrature) -> tuple[Tensor, ...] | None:
         if len(layer.values) != 1:
@@ -144,7 +146,6 @@ class XLayerConductance(Routed, LayerConductance):
         certificate, proved = layer.law()
         if not proved:
             self._last = ("captum", certificate)
-            refuse_single_pass(self, certificate)
             return None
         degree = certificate.degree or Fraction(1)
         # Captum takes one node more than steps, and the gradient at the start of each interval.
@@ -158,7 +159,6 @@ class XLayerConductance(Routed, LayerConductance):
         )
         gradients = mean_gradients(self, layer, weighted, exact=degree == 1)
         if gradients is None:
-            refuse_single_pass(self)
             return None
         values: tuple[Tensor, ...] = layer.values
         if certificate.affine:

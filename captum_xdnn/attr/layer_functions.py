@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -120,7 +121,11 @@ class ToLayer(OfLayers):
         """The value of the layer, or of the neuron in each example, shape ``(B,)``."""
         values = self.values(*args)
         if self.selector is not None:
-            return verify_select_neuron(values, self.selector)
+            neuron = verify_select_neuron(values, self.selector)
+            if neuron.dim() != 1:
+                message = "grad can be implicitly created only for scalar outputs"
+                raise RuntimeError(message)
+            return neuron
         return values[0] if len(values) == 1 else values
 
     def values(self, *args: Any) -> tuple[Tensor, ...]:
@@ -202,7 +207,7 @@ def differentiates(gradient_func: Callable[..., Any], making: Making) -> Callabl
         making: Makes, of the forward function, the function that is differentiated: it takes what
             the gradient function is given as inputs and further arguments.
     """
-    setattr(gradient_func, _DIFFERENTIATES, making)
+    setattr(gradient_func, _DIFFERENTIATES, (weakref.ref(gradient_func), making))
     return gradient_func
 
 
@@ -215,5 +220,9 @@ def differentiated_by(
         gradient_func: A gradient function.
         forward_func: The forward function.
     """
-    making: Making | None = getattr(gradient_func, _DIFFERENTIATES, None)
-    return None if making is None else making(forward_func)
+    marked, making = getattr(gradient_func, _DIFFERENTIATES, (None, None))
+    # functools.wraps copies the mark of what it wraps.
+    if marked is None or making is None or marked() is not gradient_func:
+        return None
+    function: Derived = making(forward_func)
+    return function

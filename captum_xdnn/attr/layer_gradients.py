@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Node
 
 from captum_xdnn.attr._captum import (
     format_additional_forward_args,
@@ -31,6 +32,10 @@ from captum_xdnn.attr.routed import CONTRADICTED, Routed
 from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.nodes import is_number
+
+if TYPE_CHECKING:
+    from captum_xdnn.homogeneity.tracing import Traced
 
 ERRORS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
 
@@ -144,6 +149,11 @@ def mean_gradients(
         exact: Whether the exact mean may take the place of the weighted sum.
     """
     function, call = layer.shifted()
+    knowledge = knowledge_of(function)
+    analysis = knowledge.analyse(function, call.inputs, call.baselines, call.arguments)
+    if analysis.traced is not None and not _is_lone(analysis.traced, len(layer.call.inputs)):
+        method._last = ("captum", analysis.certificate)
+        return None
     request = Request(
         function,
         call,
@@ -163,15 +173,37 @@ def mean_gradients(
     return outcome.attributions[len(layer.call.inputs) :]
 
 
-def refuse_single_pass(method: Routed, certificate: Certificate | None = None) -> None:
-    """Raise the certificate's report where nothing but a single pass will do.
+def _is_lone(traced: Traced, inputs: int) -> bool:
+    """Whether nothing but the shifted sum takes the layer's tensors.
+
+    Captum differentiates by the tensor itself, wherever it goes; a shift is seen by the layer's own
+    path alone. They differ where a connection skips the layer, or one tensor is returned twice.
+
+    Args:
+        traced: The graph of a ``Shifted`` function.
+        inputs: Number of inputs before the shifts.
+    """
+    for shift in traced.inputs[inputs:]:
+        users = [n for n in shift.users if not is_number(n.meta.get("val"))]
+        if len(users) != 1 or str(users[0].target) != "aten.add.Tensor":
+            return False
+        value = users[0].args[0]
+        if not isinstance(value, Node):
+            return False
+        if any(n is not users[0] and not is_number(n.meta.get("val")) for n in value.users):
+            return False
+    return True
+
+
+def refuse_single_pass(method: Routed) -> None:
+    """Raise where nothing but a single pass will do; Captum's own errors have come before.
 
     Args:
         method: Its strategy decides.
-        certificate: What refuses; that of the last call if None.
     """
     if method.strategy == "single_pass":
-        raise NotHomogeneousError(str(certificate or method.certificate))
+        message = "a call of this form has no single pass, or the layer's value has no proved law"
+        raise NotHomogeneousError(f"{message}\n{method.certificate or ''}".rstrip())
 
 
 def places(quadrature: Quadrature) -> list[float]:

@@ -24,6 +24,7 @@ from captum_xdnn.attr.layer_gradients import (
     mean_gradients,
     refuse_single_pass,
 )
+from captum_xdnn.attr.neuron_integrated_gradients import is_index
 from captum_xdnn.attr.quadrature import Quadrature, Weighted, gradients_at
 from captum_xdnn.attr.routed import Routed, Strategy
 
@@ -105,7 +106,7 @@ class XNeuronConductance(Routed, NeuronConductance):
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
         self._last = ("captum", None)
-        plain = not grad_kwargs and not callable(neuron_selector)
+        plain = not grad_kwargs and is_index(neuron_selector)
         if self.strategy != "captum" and plain:
             quadrature = Quadrature(n_steps, method, internal_batch_size)
             layer = layer_call(
@@ -136,6 +137,7 @@ class XNeuronConductance(Routed, NeuronConductance):
             attribute_to_neuron_input,
             grad_kwargs,
         )
+        refuse_single_pass(self)
         return result
 
     def _fast(
@@ -146,7 +148,6 @@ class XNeuronConductance(Routed, NeuronConductance):
         certificate, proved = layer.law(selector)
         if not proved:
             self._last = ("captum", certificate)
-            refuse_single_pass(self, certificate)
             return None
         slope = float((certificate.degree or Fraction(1)) - 1)
         nodes = quadrature.applied()
@@ -158,7 +159,6 @@ class XNeuronConductance(Routed, NeuronConductance):
         )
         gradients = mean_gradients(self, layer, weighted, exact=slope == 0)
         if gradients is None:
-            refuse_single_pass(self)
             return None
         neuron, lone = layer.to_layer(selector), _untargeted(layer)
         by_inputs = gradients_at(neuron, lone, ((1.0, 1.0),))

@@ -112,6 +112,11 @@ class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):
         return result
 
 
+def is_index(selector: Any) -> bool:
+    """Whether a neuron is chosen by its place; what a function does cannot be noted."""
+    return isinstance(selector, int | tuple)
+
+
 def marked_for_neuron(
     gradient_func: Callable[..., Any],
     layer: nn.Module,
@@ -128,7 +133,7 @@ def marked_for_neuron(
         device_ids: As in Captum.
         at_input: Whether the neuron is of what the layer takes.
     """
-    if callable(selector) or len(device_ids or ()) > 1:  # what a function does cannot be noted
+    if not is_index(selector) or len(device_ids or ()) > 1:
         return gradient_func
     return differentiates(
         gradient_func,

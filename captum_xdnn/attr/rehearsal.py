@@ -13,6 +13,7 @@ from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.hoisted import Nodes, hoisted
 from captum_xdnn.attr.outcome import NOT_FINITE
 from captum_xdnn.attr.quadrature import gradients_at
+from captum_xdnn.homogeneity import backward
 from captum_xdnn.homogeneity.plan import Plan
 
 NODES: Nodes = ((0.5, 1.0), (0.5, 0.375))
@@ -28,7 +29,13 @@ OUTPUT_UNITS = 2.0**11
 NOT_THE_FUNCTION = "a copy of the function returns something else than the function"
 
 
-def rehearse(plan: Plan, forward_func: Callable[..., Any], call: Call, precision: float) -> str:
+def rehearse(
+    plan: Plan,
+    forward_func: Callable[..., Any],
+    call: Call,
+    precision: float,
+    bound: int | None = None,
+) -> str:
     """Compare hoisting with the real function at two places of the ray.
 
     Args:
@@ -36,17 +43,21 @@ def rehearse(plan: Plan, forward_func: Callable[..., Any], call: Call, precision
         forward_func: The real function.
         call: The call.
         precision: The unit of rounding of the computation.
+        bound: The largest batch in one pass; None for any.
 
     Returns:
         Why the plan may not be used; empty if it reproduces the real gradients.
     """
     try:
-        ours = hoisted(plan, call, NODES, most=2, graph=False)
+        most = 1 if bound is not None and bound < 2 * call.size else 2
+        ours = hoisted(plan, call, NODES, most=most, graph=False)
     except (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError) as error:
         return f"a copy of it cannot be differentiated: {type(error).__name__}: {error}"
-    flaw = differing_output(ours.output, forward_func, call, precision)
-    if flaw:
-        return flaw
+    with torch.enable_grad():
+        output = forward_func(*call.leaves(keep_graph=False), *call.arguments)
+    flaw = differing(ours.output, output, precision)
+    if flaw or backward.custom_functions_of(output):
+        return flaw or ", ".join(backward.custom_functions_of(output))
     theirs = gradients_at(forward_func, call, NODES)
     tolerance = FINE if precision < 2.0**-40 else COARSE
     if all(_agree(a, b, tolerance) for a, b in zip(ours.mean_gradients, theirs, strict=True)):
@@ -67,6 +78,19 @@ def differing_output(
     """
     with torch.no_grad():
         real = forward_func(*(x.detach() for x in call.inputs), *call.arguments)
+    return differing(output, real, precision)
+
+
+def differing(output: Tensor, real: Any, precision: float) -> str:
+    """How a copy's output differs from the function's own; empty if it does not.
+
+    Args:
+        output: What the copy returns.
+        real: What the function returns.
+        precision: The unit of rounding of the computation.
+    """
+    if isinstance(real, Tensor):
+        real = real.detach()
     if not isinstance(real, Tensor) or real.shape != output.shape:
         return NOT_THE_FUNCTION
     gap = float(torch.linalg.vector_norm(output - real))

@@ -8,6 +8,7 @@ function is traced.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from captum_xdnn.homogeneity import code
 
 NO_GRAD = "a region without gradients (torch.no_grad)"
 _HOOKS = ("_backward_hooks", "_backward_pre_hooks")
@@ -32,6 +35,7 @@ def noted() -> Iterator[list[str]]:
     thread = threading.get_ident()
     function, tensor = torch.autograd.Function, torch.Tensor
     apply, hook = function.__dict__["apply"], tensor.__dict__["register_hook"]
+    node: Any = torch._C.TensorBase.grad_fn
 
     def noting_apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() == thread:
@@ -43,13 +47,43 @@ def noted() -> Iterator[list[str]]:
             found.append("a hook on a tensor (Tensor.register_hook)")
         return hook(self, *args, **kwargs)
 
+    def noting_node(self: Tensor) -> Any:
+        if threading.get_ident() == thread and not code.is_of_torch(sys._getframe(1)):
+            found.append("code that takes hold of autograd's nodes (Tensor.grad_fn)")
+        return node.__get__(self)
+
     function.apply = classmethod(noting_apply)
     tensor.register_hook = noting_hook  # type: ignore[method-assign]
+    tensor.grad_fn = property(noting_node)  # type: ignore[assignment]
     try:
         yield found
     finally:
+        del tensor.grad_fn
         function.apply = apply
         tensor.register_hook = hook  # type: ignore[method-assign]
+
+
+def custom_functions_of(output: Tensor) -> list[str]:
+    """The custom autograd functions in the graph that autograd recorded of a real run.
+
+    A function whose ``apply`` was taken hold of before tracing is met here alone.
+
+    Args:
+        output: What the run returned, connected to its inputs.
+    """
+    found: dict[str, None] = {}
+    seen: set[Any] = set()
+    stack = [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if isinstance(node, torch.autograd.function.BackwardCFunction):
+            name = type(node).__name__.removesuffix("Backward")
+            found[f"the autograd.Function {name}"] = None
+        stack += [following for following, _ in node.next_functions]
+    return list(found)
 
 
 def hooks_of(root: nn.Module) -> list[str]:

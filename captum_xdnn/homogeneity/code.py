@@ -54,6 +54,11 @@ def _names(code: types.CodeType) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*code.co_names, *(n for each in inner for n in _names(each)))))
 
 
+def is_of_torch(frame: types.FrameType) -> bool:
+    """Whether a frame runs code of torch itself."""
+    return str(frame.f_globals.get("__name__", "")).split(".", 1)[0] == "torch"
+
+
 def classes(kind: type) -> Iterator[type]:
     """A module's class and its bases, up to the one that PyTorch gives to all.
 

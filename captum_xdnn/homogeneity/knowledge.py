@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import registry
-from captum_xdnn.homogeneity.analysis import Analysis, Baseline, analyse, with_prospect
+from captum_xdnn.homogeneity.analysis import STEPS, Analysis, Baseline, analyse, with_prospect
 from captum_xdnn.homogeneity.calls import key_of_trace, plain_call, twice, unsuitable
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.derived import Derived, root_of
@@ -150,7 +150,7 @@ class Knowledge:
         leaves = pytree.tree_leaves(list(arguments))
         tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         analysis = analyse(traced, size, baselines, tensors)
-        if analysis.plan is not None and size == 1:
+        if size == 1 and not analysis.certificate.homogeneous:
             analysis = self._with_pair(analysis, function, inputs, baselines, arguments)
         known.append(analysis)
         del known[:-KEPT_ANALYSES]
@@ -168,10 +168,16 @@ class Knowledge:
 
         A graph of one example cannot take several steps side by side: it broadcasts.
         """
+        # What counts operations takes long to import; the tracer has just taken longer.
+        from captum_xdnn.homogeneity.plan import promises
+
+        traced, propagation = analysis.traced, analysis.propagation
+        if traced is None or propagation is None or not promises(traced, propagation, STEPS):
+            return analysis
         pair = self._find(
             function, [twice(x) for x in inputs], baselines, pytree.tree_map(twice, arguments)
         )
-        if pair.plan is None or not pair.plan.apart:
+        if pair.plan is None:
             return analysis
         return replace(
             analysis,

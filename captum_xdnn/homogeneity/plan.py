@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from torch import Tensor
 from torch.fx import Node
 
 from captum_xdnn.homogeneity import registry
@@ -22,9 +23,12 @@ from captum_xdnn.homogeneity.rows import Rows, State, place_of, rows_of
 from captum_xdnn.homogeneity.split import Split, split
 
 if TYPE_CHECKING:
+    import sympy
+
     from captum_xdnn.homogeneity.propagation import Propagation
     from captum_xdnn.homogeneity.tracing import Traced
 
+TOGETHER = "examples of a batch may meet in it"
 FINEST_REFUSED = 2.0**-20
 """Functions that round more coarsely than float32 are not hoisted."""
 
@@ -39,18 +43,14 @@ class Plan:
     Attributes:
         traced: The graph.
         split: Its two parts.
-        places: Where the rows of the head's sources are, if several steps may share a batch;
-            None if each step needs a pass of its own.
-        apart: Whether the rows are proved to be apart in the trunk, too: then the graph holds for
-            a single row, though it was traced with more.
+        places: Where the rows of the head's sources are.
         refusal: Why a copy of the graph may not be used; empty if nothing is known against it.
         rehearsed: Whether the plan has reproduced the real function's gradients.
     """
 
     traced: Traced
     split: Split
-    places: dict[Node, State] | None
-    apart: bool
+    places: dict[Node, State]
     refusal: str = ""
     rehearsed: bool = False
     _costs: dict[int, tuple[Cost, Cost]] = field(default_factory=dict, repr=False)
@@ -112,7 +112,14 @@ class Plan:
         captum = trunks + heads + rows * steps * (8 * MOVED * entries + ROW) + 2 * steps * CALLED
         # The output of the copy and of the function are compared: forward passes, half a pass.
         once = trunk + (trunk + 2 * head) / 2 + 10 * CALLED
-        return float(captum), float(once + (head * steps if self.places is None else heads))
+        return float(captum), float(once + heads)
+
+    def holds_for(self, rows: int) -> bool:
+        """Whether the graph is the function's in a batch of so many rows.
+
+        A lone row is one of several, by the proof that they stay apart.
+        """
+        return rows == 1 or self.traced.holds_for(rows)
 
     def passes(self) -> int:
         """Into how many passes the steps are divided, so that the memory stays below Captum's.
@@ -130,11 +137,7 @@ class Plan:
         return 1 if sum(entries[: len(moving)]) <= sum(entries[len(moving) :]) else 2
 
     def _number(self, value: Any) -> int:
-        return int(number_of(value, self.traced.sizes(self.traced.size)))
-
-    def fits(self, rows: int) -> bool:
-        """Whether the graph, with its head in batches of ``rows``, is the function's own."""
-        return self.places is None or self.traced.holds_for(rows)
+        return int(number_of(value, self.traced.sizes(self.traced.size)) or 1)
 
 
 def plan_of(traced: Traced, propagation: Propagation) -> Plan | None:
@@ -144,26 +147,36 @@ def plan_of(traced: Traced, propagation: Propagation) -> Plan | None:
         traced: The graph.
         propagation: The motions in it.
     """
-    if traced.writes or traced.coarsest > FINEST_REFUSED or not _has_rows(traced):
+    parts = None if traced.batch is None else _parts(traced, propagation)
+    if parts is None:
+        return None
+    key = (parts.frontier, parts.motions, parts.bent)
+    if key not in traced.plans:
+        places = _rows(traced, parts)
+        refusal = ", ".join(traced.detours) or ("" if places else TOGETHER)
+        traced.plans[key] = Plan(traced, parts, places, refusal=refusal)
+    return traced.plans[key]
+
+
+def promises(traced: Traced, propagation: Propagation, steps: int) -> bool:
+    """Whether a graph that was traced with one example would pay if it were traced with more.
+
+    Args:
+        traced: The graph.
+        propagation: The motions in it.
+        steps: Number of steps.
+    """
+    parts = None if traced.detours else _parts(traced, propagation)
+    if parts is None:
+        return False
+    return Plan(traced, parts, {}).speed_up(traced.size, steps) >= WORTH_IT
+
+
+def _parts(traced: Traced, propagation: Propagation) -> Split | None:
+    if traced.writes or traced.coarsest > FINEST_REFUSED:
         return None
     parts = split(traced, propagation)
-    if parts is None or any(map(_is_undetermined, parts.head_nodes)):
-        return None
-    known = traced.plans.get((parts.frontier, parts.motions))
-    if known is not None:
-        return known
-    places, apart = _rows(traced, parts)
-    plan = Plan(traced, parts, places, apart, refusal=", ".join(traced.detours))
-    traced.plans[parts.frontier, parts.motions] = plan
-    return plan
-
-
-def _has_rows(traced: Traced) -> bool:
-    """Whether the function returns a row for each example."""
-    shape = traced.output.meta["val"].shape
-    if traced.batch is None:
-        return bool(shape[:1] == (traced.size,))
-    return len(shape) > 0 and place_of(shape, traced.batch) == Rows(0)
+    return None if parts is None or any(map(_is_undetermined, parts.head_nodes)) else parts
 
 
 def _is_undetermined(node: Node) -> bool:
@@ -173,20 +186,21 @@ def _is_undetermined(node: Node) -> bool:
     return registry.name_of(node.target) in registry.VOLATILE and not is_never_read(node)
 
 
-def _rows(traced: Traced, parts: Split) -> tuple[dict[Node, State] | None, bool]:
-    if traced.batch is None:
-        return None, False
-    batch = traced.batch
+def _rows(traced: Traced, parts: Split) -> dict[Node, State]:
+    """Where the rows of the head's sources are, if all rows stay apart; else nothing.
 
-    def places(nodes: tuple[Node, ...]) -> dict[Node, State]:
-        tensors = [n for n in nodes if not is_number(n.meta.get("val"))]
-        return {n: place_of(n.meta["val"].shape, batch) for n in tensors}
-
-    sources = parts.trunk_sources[: len(parts.trunk_sources) - len(parts.starts)]
-    trunk = rows_of(parts.trunk_nodes, places(sources), batch)
-    known = places(parts.head_sources)
-    through = {**known, **{n: trunk[n] for n in parts.frontier}}
-    for labels, apart in ((through, True), (known, False)):
-        if rows_of(parts.head_nodes, labels, batch)[traced.output] == Rows(0):
-            return labels, apart
-    return None, False
+    Captum puts all steps into one batch. Only where its examples do not meet is what it computes
+    the integral of the function, and only there can the steps be taken one after the other, or the
+    trunk of a single example be run in a graph that was traced with more.
+    """
+    batch = cast("sympy.Symbol", traced.batch)
+    numbers = [n for n in traced.graph.nodes if is_number(n.meta.get("val"))]
+    sources = [n for n in traced.graph.nodes if n.op == "placeholder" and n not in numbers]
+    values = {n: n.meta.get("val") for n in sources}
+    known = {
+        n: place_of(v.shape, batch, traced.same) for n, v in values.items() if isinstance(v, Tensor)
+    }
+    states = rows_of((*parts.trunk_nodes, *parts.head_nodes), known, batch, traced.same)
+    if states[traced.output] != Rows(0):
+        return {}
+    return {n: states[n] for n in parts.head_sources if n not in numbers}

@@ -20,7 +20,7 @@ from captum_xdnn.homogeneity.rows import (
 )
 
 FRESH.update(["new_zeros", "new_ones", "new_full"])
-CONSTANT.update(FRESH, ["full", "zeros", "ones", "expand", "scalar_tensor"])
+CONSTANT.update(FRESH, ["full", "zeros", "ones", "expand", "repeat", "scalar_tensor"])
 RESHAPING.update(["view", "reshape", "_unsafe_view", "flatten", "unflatten"])
 
 
@@ -108,19 +108,21 @@ def convolved(operation: Operation) -> bool:
     return lone and _comes_first(operation)
 
 
-@rule("scaled_dot_product_attention")
-def attended(operation: Operation) -> bool:
-    """Queries, keys and values of one batch, which comes first."""
-    names = ("query", "key", "value")
-    batched = all(isinstance(operation.state(operation[name]), Rows) for name in names)
-    return batched and _comes_first(operation)
-
-
 def _comes_first(operation: Operation) -> bool:
     place = operation.place
     if not isinstance(operation.data, Node) or rank_of(operation.data) < 3:
         return False
     return place.dim == 0 and all(state == place for _, state in operation.held)
+
+
+@rule("_native_batch_norm_legit")
+def normed_in_channels(operation: Operation) -> bool:
+    """With what each channel has in common, where the channels of all rows stand in one dimension."""
+    data = operation.state(operation.data)
+    if not isinstance(data, Rows) or data.dim != 1:
+        return False
+    of_channels = Rows(0, data.width, data.outer)
+    return all(s == of_channels for node, s in operation.held if node is not operation.data)
 
 
 @rule("pixel_shuffle pixel_unshuffle")
@@ -150,6 +152,13 @@ def padded(operation: Operation) -> bool:
     return state.dim < rank_of(operation.data) - len(pad) // 2
 
 
+@rule("_cdist_forward cdist")
+def distances(operation: Operation) -> bool:
+    """From each row to points that all rows share."""
+    state = operation.lone()
+    return state is not None and state.dim < rank_of(operation.data) - 1
+
+
 @rule("linear")
 def linear(operation: Operation) -> bool:
     """Over the last dimension of the data."""
@@ -174,6 +183,8 @@ def products(operation: Operation) -> bool:
             places.add((rank_of(factor) - state.dim, state.width))
     if places != {(len(operation.shape) - operation.place.dim, operation.place.width)}:
         return False
+    if operation.counts_rows():
+        return False
     both = all(isinstance(operation.state(factor), Rows) for factor in factors)
     if both and operation.place.dim >= len(operation.shape) - 2:
         return False
@@ -196,7 +207,7 @@ def reordered(operation: Operation) -> bool:
 def sliced(operation: Operation) -> bool:
     """Along a dimension without the batch, or all of it."""
     state = operation.common()
-    if state is None:
+    if state is None or operation.counts_rows():
         return False
     end = operation["end"]
     everything = operation["start"] in (None, 0) and operation["step"] in (None, 1)

@@ -59,13 +59,19 @@ SHARED = Shared()
 State = Shared | Rows | None
 
 
-def place_of(shape: Sequence[Any], batch: sympy.Symbol | None) -> State:
-    """Where the batch is in a shape, if it stands there once; ``SHARED`` if nowhere, else None."""
+def place_of(shape: Sequence[Any], batch: sympy.Symbol, same: Sequence[sympy.Symbol] = ()) -> State:
+    """Where the batch is in a shape, if it stands there once; ``SHARED`` if nowhere, else None.
+
+    Args:
+        shape: The shape.
+        batch: The symbol of the batch size.
+        same: Further symbols for it.
+    """
     found: State = SHARED
     for dim, size in enumerate(shape):
         if not isinstance(size, torch.SymInt):
             continue
-        width = sympy.sympify(size.node.expr) / batch
+        width = sympy.sympify(size.node.expr).xreplace(dict.fromkeys(same, batch)) / batch
         if found != SHARED or not width.is_Integer:
             return None
         found = Rows(dim, int(width))
@@ -149,24 +155,30 @@ def rank_of(node: Node) -> int:
     return int(node.meta["val"].dim())
 
 
-def rows_of(nodes: Sequence[Node], known: dict[Node, Any], batch: sympy.Symbol) -> dict[Node, Any]:
+def rows_of(
+    nodes: Sequence[Node],
+    known: dict[Node, Any],
+    batch: sympy.Symbol,
+    same: Sequence[sympy.Symbol] = (),
+) -> dict[Node, Any]:
     """Where the rows of every tensor are.
 
     Args:
         nodes: Operations in order.
         known: Where the rows of all that they take are.
         batch: The symbol of the batch size.
+        same: Further symbols for it.
     """
     from captum_xdnn.homogeneity import row_rules  # noqa: F401 - enters the rules
 
     states = dict(known)
     for node in nodes:
         if not is_number(node.meta.get("val")):
-            states[node] = _step(node, states, batch)
+            states[node] = _step(node, states, lambda shape: place_of(shape, batch, same))
     return states
 
 
-def _step(node: Node, states: dict[Node, Any], batch: sympy.Symbol) -> Any:
+def _step(node: Node, states: dict[Node, Any], place: Callable[[Sequence[Any]], State]) -> Any:
     if node.target is operator.getitem:
         source: Any = node.args[0]
         index: Any = node.args[1]
@@ -178,17 +190,17 @@ def _step(node: Node, states: dict[Node, Any], batch: sympy.Symbol) -> Any:
         return None
     value = node.meta.get("val")
     results = list(value) if isinstance(value, list | tuple) else [value]
-    places: list[Any] = [place_of(_shape(result), batch) for result in results]
+    places: list[Any] = [place(_shape(result)) for result in results]
     if _name(target) not in FRESH and any(isinstance(states[n], Rows) for n in tensors):
         # A result in which the rows are gone has brought them together.
-        places = [place if isinstance(place, Rows) else None for place in places]
+        places = [found if isinstance(found, Rows) else None for found in places]
         places = _apart(node, states, places, _shape(results[0]))
     else:
-        counted = _counts(v for n, v in _arguments(node).items() if n not in ("size", "sizes"))
+        counted = _counts(v for n, v in _arguments(node).items() if n not in ("size", "repeats"))
         fixed = not counted and (_name(target) in CONSTANT or not _counts(node.args))
         places = [
-            place if fixed and (place == SHARED or _name(target) in CONSTANT) else None
-            for place in places
+            found if fixed and (found == SHARED or _name(target) in CONSTANT) else None
+            for found in places
         ]
     return tuple(places) if isinstance(value, list | tuple) else places[0]
 

@@ -41,6 +41,7 @@ class Split:
         head_sources: What the head takes: frontier, constants, arguments, symbolic numbers.
         frontier: The tensors at the cut that are computed.
         motions: For each of them its motion; ``FIXED`` for those that carry no gradient.
+        bent: The affine nodes of the trunk, whose values at the baseline it computes.
     """
 
     trunk: GraphModule
@@ -52,6 +53,7 @@ class Split:
     head_sources: tuple[Node, ...]
     frontier: tuple[Node, ...]
     motions: tuple[Motion, ...]
+    bent: tuple[Node, ...]
 
 
 def split(traced: Traced, propagation: Propagation) -> Split | None:
@@ -80,7 +82,7 @@ def split(traced: Traced, propagation: Propagation) -> Split | None:
     outer = [n for n in sources if n not in frontier]
     computed = _ancestors(*frontier)
     trunk_nodes = [n for n in order if n in computed]
-    trunk, trunk_sources, starts = _trunk(trunk_nodes, frontier, motions, propagation, traced)
+    trunk, trunk_sources, starts, bent = _trunk(trunk_nodes, frontier, motions, propagation, traced)
     return Split(
         trunk=trunk,
         head=_head([*frontier, *outer], head, traced.output),
@@ -91,6 +93,7 @@ def split(traced: Traced, propagation: Propagation) -> Split | None:
         head_sources=(*frontier, *outer),
         frontier=tuple(frontier),
         motions=motions,
+        bent=bent,
     )
 
 
@@ -157,7 +160,7 @@ def _trunk(
     motions: tuple[Motion, ...],
     propagation: Propagation,
     traced: Traced,
-) -> tuple[GraphModule, tuple[Node, ...], tuple[Node, ...]]:
+) -> tuple[GraphModule, tuple[Node, ...], tuple[Node, ...], tuple[Node, ...]]:
     """The trunk as a module that also gives the values of affine tensors at the baseline."""
     graph, copies = Graph(), {}
     sources = [n for n in nodes if not _is_computed(n)]
@@ -186,7 +189,7 @@ def _trunk(
             twins[node] = graph.node_copy(node, start_of)
     results = [copies[n] for n in frontier] + [twins[n] for n in affine]
     graph.output(tuple(results))
-    return GraphModule({}, graph), (*sources, *starts), tuple(starts)
+    return GraphModule({}, graph), (*sources, *starts), tuple(starts), tuple(bent)
 
 
 def _is_bent(motion: Any) -> bool:

@@ -48,6 +48,8 @@ class Traced:
         writes: Names of buffers and inputs that the function changes, with the writing node.
         prefix: Module path of the traced function, cut off from names that people see.
         batch: Symbol of the batch size, or None where the graph holds for one size only.
+        same: Further symbols that are the batch size in every call: each tensor has its own, and
+            an operation need not compare them (a gather takes fewer indices than rows).
         size: The batch size of the example.
         guards: Conditions on the batch size under which the graph was traced.
         coarsest: The largest unit of rounding among the floating dtypes in the graph.
@@ -68,6 +70,7 @@ class Traced:
     guards: tuple[Any, ...]
     coarsest: float
     detours: tuple[str, ...] = ()
+    same: tuple[sympy.Symbol, ...] = ()
     plans: dict[Any, Plan] = field(default_factory=dict, compare=False, repr=False)
     held: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
 
@@ -93,7 +96,8 @@ class Traced:
 
     def sizes(self, size: int) -> dict[Any, Any]:
         """What the symbols of shapes stand for at this batch size."""
-        return {} if self.batch is None else {self.batch: sympy.Integer(size)}
+        symbols = () if self.batch is None else (self.batch, *self.same)
+        return dict.fromkeys(symbols, sympy.Integer(size))
 
 
 def trace(
@@ -212,7 +216,7 @@ def _read(program: Any, root: Root, n_inputs: int, size: int, detours: tuple[str
     if len(inputs) != n_inputs:
         message = "the tracer lost an input"
         raise TraceError(message)
-    batch, guards = _batch_of(users, size)
+    batch, same, guards = _batch_of(users, size)
     return Traced(
         graph=graph,
         inputs=inputs,
@@ -226,6 +230,7 @@ def _read(program: Any, root: Root, n_inputs: int, size: int, detours: tuple[str
         guards=guards,
         coarsest=max(map(_unit, graph.nodes), default=0.0),
         detours=detours,
+        same=same,
     )
 
 
@@ -236,9 +241,11 @@ def _unit(node: Node) -> float:
     return 0.0
 
 
-def _batch_of(users: list[Node], size: int) -> tuple[sympy.Symbol | None, tuple[Any, ...]]:
-    """The one symbol that stands for the batch, and the guards on it; None if there are others."""
-    symbols: set[Any] = set()
+def _batch_of(
+    users: list[Node], size: int
+) -> tuple[sympy.Symbol | None, tuple[sympy.Symbol, ...], tuple[Any, ...]]:
+    """The symbols that stand for the batch, and the guards on it; None if the size is fixed."""
+    symbols: dict[Any, None] = {}
     environment = None
     for node in users:
         value = node.meta.get("val")
@@ -246,20 +253,23 @@ def _batch_of(users: list[Node], size: int) -> tuple[sympy.Symbol | None, tuple[
             continue
         for dimension in value.shape:
             if isinstance(dimension, torch.SymInt):
-                symbols.add(dimension.node.expr)
+                symbols[dimension.node.expr] = None
                 environment = dimension.node.shape_env
-    if size == 1 or environment is None or not all(s.is_Symbol for s in symbols):
-        return None, ()
-    batch = symbols.pop()
-    if symbols:
-        return None, ()
-    equal = dict(environment.replacements)
-    guards = [guard.expr.xreplace(equal) for guard in environment.guards]
-    bounds = environment.var_to_range.get(batch)
-    if bounds is not None:
-        guards += [sympy.Ge(batch, bounds.lower), sympy.Le(batch, bounds.upper)]
-    guards += [expr for expr in _runtime_asserts(environment) if expr.free_symbols <= {batch}]
-    return batch, tuple(guards)
+    first = users[0].meta.get("val")
+    free = isinstance(first, Tensor) and isinstance(first.shape[0], torch.SymInt)
+    if size == 1 or environment is None or not free or not all(s.is_Symbol for s in symbols):
+        return None, (), ()
+    # Only sizes of the batch were left free, so all symbols are that size in every call.
+    batch, *same = symbols
+    equal = {**environment.replacements, **dict.fromkeys(same, batch)}
+    guards = [guard.expr.xreplace(equal).xreplace(equal) for guard in environment.guards]
+    for symbol in symbols:
+        bounds = environment.var_to_range.get(symbol)
+        if bounds is not None:
+            guards += [sympy.Ge(batch, bounds.lower), sympy.Le(batch, bounds.upper)]
+    deferred = (expr.xreplace(equal) for expr in _runtime_asserts(environment))
+    guards += [expr for expr in deferred if expr.free_symbols <= {batch}]
+    return batch, tuple(same), tuple(guards)
 
 
 def _runtime_asserts(environment: Any) -> list[Any]:

@@ -31,9 +31,7 @@ def test_captums_route_is_announced_with_the_first_reason(
     with caplog.at_level(logging.INFO, logger="captum_xdnn"):
         for _ in range(3):
             XIntegratedGradients(model).attribute(torch.randn(2, 3), target=0)
-    assert _said(caplog) == [
-        "Sequential: hoisted, 100.0% of the operations run once"
-    ]
+    assert _said(caplog) == ["Sequential: hoisted, 100.0% of the operations run once"]
     assert capfd.readouterr() == ("", "")
 
 
@@ -45,7 +43,10 @@ def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) ->
         with torch.no_grad():
             model[0].bias.zero_()
         method.attribute(torch.randn(2, 3), target=0)
-    assert [text.split(": ")[1].split(",")[0] for text in _said(caplog)] == ["hoisted", "single pass"]
+    assert [text.split(": ")[1].split(",")[0] for text in _said(caplog)] == [
+        "hoisted",
+        "single pass",
+    ]
 
 
 def test_nothing_is_said_by_default(

@@ -1,4 +1,4 @@
-"""Run Captum's own tests of Integrated Gradients twice: as they are, and with the class swapped.
+"""Run Captum's own tests of Integrated Gradients and its relatives twice: as is, and swapped.
 
     python tests/captum_suite/run_captum_tests.py CAPTUM_CHECKOUT/tests
 
@@ -10,24 +10,31 @@ Captum, say) is named and does not count. The exit status is 0 if nothing got wo
 from __future__ import annotations
 
 import argparse
-import logging
+import functools
 import multiprocessing
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
-from class_swap import NAME, integrated_gradients_is
+import torch
+from class_swap import NAMES, classes_are, family
 
 FILES = (
     "attr/test_integrated_gradients_basic.py",
     "attr/test_integrated_gradients_classification.py",
     "attr/layer/test_layer_integrated_gradients.py",
+    "attr/layer/test_layer_conductance.py",
+    "attr/layer/test_internal_influence.py",
     "attr/neuron/test_neuron_integrated_gradients.py",
+    "attr/neuron/test_neuron_conductance.py",
     "attr/test_targets.py",
     "attr/test_hook_removal.py",
     "attr/test_dataloader_attr.py",
@@ -60,41 +67,56 @@ class Recorder:
             self._keep(report.nodeid, "error", report.longreprtext)
 
     def _keep(self, test: str, outcome: str, text: str) -> None:
-        # Generated tests are named after the class.
-        test = test.replace(f"X{NAME}", NAME)
+        for name in NAMES:  # generated tests are named after the class
+            test = test.replace(f"X{name}", name)
         if self.outcomes.get(test) not in FAILED:
             self.outcomes[test] = outcome
             if outcome in FAILED:
                 self.failures[test] = text
 
 
-class RouteCounter(logging.Handler):
-    """Counts what the package says of each function that it is given."""
+@contextmanager
+def counted(classes: Iterable[type], routes: Counter[str]) -> Iterator[None]:
+    """Count the routes that calls of ``attribute`` take, by the class that was called."""
+    nested = False
 
-    def __init__(self, routes: Counter[str]) -> None:
-        super().__init__(logging.INFO)
-        self._routes = routes
+    def counting(kind: type) -> Callable[..., Any]:
+        plain = kind.attribute.__wrapped__
 
-    def emit(self, record: logging.LogRecord) -> None:
-        said = record.getMessage()
-        names = {"single pass": "single_pass", "hoisted": "hoisted"}
-        self._routes[next((r for text, r in names.items() if text in said), "captum")] += 1
+        @functools.wraps(plain)
+        def attribute(self: Any, *args: Any, **kwargs: Any) -> Any:
+            nonlocal nested
+            if nested:  # an object inside of another one
+                return plain(self, *args, **kwargs)
+            nested, route = True, "an error"
+            try:
+                result = plain(self, *args, **kwargs)
+                route = self.last_route
+                return result
+            finally:
+                nested = False
+                routes[f"{kind.__name__} {route}"] += 1
+
+        # Captum calls what its decorator wraps.
+        return functools.wraps(attribute)(lambda *args, **kwargs: attribute(*args, **kwargs))
+
+    with ExitStack() as stack:
+        for kind in classes:
+            stack.enter_context(mock.patch.object(kind, "attribute", counting(kind)))
+        yield
 
 
 def run(tests: Path, files: list[str], *, swapped: bool) -> Recorder:
     """Run the files in this process, which should be a fresh one."""
     recorder = Recorder()
+    torch.set_num_threads(1)
     os.chdir(tests.parent)
     sys.path.insert(0, str(tests.parent))
     with ExitStack() as stack:
         if swapped:
-            from captum_xdnn import XIntegratedGradients
-
-            holders = stack.enter_context(integrated_gradients_is(XIntegratedGradients))
+            holders = stack.enter_context(classes_are(family()))
             print(f"rebound in {', '.join(holders)}", flush=True)
-            logger = logging.getLogger("captum_xdnn")
-            logger.setLevel(logging.INFO)
-            logger.addHandler(RouteCounter(recorder.routes))
+            stack.enter_context(counted(family().values(), recorder.routes))
         quiet = ["-qq", "--tb=short", "--show-capture=no", "--disable-warnings", "--no-summary"]
         alone = ["-c", os.devnull, "--rootdir", str(tests.parent), "-p", "no:cacheprovider"]
         pytest.main([*alone, *quiet, *(str(tests / name) for name in files)], plugins=[recorder])
@@ -138,10 +160,11 @@ def main() -> int:
         elif before != after:
             worse.append(test)
             print(f"\n{test}: {before} -> {after}\n{swapped.failures.get(test, '')}")
-    routes = ", ".join(f"{number} to {route}" for route, number in sorted(swapped.routes.items()))
     print(f"\nunswapped: {counts(unswapped)}")
-    print(f"swapped:   {counts(swapped)} (functions sent {routes or 'nowhere'})")
+    print(f"swapped:   {counts(swapped)}")
     print(f"worse:     {len(worse)}")
+    for route, number in sorted(swapped.routes.items()):
+        print(f"{number:6} calls of {route}")
     return int(bool(worse) or "passed" not in swapped.outcomes.values())
 
 

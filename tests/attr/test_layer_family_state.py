@@ -1,0 +1,152 @@
+"""Layers and neurons: what is known is of this network, this layer and this moment, and dies with it."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import pickle
+import threading
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from layer_family import (
+    CASES,
+    NAMES,
+    Case,
+    arguments_of,
+    assert_same,
+    chain,
+    method_of,
+    ours,
+    rows,
+    theirs,
+)
+from torch import Tensor, nn
+
+from captum_xdnn.homogeneity import plan
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("case", ["no bias", "softmax", "biases"])
+def test_knowledge_dies_with_the_model(
+    name: str, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "WORTH_IT", 0)
+    example = CASES[case]()
+    method = method_of(name, example, ours=True)
+    method.attribute(example.inputs, **arguments_of(name, example))
+    references = [weakref.ref(example.model), *map(weakref.ref, example.model.parameters())]
+    del method, example
+    for _ in range(2):  # Captum's object and its gradient function hold each other
+        gc.collect()
+    assert [reference() for reference in references] == [None] * len(references)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_and_hooks_that_change_between_calls(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "WORTH_IT", 0)
+    for case in ("no bias", "softmax"):
+        example, more = CASES[case](), {"method": "gausslegendre"}
+        many = {**more, "n_steps": 300}
+
+        def check(example: Case = example, many: dict[str, Any] = many) -> str | None:
+            found, route = ours(name, example, **many)
+            rtol = 1e-2 if name == "LayerConductance" and route == "single_pass" else 1e-6
+            assert_same(found, theirs(name, example, **many), rtol)
+            return route
+
+        first = check()
+        with torch.no_grad():
+            for parameter in example.model.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        assert check() == first
+        example.model[2].weight = nn.Parameter(torch.randn_like(example.model[2].weight))
+        assert check() == first
+        example.model[0].bias = nn.Parameter(torch.randn(len(example.model[0].weight)).double())
+        check()
+        hook = example.model[0].register_forward_hook(lambda m, i, o: o.sin())
+        assert check() != "single_pass"
+        hook.remove()
+        check()
+        handle = example.layer.register_full_backward_hook(lambda m, i, o: (i[0] * 2,))
+        check()
+        handle.remove()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_objects_own_layer_counts(name: str) -> None:
+    """Functions of one network by several of its layers are told apart."""
+    model, x = chain(inplace=False), rows()
+    for layer in (model[0], model[1], model[2], model[0]):
+        for at_input in (False, True):
+            case = Case(model, layer, x)
+            found = ours(name, case, at_input=at_input)[0]
+            fresh = copy.deepcopy(model)
+            twin = dict(zip(model.modules(), fresh.modules(), strict=True))[layer]
+            assert_same(found, ours(name, Case(fresh, twin, x), at_input=at_input)[0], 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_and_pickles(name: str) -> None:
+    case = CASES["no bias"]()
+    method = method_of(name, case, ours=True)
+    arguments = arguments_of(name, case)
+    expected = ours(name, case)[0]
+    if name != "LayerIntegratedGradients":  # Captum's keeps a local function once it was called
+        method.attribute(case.inputs, **arguments)
+    for twin in (copy.deepcopy(method), pickle.loads(pickle.dumps(method))):
+        assert twin.last_route is None
+        assert_same(twin.attribute(case.inputs, **arguments), expected, 1e-12)
+        assert twin.last_route == "single_pass"
+
+
+@pytest.mark.filterwarnings("ignore::captum_xdnn.HomogeneityWarning")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_backward_pass_of_ones_own(name: str) -> None:
+    """No certificate holds of it: Captum's numbers."""
+
+    class Doubled(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            return 2 * gradient
+
+    class Own(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return Doubled.apply(x)
+
+    model = nn.Sequential(nn.Linear(6, 5, bias=False), Own(), nn.ReLU(), nn.Linear(5, 3)).double()
+    for layer in (model[0], model[2]):
+        case = Case(model, layer, rows())
+        found, route = ours(name, case, method="gausslegendre", n_steps=300)
+        rtol = 1e-2 if name == "LayerConductance" and route == "single_pass" else 1e-6
+        assert_same(found, theirs(name, case, method="gausslegendre", n_steps=300), rtol)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_threads_with_networks_of_their_own(name: str) -> None:
+    """On one network even Captum's own hooks of these methods meet each other."""
+    cases = [CASES["no bias"]() for _ in range(3)]
+    expected, found = [ours_alone(name, case) for case in cases], {}
+
+    def work(index: int) -> None:
+        found[index] = [ours_alone(name, cases[index]) for _ in range(3)]
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for index, one in enumerate(expected):
+        assert_same(found[index], [one] * 3, 1e-12)
+
+
+def ours_alone(name: str, case: Case) -> Any:
+    return ours(name, case)[0]

@@ -1,0 +1,83 @@
+"""A network with places for traps, and how it is compared with its untampered twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from captum.attr import IntegratedGradients
+from captum_parity import gap
+from torch import Tensor, nn
+
+from captum_xdnn import XIntegratedGradients
+from captum_xdnn.homogeneity.knowledge import knowledge_of
+
+STEPS = 6
+CLOSE = 1e-7
+
+
+class Network(nn.Module):
+    """A bias-free trunk and a biased head, with a place for a trap in each."""
+
+    def __init__(
+        self,
+        in_trunk: Callable[[Tensor], Tensor] | None = None,
+        in_head: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 12, bias=False)
+        self.bend = nn.ReLU()
+        self.second = nn.Linear(12, 8, bias=False)
+        self.saturated = nn.Tanh()
+        self.last = nn.Linear(8, 3)
+        self.in_trunk, self.in_head = in_trunk, in_head
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.bend(self.first(x))
+        if self.in_trunk is not None:
+            h = self.in_trunk(h)
+        h = self.saturated(self.second(h))
+        if self.in_head is not None:
+            h = self.in_head(h)
+        return self.last(h).softmax(1)
+
+
+def of_rows(batch: int = 4) -> Tensor:
+    return torch.randn(batch, 6, dtype=torch.float64)
+
+
+def untampered(net: Network) -> Network:
+    """A twin with the same weights and no trap."""
+    twin = Network()
+    twin.load_state_dict(net.state_dict())
+    return twin
+
+
+def attributed(function: Any, x: Tensor) -> tuple[Tensor, str | None]:
+    xig = XIntegratedGradients(function)
+    return xig.attribute(x, target=1, n_steps=STEPS), xig.last_route
+
+
+def refusal_of(function: Any, x: Tensor) -> str | None:
+    """What the plan says against itself; None without a plan."""
+    found = knowledge_of(function).analyse(function, (x,), (0,), ()).plan
+    return None if found is None else found.refusal
+
+
+def assert_refused(net: Any, twin: Any, *words: str, x: Tensor | None = None) -> None:
+    """The twin is hoisted; the tampered one is left to Captum, for a reason in these words."""
+    x = of_rows() if x is None else x
+    clean, route = attributed(twin, x)
+    assert route == "hoisted"
+    for _ in range(2):
+        found, route = attributed(net, x)
+        expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
+        assert route == "captum"
+        assert gap((found,), (expected,)) <= CLOSE
+    assert gap((clean,), (expected,)) > 1e-3, "the trap changes nothing"
+    if words:
+        refusal = refusal_of(net, x)
+        assert refusal is not None
+        assert any(word in refusal for word in words), refusal
