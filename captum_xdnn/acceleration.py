@@ -139,7 +139,11 @@ def _attribute(
         internal_batch_size,
         return_convergence_delta,
     )
-    if not _is_captums(self) or not _FIRSTS.admits(self.forward_func):
+    if not _is_captums(self):
+        return _ORIGINAL.__wrapped__(self, *arguments)
+    if not _FIRSTS.admits(self.forward_func):
+        with _LOCK:
+            _routes["captum"] += 1
         return _ORIGINAL.__wrapped__(self, *arguments)
     fast = XIntegratedGradients(self.forward_func, self.multiplies_by_inputs)
     fast.gradient_func = self.gradient_func

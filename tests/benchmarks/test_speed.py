@@ -137,8 +137,8 @@ def test_refused_model_costs_what_captum_costs(batch: int, report: Report) -> No
 @pytest.mark.parametrize("batch", [1, 8])
 def test_refused_mlp_costs_what_captum_costs(batch: int, report: Report) -> None:
     _assert_refusal_is_cheap(
-        f"two-layer MLP with biases, batch {batch}",
-        mlp(bias=True),
+        f"tanh before a two-layer MLP with biases, batch {batch}",
+        nn.Sequential(nn.Tanh(), *mlp(bias=True)),  # nothing before the bend to hoist
         torch.randn(batch, 100),
         report,
         rounds=201,
