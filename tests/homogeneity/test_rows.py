@@ -20,6 +20,7 @@ from torch.testing import assert_close
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.hoisted import hoisted
 from captum_xdnn.errors import TraceError
+from captum_xdnn.homogeneity import plan as plan_module
 from captum_xdnn.homogeneity.analysis import Analysis, analyse
 from captum_xdnn.homogeneity.knowledge import known_baseline
 from captum_xdnn.homogeneity.nodes import is_number
@@ -196,6 +197,11 @@ def test_nothing_is_proved_of_a_place_with_two_batches() -> None:
     assert None in states_of(graph, constants, batch).values()
     graph, constants, batch = graph_of(lambda x: x.transpose(0, 1).flatten(0, 1), LINE)
     assert Rows(0, 1, 4) in states_of(graph, constants, batch).values()
+
+
+@pytest.fixture(autouse=True)
+def _whether_it_pays_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan_module, "WORTH_IT", 0.0)
 
 
 def analysis_of(program: Any, traced: Traced) -> Analysis:
