@@ -254,4 +254,4 @@ def test_random_programs_side_by_side(theme: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", THEMES)
 def test_many_random_programs_side_by_side(theme: str) -> None:
-    assert sweep(theme, range(25, 600)) >= (50 if theme != "affine" else 1)
+    assert sweep(theme, range(25, 1400)) >= (50 if theme != "affine" else 1)
