@@ -160,16 +160,21 @@ class _Crossing:
         place = self._plan.places.get(node)
         return place if isinstance(place, Rows) else None
 
+    def _place_of_moving(self, node: Node) -> Rows:
+        place = self._place(node)
+        if place is None:  # the same for every batch size: it cannot differ between steps
+            message = "a tensor that moves has no rows"
+            raise RuntimeError(message)
+        return place
+
     def _along(self, node: Node, degree: float, start: Tensor | None, nodes: Nodes) -> Tensor:
         """A frontier tensor at all nodes, side by side."""
-        value, place = self._values[node], self._place(node)
+        value = self._values[node]
         if len(nodes) == 1:
             a = nodes[0][1]
             lone: Tensor = value * a**degree if start is None else start + a * (value - start)
             return lone
-        if place is None:  # the same for every batch size: it cannot differ between steps
-            message = "a tensor that moves has no rows"
-            raise RuntimeError(message)
+        place = self._place_of_moving(node)
         factors = value.new_tensor([a**degree for _, a in nodes])
         factors = factors.reshape([-1] + [1] * (value.dim() - place.dim))
         wide = _opened(value, place)
@@ -187,8 +192,7 @@ class _Crossing:
         if len(nodes) == 1:
             lone: Tensor = gradient * weights[0]
             return lone
-        place = self._place(node)
-        assert place is not None  # noqa: S101 - only what has rows goes side by side
+        place = self._place_of_moving(node)
         opened = _opened(gradient, place, len(nodes))
         weighted = gradient.new_tensor(weights)
         summed: Tensor = torch.tensordot(weighted, opened, ([0], [place.dim + 1]))

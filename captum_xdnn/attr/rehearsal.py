@@ -22,7 +22,7 @@ COARSE, FINE = 2.0**-7, 2.0**-24
 """How far the gradients of an example may differ, in parts of their sum, in float32 and float64.
 
 Entries on a kink of the function (a unit near zero, two equal maxima) fall to one side or the
-other by rounding, in Captum's own batches of different size, too: docs/benchmarks.md.
+other by rounding, in Captum's own batches of different size, too.
 """
 OUTPUT_UNITS = 2.0**11
 """Units of rounding by which a copy's output may differ from the function's, in parts of it."""

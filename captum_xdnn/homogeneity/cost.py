@@ -64,7 +64,7 @@ class Cost:
         """The cost in units of one floating-point operation of a matrix product.
 
         Moving an entry through memory, and calling an operation at all, take so many of these on
-        a processor; docs/benchmarks.md compares the predictions with measurements.
+        a processor. The rates are rough, which is why ``plan.WORTH_IT`` leaves room.
         """
         return self.flops + MOVED * self.moved + CALLED * self.operations
 

@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from captum_xdnn.homogeneity.tracing import Traced
 
 TOGETHER = "examples of a batch may meet in it"
-FINEST_REFUSED = 2.0**-20
-"""Functions that round more coarsely than float32 are not hoisted."""
-
-
+COARSEST = 2.0**-20
+"""Functions that round more coarsely than this, which float32 does not, are not hoisted."""
 WORTH_IT = 1.25
+"""The speed-up that has to be predicted: so much is the error of the prediction."""
 
 
 @dataclass(eq=False)
@@ -173,7 +172,7 @@ def promises(traced: Traced, propagation: Propagation, steps: int) -> bool:
 
 
 def _parts(traced: Traced, propagation: Propagation) -> Split | None:
-    if traced.writes or traced.coarsest > FINEST_REFUSED:
+    if traced.writes or traced.coarsest > COARSEST:
         return None
     parts = split(traced, propagation)
     return None if parts is None or any(map(_is_undetermined, parts.head_nodes)) else parts

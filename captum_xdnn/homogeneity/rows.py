@@ -1,8 +1,7 @@
 """Rows: a proof that examples of a batch do not meet, so that several steps can share a batch.
 
-A head may be run once for each step of the integration, or once for all steps, side by side in
-one larger batch. The second is right only if every operation treats the rows of the batch apart
-from each other. For each tensor the proof carries where its batch is:
+Laying the steps of the integration side by side in one larger batch is right only if every
+operation treats the rows of the batch apart from each other. For each tensor the proof carries where its batch is:
 
 - ``SHARED``: the tensor is the same for every batch size; it holds no rows.
 - ``Rows(dim, width, outer)``: dimension ``dim`` is ``outer`` times the batch times ``width``
