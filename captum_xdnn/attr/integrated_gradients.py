@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal, cast, overload
 
@@ -26,8 +25,8 @@ from captum_xdnn.attr.certified import fast_route
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
-from captum_xdnn.attr.routed import CONTRADICTED, Routed, Strategy
-from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
+from captum_xdnn.attr.routed import Routed, Strategy, warn_if_contradicted
+from captum_xdnn.errors import NotHomogeneousError
 
 
 class XIntegratedGradients(Routed, IntegratedGradients):
@@ -249,8 +248,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                 # A wrong call has an error of its own, which Captum's code raises.
                 self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)
             raise NotHomogeneousError(outcome.reason)
-        if outcome.contradicted:
-            warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=4)
+        warn_if_contradicted(outcome)
         return outcome.attributions
 
 

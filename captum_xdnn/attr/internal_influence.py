@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from captum_xdnn.attr._captum import InternalInfluence, format_output, log_usage
-from captum_xdnn.attr.layer_gradients import layer_call, mean_gradients, refuse_single_pass
+from captum_xdnn.attr.layer_call import LayerCall
+from captum_xdnn.attr.layer_gradients import mean_gradients, routed
 from captum_xdnn.attr.quadrature import Quadrature
 from captum_xdnn.attr.routed import Routed, Strategy
 
@@ -83,34 +84,25 @@ class XInternalInfluence(Routed, InternalInfluence):
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        self._last = ("captum", None)
-        if self.strategy != "captum" and not grad_kwargs:
-            quadrature = Quadrature(n_steps, method, internal_batch_size)
-            layer = layer_call(
-                self,
-                inputs,
-                baselines,
-                target,
-                additional_forward_args,
-                quadrature,
-                at_input=attribute_to_layer_input,
-            )
-            if layer is not None:
-                gradients = mean_gradients(self, layer, quadrature)
-                if gradients is not None:
-                    fast: Tensor | tuple[Tensor, ...] = format_output(len(gradients) > 1, gradients)
-                    return fast
-        result: Tensor | tuple[Tensor, ...] = _captums(
-            self,
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            n_steps,
-            method,
-            internal_batch_size,
-            attribute_to_layer_input,
-            grad_kwargs,
+        arguments = {
+            "inputs": inputs,
+            "baselines": baselines,
+            "target": target,
+            "additional_forward_args": additional_forward_args,
+            "n_steps": n_steps,
+            "method": method,
+            "internal_batch_size": internal_batch_size,
+            "attribute_to_layer_input": attribute_to_layer_input,
+            "grad_kwargs": grad_kwargs,
+        }
+        influence: Tensor | tuple[Tensor, ...] = routed(
+            self, _captums, arguments, self._fast, at_input=attribute_to_layer_input
         )
-        refuse_single_pass(self)
+        return influence
+
+    def _fast(self, layer: LayerCall, quadrature: Quadrature) -> Tensor | tuple[Tensor, ...] | None:
+        gradients = mean_gradients(self, layer, quadrature)
+        if gradients is None:
+            return None
+        result: Tensor | tuple[Tensor, ...] = format_output(len(gradients) > 1, gradients)
         return result

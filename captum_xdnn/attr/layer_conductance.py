@@ -10,14 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn.attr._captum import LayerConductance, format_output, log_usage
-from captum_xdnn.attr.layer_gradients import (
-    LayerCall,
-    differences,
-    layer_call,
-    mean_gradients,
-    places,
-    refuse_single_pass,
-)
+from captum_xdnn.attr.layer_call import LayerCall
+from captum_xdnn.attr.layer_gradients import differences, mean_gradients, places, routed
 from captum_xdnn.attr.quadrature import Quadrature, Weighted
 from captum_xdnn.attr.routed import Routed, Strategy
 
@@ -98,47 +92,36 @@ class XLayerConductance(Routed, LayerConductance):
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        self._last = ("captum", None)
-        if self.strategy != "captum" and not grad_kwargs:
-            quadrature = Quadrature(n_steps, method, internal_batch_size)
-            layer = layer_call(
-                self,
-                inputs,
-                baselines,
-                target,
-                additional_forward_args,
-                quadrature,
-                at_input=attribute_to_layer_input,
+        arguments = {
+            "inputs": inputs,
+            "baselines": baselines,
+            "target": target,
+            "additional_forward_args": additional_forward_args,
+            "n_steps": n_steps,
+            "method": method,
+            "internal_batch_size": internal_batch_size,
+            "return_convergence_delta": return_convergence_delta,
+            "attribute_to_layer_input": attribute_to_layer_input,
+            "grad_kwargs": grad_kwargs,
+        }
+
+        def fast(layer: LayerCall, quadrature: Quadrature) -> Any:
+            conductance = self._fast(layer, quadrature)
+            if conductance is None:
+                return None
+            result = format_output(len(conductance) > 1, conductance)
+            if not return_convergence_delta:
+                return result
+            delta = self.compute_convergence_delta(
+                conductance,
+                layer.call.baselines,
+                layer.call.inputs,
+                target=target,
+                additional_forward_args=additional_forward_args,
             )
-            conductance = None if layer is None else self._fast(layer, quadrature)
-            if layer is not None and conductance is not None:
-                result = format_output(len(conductance) > 1, conductance)
-                if not return_convergence_delta:
-                    return result
-                call = layer.call
-                delta = self.compute_convergence_delta(
-                    conductance,
-                    call.baselines,
-                    call.inputs,
-                    target=target,
-                    additional_forward_args=additional_forward_args,
-                )
-                return result, delta
-        result = _captums(
-            self,
-            inputs,
-            baselines,
-            target,
-            additional_forward_args,
-            n_steps,
-            method,
-            internal_batch_size,
-            return_convergence_delta,
-            attribute_to_layer_input,
-            grad_kwargs,
-        )
-        refuse_single_pass(self)
-        return result
+            return result, delta
+
+        return routed(self, _captums, arguments, fast, at_input=attribute_to_layer_input)
 
     def _fast(self, layer: LayerCall, quadrature: Quadrature) -> tuple[Tensor, ...] | None:
         if len(layer.values) != 1:

@@ -7,134 +7,65 @@ are inputs that are zero at both ends of the ray.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.fx import Node
 
-from captum_xdnn.attr._captum import (
-    format_additional_forward_args,
-    format_input_baseline,
-    validate_input,
-)
-from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.certified import fast_route
-from captum_xdnn.attr.layer_functions import Shifted, ToLayer
+from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature
-from captum_xdnn.attr.routed import CONTRADICTED, Routed
-from captum_xdnn.errors import HomogeneityWarning, NotHomogeneousError
-from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.attr.routed import Routed, warn_if_contradicted
+from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.homogeneity.knowledge import knowledge_of
 from captum_xdnn.homogeneity.nodes import is_number
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.tracing import Traced
 
-ERRORS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class LayerCall:
-    """A call of a method that explains a layer.
-
-    Attributes:
-        forward_func: The forward function.
-        layer: The layer.
-        at_input: Whether what the layer takes is meant, and not what it gives.
-        call: The call of the forward function.
-        values: The layer's tensors at the inputs, each of shape ``(B, ...)``.
-    """
-
-    forward_func: Callable[..., Any]
-    layer: nn.Module
-    at_input: bool
-    call: Call
-    values: tuple[Tensor, ...]
-
-    def to_layer(self, selector: Any = None) -> ToLayer:
-        """The layer's value, or a neuron's, as a function of the inputs."""
-        return ToLayer(self.forward_func, self.layer, selector, at_input=self.at_input)
-
-    def law(self, selector: Any = None) -> tuple[Certificate, bool]:
-        """The certificate of the layer's value along the ray, and whether it allows a fast route."""
-        function, call = self.to_layer(selector), self.call
-        analysis = knowledge_of(function).analyse(
-            function, call.inputs, call.baselines, call.arguments
-        )
-        certificate = analysis.certificate
-        mixes = analysis.traced is not None and analysis.traced.mixes_examples()
-        return certificate, certificate.homogeneous and not mixes
-
-    def shifted(self) -> tuple[Shifted, Call]:
-        """The output with something added to the layer, and the call of that function."""
-        call = self.call
-        function = Shifted(
-            self.forward_func,
-            self.layer,
-            len(call.inputs),
-            len(self.values),
-            at_input=self.at_input,
-        )
-        zeros = tuple(map(torch.zeros_like, self.values))
-        baselines = (*call.baselines, *(0 for _ in zeros))
-        return function, Call((*call.inputs, *zeros), baselines, call.target, call.arguments)
-
-    def start(self) -> tuple[Tensor, ...]:
-        """The layer's tensors at the baseline."""
-        call = self.call
-        pairs = zip(call.inputs, call.baselines, strict=True)
-        starts = tuple((torch.zeros_like(x) + b).detach() for x, b in pairs)
-        with torch.no_grad():
-            return self.to_layer().values(*starts, *call.arguments)
-
-
-def layer_call(
-    method: Any,
-    inputs: Any,
-    baselines: Any,
-    target: Any,
-    additional_forward_args: Any,
-    quadrature: Quadrature,
+def routed(
+    method: Routed,
+    captums: Callable[..., Result],
+    arguments: dict[str, Any],
+    fast: Callable[[LayerCall, Quadrature], Result | None],
     *,
     at_input: bool,
-) -> LayerCall | None:
-    """A call in the form that the fast routes take; None where Captum's code must run.
+    noted: bool = True,
+) -> Result:
+    """What a fast route gives for the call, and where none does, what Captum's code gives.
 
     Args:
-        method: An object of one of Captum's classes, with a strategy.
-        inputs: As in Captum.
-        baselines: As in Captum.
-        target: As in Captum.
-        additional_forward_args: As in Captum.
-        quadrature: Captum's integration rule.
+        method: The object; its strategy counts, and its last route is set.
+        captums: Captum's ``attribute``, without the wrapper that logs its use.
+        arguments: What it is given, by name, as the user wrote it.
+        fast: The result by a fast route; None where Captum's code must run.
         at_input: Whether what the layer takes is meant, and not what it gives.
+        noted: Whether the call can be written down as a layer and a place in it.
+
+    Raises:
+        NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
     """
-    formatted, starts = format_input_baseline(inputs, baselines)
-    validate_input(formatted, starts, quadrature.n_steps, quadrature.method)
-    arguments = format_additional_forward_args(additional_forward_args) or ()
-    call = Call(formatted, starts, target, arguments)
-    device_ids = method.device_ids or getattr(method.forward_func, "device_ids", None)
-    bound = quadrature.internal_batch_size
-    plain = quadrature.is_plain() and call.is_plain(bound) and not call.starts_require_grad()
-    if not plain or len(device_ids or ()) > 1 or (bound is not None and bound < call.size):
-        return None
-    function = ToLayer(method.forward_func, method.layer, at_input=at_input)
-    try:
-        with torch.no_grad():
-            values = function.values(*(x.detach() for x in formatted), *arguments)
-    except ERRORS:  # Captum's own code raises what is wrong with the call
-        return None
-    real = all(isinstance(v, Tensor) and v.is_floating_point() for v in values)
-    if not real or any(v.shape[:1] != (call.size,) for v in values):
-        return None
-    return LayerCall(method.forward_func, method.layer, at_input, call, values)
+    method._last = ("captum", None)
+    if method.strategy != "captum" and noted and not arguments["grad_kwargs"]:
+        quadrature = Quadrature(
+            arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]
+        )
+        layer = layer_call(method, arguments, quadrature, at_input=at_input)
+        result = None if layer is None else fast(layer, quadrature)
+        if result is not None:
+            return result
+    captums_result = captums(method, **arguments)
+    if method.strategy == "single_pass":  # Captum's own errors have come before
+        message = "a call of this form has no single pass, or the layer's value has no proved law"
+        raise NotHomogeneousError(f"{message}\n{method.certificate or ''}".rstrip())
+    return captums_result
 
 
 def mean_gradients(
@@ -143,7 +74,7 @@ def mean_gradients(
     """The layer's gradient, averaged along the ray; None where Captum's code must run.
 
     Args:
-        method: Its strategy counts, and its last route is set.
+        method: As in :func:`routed`, whose ``fast`` calls this.
         layer: The call.
         quadrature: Places on the ray and their weights; a single pass gives the exact mean.
         exact: Whether the exact mean may take the place of the weighted sum.
@@ -166,8 +97,7 @@ def mean_gradients(
     if outcome.route == "single_pass" and not exact:
         outcome = Outcome(outcome.certificate, refusal="a single pass gives another mean")
     method._last = (outcome.route, outcome.certificate)
-    if outcome.contradicted:
-        warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=5)
+    warn_if_contradicted(outcome)
     if outcome.attributions is None:
         return None
     return outcome.attributions[len(layer.call.inputs) :]
@@ -193,17 +123,6 @@ def _is_lone(traced: Traced, inputs: int) -> bool:
         if any(n is not users[0] and not is_number(n.meta.get("val")) for n in value.users):
             return False
     return True
-
-
-def refuse_single_pass(method: Routed) -> None:
-    """Raise where nothing but a single pass will do; Captum's own errors have come before.
-
-    Args:
-        method: Its strategy decides.
-    """
-    if method.strategy == "single_pass":
-        message = "a call of this form has no single pass, or the layer's value has no proved law"
-        raise NotHomogeneousError(f"{message}\n{method.certificate or ''}".rstrip())
 
 
 def places(quadrature: Quadrature) -> list[float]:

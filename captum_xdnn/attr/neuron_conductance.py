@@ -18,12 +18,8 @@ from captum_xdnn.attr._captum import (
     verify_select_neuron,
 )
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.layer_gradients import (
-    LayerCall,
-    layer_call,
-    mean_gradients,
-    refuse_single_pass,
-)
+from captum_xdnn.attr.layer_call import LayerCall
+from captum_xdnn.attr.layer_gradients import mean_gradients, routed
 from captum_xdnn.attr.neuron_integrated_gradients import is_index
 from captum_xdnn.attr.quadrature import Quadrature, Weighted, gradients_at
 from captum_xdnn.attr.routed import Routed, Strategy
@@ -105,39 +101,31 @@ class XNeuronConductance(Routed, NeuronConductance):
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        self._last = ("captum", None)
-        plain = not grad_kwargs and is_index(neuron_selector)
-        if self.strategy != "captum" and plain:
-            quadrature = Quadrature(n_steps, method, internal_batch_size)
-            layer = layer_call(
-                self,
-                inputs,
-                baselines,
-                target,
-                additional_forward_args,
-                quadrature,
-                at_input=attribute_to_neuron_input,
-            )
-            fast = None if layer is None else self._fast(layer, neuron_selector, quadrature)
-            if fast is not None:
-                formatted: TensorOrTupleOfTensorsGeneric = format_output(
-                    isinstance(inputs, tuple), fast
-                )
-                return formatted
-        result: TensorOrTupleOfTensorsGeneric = _captums(
+        arguments = {
+            "inputs": inputs,
+            "neuron_selector": neuron_selector,
+            "baselines": baselines,
+            "target": target,
+            "additional_forward_args": additional_forward_args,
+            "n_steps": n_steps,
+            "method": method,
+            "internal_batch_size": internal_batch_size,
+            "attribute_to_neuron_input": attribute_to_neuron_input,
+            "grad_kwargs": grad_kwargs,
+        }
+
+        def fast(layer: LayerCall, quadrature: Quadrature) -> Any:
+            parts = self._fast(layer, neuron_selector, quadrature)
+            return None if parts is None else format_output(isinstance(inputs, tuple), parts)
+
+        result: TensorOrTupleOfTensorsGeneric = routed(
             self,
-            inputs,
-            neuron_selector,
-            baselines,
-            target,
-            additional_forward_args,
-            n_steps,
-            method,
-            internal_batch_size,
-            attribute_to_neuron_input,
-            grad_kwargs,
+            _captums,
+            arguments,
+            fast,
+            at_input=attribute_to_neuron_input,
+            noted=is_index(neuron_selector),
         )
-        refuse_single_pass(self)
         return result
 
     def _fast(

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from typing import TYPE_CHECKING, Any, Literal
 
-from captum_xdnn.attr.outcome import Route
+from captum_xdnn.attr.outcome import Outcome, Route
+from captum_xdnn.errors import HomogeneityWarning
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.certificate import Certificate
 
 Strategy = Literal["auto", "single_pass", "captum"]
 STRATEGIES = ("auto", "single_pass", "captum")
+LIBRARIES = ("captum", "captum_xdnn", "torch")
 CONTRADICTED = (
     "the certificate did not hold in this call ({}); it is dropped and Captum's "
     "IntegratedGradients answers. Something acts on the call that the traced function does not "
     "show: a custom backward pass or hook, a patched function, a changed weight, or examples of a "
     "batch that influence each other."
 )
+
+
+def warn_if_contradicted(outcome: Outcome) -> None:
+    """Warn that a certificate was dropped, at the line of the user's own code.
+
+    Captum calls some methods through others, so the number of frames between here and the user is
+    not always the same.
+
+    Args:
+        outcome: What came of the fast route.
+    """
+    if not outcome.contradicted:
+        return
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_back is not None and _is_a_librarys(frame.f_globals):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=level)
+
+
+def _is_a_librarys(namespace: dict[str, Any]) -> bool:
+    return str(namespace.get("__name__")).partition(".")[0] in LIBRARIES
 
 
 class Routed:

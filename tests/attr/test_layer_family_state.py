@@ -25,6 +25,7 @@ from layer_family import (
 )
 from torch import Tensor, nn
 
+import captum_xdnn
 from captum_xdnn.homogeneity import plan
 
 
@@ -150,3 +151,18 @@ def test_threads_with_networks_of_their_own(name: str) -> None:
 
 def ours_alone(name: str, case: Case) -> Any:
     return ours(name, case)[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_contradiction_is_told_where_the_user_calls(name: str) -> None:
+    case = CASES["no bias"]()
+    method, arguments = method_of(name, case, ours=True), arguments_of(name, case)
+    method.attribute(case.inputs, **arguments)
+    assert method.last_route == "single_pass"
+    for module in case.model:
+        module.register_full_backward_hook(lambda module, into, out: (2 * into[0],))
+    with pytest.warns(captum_xdnn.HomogeneityWarning, match="did not hold") as raised:
+        found = method.attribute(case.inputs, **arguments)
+    assert method.last_route == "captum"
+    assert [warning.filename for warning in raised] == [__file__]
+    assert_same(found, theirs(name, case), 0.0)

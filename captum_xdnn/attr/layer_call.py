@@ -1,0 +1,110 @@
+"""A call that explains a layer: the call of the forward function, and the layer's values in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from captum_xdnn.attr._captum import (
+    format_additional_forward_args,
+    format_input_baseline,
+    validate_input,
+)
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.layer_functions import Shifted, ToLayer
+from captum_xdnn.attr.quadrature import Quadrature
+from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.knowledge import knowledge_of
+
+ERRORS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """A call of a method that explains a layer.
+
+    Attributes:
+        forward_func: The forward function.
+        layer: The layer.
+        at_input: Whether what the layer takes is meant, and not what it gives.
+        call: The call of the forward function.
+        values: The layer's tensors at the inputs, each of shape ``(B, ...)``.
+    """
+
+    forward_func: Callable[..., Any]
+    layer: nn.Module
+    at_input: bool
+    call: Call
+    values: tuple[Tensor, ...]
+
+    def to_layer(self, selector: Any = None) -> ToLayer:
+        """The layer's value, or a neuron's, as a function of the inputs."""
+        return ToLayer(self.forward_func, self.layer, selector, at_input=self.at_input)
+
+    def law(self, selector: Any = None) -> tuple[Certificate, bool]:
+        """The certificate of the layer's value along the ray, and whether it allows a fast route."""
+        function, call = self.to_layer(selector), self.call
+        analysis = knowledge_of(function).analyse(
+            function, call.inputs, call.baselines, call.arguments
+        )
+        certificate = analysis.certificate
+        mixes = analysis.traced is not None and analysis.traced.mixes_examples()
+        return certificate, certificate.homogeneous and not mixes
+
+    def shifted(self) -> tuple[Shifted, Call]:
+        """The output with something added to the layer, and the call of that function."""
+        call = self.call
+        function = Shifted(
+            self.forward_func,
+            self.layer,
+            len(call.inputs),
+            len(self.values),
+            at_input=self.at_input,
+        )
+        zeros = tuple(map(torch.zeros_like, self.values))
+        baselines = (*call.baselines, *(0 for _ in zeros))
+        return function, Call((*call.inputs, *zeros), baselines, call.target, call.arguments)
+
+    def start(self) -> tuple[Tensor, ...]:
+        """The layer's tensors at the baseline."""
+        call = self.call
+        pairs = zip(call.inputs, call.baselines, strict=True)
+        starts = tuple((torch.zeros_like(x) + b).detach() for x, b in pairs)
+        with torch.no_grad():
+            return self.to_layer().values(*starts, *call.arguments)
+
+
+def layer_call(
+    method: Any, arguments: Mapping[str, Any], quadrature: Quadrature, *, at_input: bool
+) -> LayerCall | None:
+    """A call in the form that the fast routes take; None where Captum's code must run.
+
+    Args:
+        method: An object of one of Captum's classes, with a strategy.
+        arguments: What Captum's ``attribute`` is given, by name.
+        quadrature: Captum's integration rule.
+        at_input: Whether what the layer takes is meant, and not what it gives.
+    """
+    inputs, starts = format_input_baseline(arguments["inputs"], arguments["baselines"])
+    validate_input(inputs, starts, quadrature.n_steps, quadrature.method)
+    further = format_additional_forward_args(arguments["additional_forward_args"]) or ()
+    call = Call(inputs, starts, arguments["target"], further)
+    device_ids = method.device_ids or getattr(method.forward_func, "device_ids", None)
+    bound = quadrature.internal_batch_size
+    plain = quadrature.is_plain() and call.is_plain(bound) and not call.starts_require_grad()
+    if not plain or len(device_ids or ()) > 1 or (bound is not None and bound < call.size):
+        return None
+    function = ToLayer(method.forward_func, method.layer, at_input=at_input)
+    try:
+        with torch.no_grad():
+            values = function.values(*(x.detach() for x in inputs), *further)
+    except ERRORS:  # Captum's own code raises what is wrong with the call
+        return None
+    real = all(isinstance(v, Tensor) and v.is_floating_point() for v in values)
+    if not real or any(v.shape[:1] != (call.size,) for v in values):
+        return None
+    return LayerCall(method.forward_func, method.layer, at_input, call, values)
