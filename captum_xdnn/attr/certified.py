@@ -17,7 +17,8 @@ from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, Request, rows
 from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precision_of
 from captum_xdnn.attr.single_pass import Pass, select, single_pass
 from captum_xdnn.homogeneity.analysis import Analysis
-from captum_xdnn.homogeneity.knowledge import Knowledge, knowledge_of, known_baseline
+from captum_xdnn.homogeneity.calls import known_baseline
+from captum_xdnn.homogeneity.knowledge import Knowledge, knowledge_of
 from captum_xdnn.homogeneity.limits import Unavailable
 
 
@@ -30,7 +31,13 @@ def fast_route(request: Request) -> Outcome:
     knowledge = knowledge_of(request.forward_func)
     parts = request.parts()
     analyses = [
-        knowledge.analyse(request.forward_func, part.inputs, part.baselines, part.arguments)
+        knowledge.analyse(
+            request.forward_func,
+            part.inputs,
+            part.baselines,
+            part.arguments,
+            patient=not request.hoist,
+        )
         for part in parts
     ]
     if all(analysis.certificate.homogeneous for analysis in analyses):

@@ -51,7 +51,10 @@ def certify(
         arguments = (arguments,)
     knowledge = knowledge_of(forward_func)
     knowledge.forget_values()
-    return knowledge.analyse(forward_func, formatted, formatted_baselines, arguments).certificate
+    analysis = knowledge.analyse(
+        forward_func, formatted, formatted_baselines, arguments, patient=True
+    )
+    return analysis.certificate
 
 
 def _formatted(

@@ -17,10 +17,17 @@ from torch.utils import _pytree as pytree
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.analysis import STEPS, Analysis, Baseline, analyse, with_prospect
-from captum_xdnn.homogeneity.calls import key_of_trace, plain_call, twice, unsuitable
+from captum_xdnn.homogeneity.calls import (
+    key_of_trace,
+    known_baseline,
+    plain_call,
+    twice,
+    unsuitable,
+)
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.derived import Derived, root_of
 from captum_xdnn.homogeneity.fingerprint import Fingerprint
+from captum_xdnn.homogeneity.patience import Patience
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.tracing import Traced
@@ -50,6 +57,8 @@ class Knowledge:
         self._recent: dict[Any, Analysis] = {}
         self._contradictions: list[str] = []
         self._announced: str | None = None
+        self._patience = Patience()
+        self._traced_anew = 0
 
     def analyse(
         self,
@@ -57,6 +66,8 @@ class Knowledge:
         inputs: Sequence[Tensor],
         baselines: Sequence[Baseline],
         arguments: Sequence[Any] = (),
+        *,
+        patient: bool = False,
     ) -> Analysis:
         """The analysis for a call; computed on first use and whenever it may have changed.
 
@@ -65,6 +76,7 @@ class Knowledge:
             inputs: The inputs, dimension 0 the batch.
             baselines: For each input a number or a tensor.
             arguments: The additional arguments.
+            patient: Whether to trace the function in this shape, however many were refused.
         """
         call = None if arguments else plain_call(inputs, baselines)
         with self._lock:
@@ -76,7 +88,14 @@ class Knowledge:
             if refused is not None:
                 return Analysis(refused)
             starts = tuple(known_baseline(b) for b in baselines)
+            before = self._traced_anew
+            if patient:
+                self._patience = Patience()
             analysis = self._find(function, inputs, starts, arguments)
+            if self._traced_anew > before:
+                self._patience.learn(analysis.certificate)
+            elif self._patience.is_verdict(analysis.certificate):
+                return analysis
             self._announce(function, analysis.certificate)
             if call is not None:
                 if len(self._recent) >= KEPT_CALLS:
@@ -108,6 +127,7 @@ class Knowledge:
         self._holding.clear()
         self._analyses.clear()
         self._recent.clear()
+        self._patience = Patience()
 
     def _refresh(self, function: Callable[..., Any]) -> None:
         """Forget what was read from another state of the function, or by other rules."""
@@ -139,6 +159,8 @@ class Knowledge:
             reason = "its modules or attributes change at every call"
             return Analysis(Certificate.untraceable(reason))
         traced = self._traced(function, inputs, arguments)
+        if traced is None:
+            return Analysis(self._patience.verdict())
         if isinstance(traced, TraceError):
             return Analysis(Certificate.untraceable(str(traced)))
         size = inputs[0].shape[0]
@@ -188,7 +210,7 @@ class Knowledge:
 
     def _traced(
         self, function: Callable[..., Any], inputs: Sequence[Tensor], arguments: Sequence[Any]
-    ) -> Traced | TraceError:
+    ) -> Traced | TraceError | None:
         size = inputs[0].shape[0]
         try:
             key = key_of_trace(inputs, arguments)
@@ -203,6 +225,9 @@ class Knowledge:
             if isinstance(traced, TraceError) or traced.holds_for(size):
                 break
         else:
+            if not self._patience.is_left():
+                return None
+            self._traced_anew += 1
             # The tracer takes half a second to import: not before somebody needs it.
             from captum_xdnn.homogeneity.tracing import trace
 
@@ -228,13 +253,6 @@ class Knowledge:
         if said != self._announced:
             self._announced = said
             logger.info("%s: %s", _name(function), said)
-
-
-def known_baseline(baseline: Baseline) -> Baseline:
-    """The number 0 for a baseline that is zero by value (reading a tensor waits for its device)."""
-    if isinstance(baseline, Tensor) and not bool(baseline.any()):
-        return 0
-    return baseline
 
 
 def _name(function: Callable[..., Any]) -> str:

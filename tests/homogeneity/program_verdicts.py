@@ -21,7 +21,7 @@ from captum_xdnn import XIntegratedGradients
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import registry, tracing
 from captum_xdnn.homogeneity.analysis import Analysis, analyse
-from captum_xdnn.homogeneity.knowledge import known_baseline
+from captum_xdnn.homogeneity.calls import known_baseline
 from captum_xdnn.homogeneity.limits import Unavailable
 from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power
 from captum_xdnn.homogeneity.tracing import Traced

@@ -22,7 +22,7 @@ from captum_xdnn.attr.hoisted import hoisted
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import plan as plan_module
 from captum_xdnn.homogeneity.analysis import Analysis, analyse
-from captum_xdnn.homogeneity.knowledge import known_baseline
+from captum_xdnn.homogeneity.calls import known_baseline
 from captum_xdnn.homogeneity.nodes import is_number
 from captum_xdnn.homogeneity.plan import promises
 from captum_xdnn.homogeneity.rows import RULES, SHARED, Rows, rows_of
