@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 from torch.fx.node import map_arg
+from torch.utils import _pytree as pytree
 
 from captum_xdnn.homogeneity.motion import Motion, Power, Unknown
 from captum_xdnn.homogeneity.nodes import number_of
@@ -29,6 +30,8 @@ ARGUMENT = "argument "
 """Prefix of the sources whose values belong to one call and may not support a claim."""
 
 
+OF_A_KIND = ("aten.new_zeros.default", "aten.new_ones.default", "aten.new_full.default")
+"""They take the dtype and the device of their first argument, and neither its values nor its shape."""
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
@@ -109,7 +112,8 @@ class Limits:
         value = node.meta.get("val")
         if isinstance(value, SYMBOLIC) or isinstance(self._motions.get(node), Power):
             return []
-        return list(node.all_input_nodes)
+        kind = _kind_of(node)
+        return [n for n in node.all_input_nodes if n is not kind]
 
     def _compute(self, node: Node) -> Any:
         value, motion = node.meta.get("val"), self._motions.get(node)
@@ -124,9 +128,13 @@ class Limits:
             return torch.zeros(shape, dtype=value.dtype, device=value.device)
         if isinstance(motion, Unknown) or node.op != "call_function" or _reads_memory(node):
             raise Unavailable(node.name)
-        args = map_arg(node.args, self._values.__getitem__)
-        kwargs = map_arg(node.kwargs, self._values.__getitem__)
-        sources = (self._sources[n] for n in node.all_input_nodes)
+        known, kind = self._values, _kind_of(node)
+        if kind is not None:  # the tensor itself may have a size that nobody knows
+            of = kind.meta["val"]
+            known = {**known, kind: torch.empty(0, dtype=of.dtype, device=of.device)}
+        args = map_arg(node.args, known.__getitem__)
+        kwargs = map_arg(node.kwargs, known.__getitem__)
+        sources = (self._sources[n] for n in self._needs(node))
         self._sources[node] = frozenset().union(*sources)
         with torch.no_grad(), _plain_arithmetic():
             try:
@@ -140,6 +148,15 @@ class Limits:
         if number is None:
             raise Unavailable(str(value))
         return number
+
+
+def _kind_of(node: Node) -> Node | None:
+    """The argument that a new tensor is of the kind of, unless it is needed otherwise as well."""
+    if str(node.target) not in OF_A_KIND or not isinstance(node.args[0], Node):
+        return None
+    kind = node.args[0]
+    again = [n for n in pytree.tree_leaves((node.args[1:], node.kwargs)) if n is kind]
+    return None if again else kind
 
 
 def _reads_memory(node: Node) -> bool:

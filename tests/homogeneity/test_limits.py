@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import Graph, Node
 
+from captum_xdnn import certify
 from captum_xdnn.homogeneity.limits import ARGUMENT, BATCH, Limits, Unavailable
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power, Unknown
 from captum_xdnn.homogeneity.operand import Operand
@@ -212,3 +213,23 @@ def _chain(function: Callable[..., Tensor], length: int, *rest: Any) -> tuple[No
 def _singular(matrix: Tensor) -> Tensor:
     message = "the matrix is singular"
     raise RuntimeError(message)
+
+
+@pytest.mark.parametrize(("fill", "homogeneous"), [(0.0, True), (0.5, False)])
+@pytest.mark.parametrize("make", ["new_zeros", "new_full"])
+def test_a_new_tensor_of_a_kind_whose_size_nobody_knows(
+    make: str, fill: float, *, homogeneous: bool
+) -> None:
+    """How many edges a graph keeps depends on them; the sums over its nodes start from new ones."""
+
+    def messages(x: Tensor, edges: Tensor) -> Tensor:
+        kept = edges[:, edges[0] != edges[1]]
+        sent = x[:, kept[0]]
+        start = (
+            sent.new_zeros((len(x), 5)) if make == "new_zeros" else sent.new_full((len(x), 5), fill)
+        )
+        return start.scatter_add(1, kept[1].expand(sent.shape), sent).relu()
+
+    edges = torch.tensor([[0, 1, 2, 2], [1, 1, 3, 4]])
+    certificate = certify(messages, torch.ones(3, 5), additional_forward_args=(edges,))
+    assert certificate.homogeneous is (homogeneous or make == "new_zeros")

@@ -61,7 +61,7 @@ def features() -> Tensor:
 
 
 @pytest.mark.parametrize("index", [3, torch.tensor([3])], ids=["number", "tensor"])
-@pytest.mark.parametrize("kind", ["GraphConv", "SAGEConv"])
+@pytest.mark.parametrize("kind", ["GCNConv", "GraphConv", "SAGEConv"])
 def test_node_masks_in_one_pass(kind: str, index: Any) -> None:
     net, x = Graph(kind, bias=False).eval(), features()
     captums, ours, routes = in_two_ways(
