@@ -215,21 +215,25 @@ def _singular(matrix: Tensor) -> Tensor:
     raise RuntimeError(message)
 
 
-@pytest.mark.parametrize(("fill", "homogeneous"), [(0.0, True), (0.5, False)])
-@pytest.mark.parametrize("make", ["new_zeros", "new_full"])
-def test_a_new_tensor_of_a_kind_whose_size_nobody_knows(
-    make: str, fill: float, *, homogeneous: bool
-) -> None:
+NEW = {
+    "zeros": (lambda sent, size: sent.new_zeros(size), True),
+    "full of zeros": (lambda sent, size: sent.new_full(size, 0.0), True),
+    "full": (lambda sent, size: sent.new_full(size, 0.5), False),
+    "ones": (lambda sent, size: sent.new_ones(size), False),
+}
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_a_new_tensor_of_the_kind_of_one_whose_size_nobody_knows(name: str) -> None:
     """How many edges a graph keeps depends on them; the sums over its nodes start from new ones."""
+    new, homogeneous = NEW[name]
 
     def messages(x: Tensor, edges: Tensor) -> Tensor:
         kept = edges[:, edges[0] != edges[1]]
         sent = x[:, kept[0]]
-        start = (
-            sent.new_zeros((len(x), 5)) if make == "new_zeros" else sent.new_full((len(x), 5), fill)
-        )
-        return start.scatter_add(1, kept[1].expand(sent.shape), sent).relu()
+        into = kept[1].expand(sent.shape)
+        return new(sent, (len(x), 5)).scatter_add(1, into, sent).relu()
 
     edges = torch.tensor([[0, 1, 2, 2], [1, 1, 3, 4]])
     certificate = certify(messages, torch.ones(3, 5), additional_forward_args=(edges,))
-    assert certificate.homogeneous is (homogeneous or make == "new_zeros")
+    assert certificate.homogeneous is homogeneous
