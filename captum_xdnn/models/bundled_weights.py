@@ -1,22 +1,20 @@
-"""Weights enums in torchvision's form whose files are part of this package, without torchvision."""
+"""Weights whose files are part of this package."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-__all__ = ["BundledWeights", "BundledWeightsEnum"]
+__all__ = ["BundledWeights"]
 
 _FOLDER = Path(__file__).parent / "weights"
-_Member = TypeVar("_Member", bound="BundledWeightsEnum")
 
 
 @dataclass(frozen=True)
@@ -56,64 +54,36 @@ class BundledWeights:
             "training": facts,
         }
 
+    @property
+    def url(self) -> str:
+        """Address of the file on this machine."""
+        return self._path.as_uri()
 
-class BundledWeightsEnum(Enum):
-    """Base of the enums whose members are ``BundledWeights``.
+    @property
+    def bias(self) -> bool:
+        """Whether they were trained with biases."""
+        return cast(bool, self.meta["bias"])
 
-    It has the methods of ``torchvision.models.WeightsEnum`` that a builder needs, so that code
-    written for that class reads the same, and works where torchvision is not installed.
-    """
+    @property
+    def num_classes(self) -> int:
+        """Number of logits they were trained with."""
+        return len(self.meta["categories"])
 
-    @classmethod
-    def verify(cls: type[_Member], weights: object) -> _Member | None:
-        """Return the member that ``weights`` means.
-
-        Args:
-            weights: A member, its name with or without the name of the enum, or None.
-
-        Returns:
-            The member, or None for None.
-
-        Raises:
-            KeyError: If there is no member of this name.
-            TypeError: If ``weights`` is neither a member, nor a string, nor None.
-        """
-        if weights is None or isinstance(weights, cls):
-            return weights
-        if isinstance(weights, str):
-            name = weights.removeprefix(f"{cls.__name__}.")
-            if name not in cls.__members__:
-                raise KeyError(
-                    f"{cls.__name__} has no weights {name!r}; it has {', '.join(cls.__members__)}"
-                )
-            return cls[name]
-        raise TypeError(
-            f"weights must be a {cls.__name__}, its name or None, not {type(weights).__name__}"
-        )
-
-    def get_state_dict(self, *, progress: bool = True) -> dict[str, Tensor]:
+    def state_dict(self, *, progress: bool, check_hash: bool) -> dict[str, Tensor]:
         """Read the state dict from the package, on the CPU.
 
         Args:
-            progress: Accepted as in torchvision; nothing is downloaded.
+            progress: Nothing is downloaded, so there is none to show.
+            check_hash: Nothing is downloaded, so there is nothing to check.
 
         Returns:
             Float32 parameters by name.
         """
-        del progress
-        path = _FOLDER / f"{self.value.name}.pt"
-        return cast(dict[str, Tensor], torch.load(path, map_location="cpu", weights_only=True))
+        del progress, check_hash
+        return cast(
+            dict[str, Tensor], torch.load(self._path, map_location="cpu", weights_only=True)
+        )
 
     @property
-    def meta(self) -> dict[str, Any]:
-        """``bias``, ``num_params``, ``categories``, ``recipe``, ``license``, ``_metrics`` ..."""
-        return cast(dict[str, Any], self.value.meta)
-
-    @property
-    def transforms(self) -> Callable[[], Callable[[Any], Tensor]]:
-        """Zero-argument factory of the input transform."""
-        return cast(Callable[[], Callable[[Any], Tensor]], self.value.transforms)
-
-    def __repr__(self) -> str:
-        """Name of the enum and of the member."""
-        return f"{type(self).__name__}.{self.name}"
+    def _path(self) -> Path:
+        return _FOLDER / f"{self.name}.pt"

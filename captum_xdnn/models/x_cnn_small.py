@@ -1,12 +1,12 @@
 """A small convolutional network for Fashion-MNIST: the X-DNN and its twin with biases."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.bundled_weights import BundledWeights, BundledWeightsEnum
+from captum_xdnn.models.build import build
+from captum_xdnn.models.bundled_weights import BundledWeights
 from captum_xdnn.models.unit_pixels import UnitPixels
+from captum_xdnn.models.weights_enum import XWeightsEnum
 
 __all__ = ["XCNNSmall", "X_CNN_Small_Weights", "x_cnn_small"]
 
@@ -60,7 +60,7 @@ class XCNNSmall(nn.Module):
         return logits
 
 
-class X_CNN_Small_Weights(BundledWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
+class X_CNN_Small_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
     """Weights of ``x_cnn_small`` that ship with the package.
 
     ``FASHION_MNIST`` is the X-DNN, ``FASHION_MNIST_BIAS`` its twin with biases; both were trained
@@ -114,29 +114,10 @@ def x_cnn_small(
         >>> sum(parameter.numel() for parameter in model.parameters())
         95984
     """
-    chosen = X_CNN_Small_Weights.verify(weights)
-    if chosen is not None:
-        _refuse_mismatch(chosen, {"bias": bias, "num_classes": num_classes})
-    model = XCNNSmall(bias=bias, num_classes=num_classes)
-    if chosen is not None:
-        model.load_state_dict(chosen.get_state_dict(progress=progress))
-    return model
-
-
-def _refuse_mismatch(weights: X_CNN_Small_Weights, asked: dict[str, Any]) -> None:
-    trained = {"bias": weights.meta["bias"], "num_classes": len(weights.meta["categories"])}
-    differences = [
-        f"they were trained with {name}={trained[name]}, and {name}={value} was asked for"
-        for name, value in asked.items()
-        if value != trained[name]
-    ]
-    if differences:
-        others = ", ".join(
-            f"weights={other!r} with bias={other.meta['bias']}"
-            for other in X_CNN_Small_Weights
-            if other is not weights
-        )
-        raise ValueError(
-            f"x_cnn_small cannot load {weights!r}: {'; '.join(differences)}. Pass "
-            f"{', '.join(f'{name}={value}' for name, value in trained.items())}, or {others}."
-        )
+    return build(
+        XCNNSmall,
+        X_CNN_Small_Weights.verify(weights),
+        progress=progress,
+        bias=bias,
+        num_classes=num_classes,
+    )

@@ -1,12 +1,10 @@
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from own_process import in_a_process_of_its_own
 
-import captum_xdnn
 from captum_xdnn.cli import main
 
 USER_MODULE = """
@@ -85,15 +83,7 @@ def certify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 def test_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "user_models.py").write_text(USER_MODULE)
     arguments = ("user_models:Net", "--shape", "2,4", "--kwarg", "bias=True")
-    path = str(Path(captum_xdnn.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-m", "captum_xdnn", "certify", *arguments],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_a_process_of_its_own("certify", *arguments, folder=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr == ""
     assert "user_models:Net: Net, 64 parameters, evaluation mode; input 2x4 float32" in done.stdout

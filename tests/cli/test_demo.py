@@ -1,7 +1,4 @@
-import os
 import re
-import subprocess
-import sys
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
@@ -12,9 +9,9 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients
 from matplotlib import pyplot as plt
+from own_process import in_a_process_of_its_own
 from PIL import Image
 
-import captum_xdnn
 from captum_xdnn.cli import main
 from captum_xdnn.cli.demo import PICTURE
 from captum_xdnn.cli.figure import Column, save_heat_maps
@@ -96,15 +93,7 @@ def test_in_a_process_of_its_own_without_torchvision(tmp_path: Path) -> None:
     missing.mkdir()
     folder.mkdir()
     (missing / "torchvision.py").write_text("raise ModuleNotFoundError('no torchvision here')")
-    path = f"{missing}{os.pathsep}{Path(captum_xdnn.__file__).parents[1]}"
-    done = subprocess.run(
-        [sys.executable, "-m", "captum_xdnn", *QUICK],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_a_process_of_its_own(*QUICK, folder=folder, before=(missing,))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert [file.name for file in folder.iterdir()] == [PICTURE]

@@ -1,0 +1,143 @@
+"""AlexNet without biases, and with them."""
+
+import torch
+from torch import Tensor, nn
+
+from captum_xdnn.models.build import build
+from captum_xdnn.models.official_weights import OfficialWeights, official_url
+from captum_xdnn.models.weights_enum import XWeightsEnum
+
+__all__ = ["XAlexNet", "X_AlexNet_Weights", "x_alexnet"]
+
+
+class XAlexNet(nn.Module):
+    """Five convolutions, three max-poolings and three linear layers, as in torchvision.
+
+    Without biases every layer satisfies ``f(a x) = a f(x)`` for ``a >= 0``, hence so does the
+    network in evaluation mode. With biases its state dicts are those of
+    ``torchvision.models.alexnet``.
+
+    Source: Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks";
+    without biases Hesse et al. 2021, "Fast Axiomatic Attribution for Neural Networks", Sec. 4.1.
+
+    Args:
+        bias: Whether the convolutions and the linear layers have biases.
+        num_classes: Number of logits.
+        dropout: Probability with which dropout zeroes an input of the first two linear layers.
+
+    Example:
+        >>> model = XAlexNet(num_classes=10).eval()
+        >>> x = torch.rand(1, 3, 63, 63)
+        >>> torch.testing.assert_close(model(2 * x), 2 * model(x))
+    """
+
+    def __init__(
+        self, *, bias: bool = False, num_classes: int = 1000, dropout: float = 0.5
+    ) -> None:
+        super().__init__()
+        # Not in place, unlike torchvision's: Captum's layer methods read what a layer returned.
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2, bias=bias),
+            nn.ReLU(),
+            nn.MaxPool2d(kernel_size=3, stride=2),
+            nn.Conv2d(64, 192, kernel_size=5, padding=2, bias=bias),
+            nn.ReLU(),
+            nn.MaxPool2d(kernel_size=3, stride=2),
+            nn.Conv2d(192, 384, kernel_size=3, padding=1, bias=bias),
+            nn.ReLU(),
+            nn.Conv2d(384, 256, kernel_size=3, padding=1, bias=bias),
+            nn.ReLU(),
+            nn.Conv2d(256, 256, kernel_size=3, padding=1, bias=bias),
+            nn.ReLU(),
+            nn.MaxPool2d(kernel_size=3, stride=2),
+        )
+        self.avgpool = nn.AdaptiveAvgPool2d((6, 6))
+        self.classifier = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(256 * 6 * 6, 4096, bias=bias),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(4096, 4096, bias=bias),
+            nn.ReLU(),
+            nn.Linear(4096, num_classes, bias=bias),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the logits.
+
+        Args:
+            x: Normalised images of shape ``(N, 3, H, W)``, both sides at least 63.
+
+        Returns:
+            Logits of shape ``(N, num_classes)``.
+        """
+        pooled = self.avgpool(self.features(x))
+        logits: Tensor = self.classifier(torch.flatten(pooled, 1))
+        return logits
+
+
+class X_AlexNet_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
+    """Weights of ``x_alexnet`` that the authors of the paper published.
+
+    ``IMAGENET1K_V1`` is the X-DNN, ``IMAGENET1K_V1_BIAS`` the network with biases that they trained
+    in the same way. The accuracies in ``meta["_metrics"]`` are the authors'.
+    """
+
+    IMAGENET1K_V1 = OfficialWeights(
+        url=official_url("xalexnet_model_best.pth.tar"),
+        bias=False,
+        num_params=61_090_496,
+        min_size=(63, 63),
+        acc5=78.54,
+    )
+    IMAGENET1K_V1_BIAS = OfficialWeights(
+        url=official_url("alexnet_model_best.pth.tar"),
+        bias=True,
+        num_params=61_100_840,
+        min_size=(63, 63),
+        acc5=79.21,
+    )
+    DEFAULT = IMAGENET1K_V1
+
+
+def x_alexnet(
+    *,
+    weights: X_AlexNet_Weights | str | None = None,
+    progress: bool = True,
+    bias: bool = False,
+    num_classes: int = 1000,
+    dropout: float = 0.5,
+) -> XAlexNet:
+    """Build X-AlexNet, or with ``bias=True`` the ordinary AlexNet.
+
+    Args:
+        weights: A member of ``X_AlexNet_Weights``, its name, or None for random weights.
+        progress: Whether a download shows a progress bar.
+        bias: Whether the layers have biases.
+        num_classes: Number of logits.
+        dropout: Probability of dropout, which only a network in training mode does.
+
+    Returns:
+        The network, in training mode as torchvision's builders return it.
+
+    Raises:
+        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
+        KeyError: If ``weights`` names no member.
+        TypeError: If ``weights`` is of another type.
+        ConnectionError: If the weights cannot be downloaded.
+        RuntimeError: If what was downloaded is damaged.
+
+    Example:
+        >>> with torch.device("meta"):
+        ...     model = x_alexnet()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        61090496
+    """
+    return build(
+        XAlexNet,
+        X_AlexNet_Weights.verify(weights),
+        progress=progress,
+        bias=bias,
+        num_classes=num_classes,
+        dropout=dropout,
+    )
