@@ -24,7 +24,7 @@ from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.single_pass import explained, widened
 from captum_xdnn.homogeneity.motion import FIXED, Power
 from captum_xdnn.homogeneity.plan import Plan
-from captum_xdnn.homogeneity.rows import Rows
+from captum_xdnn.homogeneity.row_domain import Rows
 
 Nodes = Sequence[tuple[float, float]]
 """Pairs of a weight and a place ``a > 0`` on the ray."""

@@ -19,7 +19,8 @@ from captum_xdnn.homogeneity.nodes import (
     is_random,
     number_of,
 )
-from captum_xdnn.homogeneity.rows import Rows, State, place_of, rows_of
+from captum_xdnn.homogeneity.row_domain import Rows, State, place_of
+from captum_xdnn.homogeneity.rows import rows_of
 from captum_xdnn.homogeneity.split import Split, split
 
 if TYPE_CHECKING:
@@ -149,12 +150,13 @@ def plan_of(traced: Traced, propagation: Propagation) -> Plan | None:
     parts = None if traced.batch is None else _parts(traced, propagation)
     if parts is None:
         return None
-    key = (parts.frontier, parts.motions, parts.bent)
-    if key not in traced.plans:
+    key = ("plan", parts.frontier, parts.motions, parts.bent)
+    if key not in traced.kept:
         places = _rows(traced, parts)
         refusal = ", ".join(traced.detours) or ("" if places else TOGETHER)
-        traced.plans[key] = Plan(traced, parts, places, refusal=refusal)
-    return traced.plans[key]
+        traced.kept[key] = Plan(traced, parts, places, refusal=refusal)
+    plan: Plan = traced.kept[key]
+    return plan
 
 
 def promises(traced: Traced, propagation: Propagation, steps: int) -> bool:

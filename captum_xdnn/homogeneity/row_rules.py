@@ -7,21 +7,18 @@ from typing import Any
 
 from torch.fx import Node
 
-from captum_xdnn.homogeneity.rows import (
-    CONSTANT,
-    FRESH,
-    RESHAPING,
-    RULES,
-    SHARED,
-    Operation,
-    Rows,
-    Rule,
-    rank_of,
-)
+from captum_xdnn.homogeneity.row_domain import SHARED, Operation, Rows, rank_of
 
-FRESH.update(["new_zeros", "new_ones", "new_full"])
-CONSTANT.update(FRESH, ["full", "zeros", "ones", "expand", "repeat", "scalar_tensor"])
-RESHAPING.update(["view", "reshape", "_unsafe_view", "flatten", "unflatten"])
+Rule = Callable[[Operation], bool]
+RULES: dict[str, Rule] = {}
+"""For each operation, by name without its overload, whether it keeps rows apart."""
+
+FRESH = {"new_zeros", "new_ones", "new_full"}
+"""Operations that take nothing but the dtype and device of the tensor they are given."""
+CONSTANT = FRESH | {"full", "zeros", "ones", "expand", "repeat", "scalar_tensor"}
+"""Operations that put one and the same entry into every row of a new batch."""
+RESHAPING = {"view", "reshape", "_unsafe_view", "flatten", "unflatten"}
+"""Operations that keep the entries in order and change the dimensions alone."""
 
 
 def rule(names: str) -> Callable[[Rule], Rule]:

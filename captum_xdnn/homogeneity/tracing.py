@@ -7,7 +7,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sympy
 import torch
@@ -25,9 +25,6 @@ from captum_xdnn.homogeneity.dice import no_dice
 from captum_xdnn.homogeneity.quiet import quiet
 from captum_xdnn.homogeneity.replica import MODEL, Root, replicate
 from captum_xdnn.homogeneity.source_lines import every_source_line
-
-if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.plan import Plan
 
 TRACING = threading.RLock()
 """Tracing touches global state of torch: one at a time."""
@@ -54,7 +51,7 @@ class Traced:
         guards: Conditions on the batch size under which the graph was traced.
         coarsest: The largest unit of rounding among the floating dtypes in the graph.
         detours: What changes the function's gradients and is not in the graph.
-        plans: The plans of hoisting that were made of the graph, by their frontier.
+        kept: What others worked out of the graph and keep with it, each under keys of its own.
         held: For batch sizes that were asked for, whether the guards hold there.
     """
 
@@ -71,7 +68,7 @@ class Traced:
     coarsest: float
     detours: tuple[str, ...] = ()
     same: tuple[sympy.Symbol, ...] = ()
-    plans: dict[Any, Plan] = field(default_factory=dict, compare=False, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
     held: dict[int, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def holds_for(self, size: int) -> bool:

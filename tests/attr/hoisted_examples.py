@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F  # noqa: N812
+from captum_parity import default_dtype
 from hoisted_networks import (
     WIDE,
     Chain,
@@ -243,3 +244,9 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "transposed": lambda: convolutions(nn.ConvTranspose2d(8, 2, 3), nn.ELU(), nn.AvgPool2d(2)),
     "local response": lambda: convolutions(nn.LocalResponseNorm(2)),
 }
+
+
+def example_of(name: str) -> Example:
+    """An entry of the table, in float64."""
+    with default_dtype(torch.float64):
+        return EXAMPLES[name]()

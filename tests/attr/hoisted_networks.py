@@ -31,6 +31,12 @@ def bias_free(*widths: int) -> nn.Sequential:
     return nn.Sequential(*layers[1:])
 
 
+def gelu_mlp() -> nn.Module:
+    """Biased, in float64, inputs of shape (B, 6)."""
+    layers = (nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 3))
+    return nn.Sequential(*layers).double()
+
+
 class Chain(nn.Module):
     """A trunk and what is done with its result, both free to be any function."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import captum.attr
+import pytest
 import torch
 from bias_free_networks import TwoInputs, Weighted, affine_output, biased_mlp, conv_net, images, mlp
 from bias_free_networks import rows as rows
@@ -18,6 +19,14 @@ LAYER = ("LayerIntegratedGradients", "LayerConductance", "InternalInfluence")
 NEURON = ("NeuronIntegratedGradients", "NeuronConductance")
 NAMES = (*LAYER, *NEURON)
 WITH_DELTA = ("LayerIntegratedGradients", "LayerConductance")
+
+CAPTUMS_WARNINGS = [
+    pytest.mark.filterwarnings("ignore:This method computes finite differences:UserWarning"),
+    pytest.mark.filterwarnings("ignore:The neuron_selector provided is a callable:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Internal batch size cannot be less:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Multiple layers provided:UserWarning"),
+]
+"""What Captum says of its own arguments."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from captum.attr import GuidedBackprop, IntegratedGradients
+from bias_free_networks import rows
+from captum.attr import GuidedBackprop
 from captum_parity import gap
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -18,21 +19,16 @@ from torch.nn.modules.module import (
 )
 from trapped_networks import (
     CLOSE,
-    STEPS,
     Network,
     assert_refused,
     attributed,
-    of_rows,
+    hoisted,
+    left_to_captum,
     refusal_of,
     untampered,
 )
 
-from captum_xdnn.homogeneity import plan
-
-
-@pytest.fixture(autouse=True)
-def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+pytestmark = pytest.mark.usefixtures("always_hoisted")
 
 
 class Guided(torch.autograd.Function):
@@ -69,15 +65,13 @@ HOOKS: dict[str, Callable[[nn.Module], Any]] = {
 @pytest.mark.parametrize("late", [False, True])
 def test_a_backward_hook_on_a_module(name: str, part: str, late: bool) -> None:
     net = Network()
-    twin, x = untampered(net), of_rows()
+    twin, x = untampered(net), rows()
     if late:
-        assert attributed(net, x)[1] == "hoisted"
+        hoisted(net, x)
     handle = HOOKS[name](getattr(net, part))
     assert_refused(net, twin, f"a backward hook on {part}", "backward hook", x=x)
     handle.remove()
-    found, route = attributed(net, x)
-    assert route == "hoisted"
-    assert gap((found,), attributed(twin, x)[:1]) <= CLOSE
+    assert gap((hoisted(net, x),), attributed(twin, x)[:1]) <= CLOSE
 
 
 GLOBAL_HOOKS: dict[str, Callable[[], Any]] = {
@@ -93,24 +87,19 @@ GLOBAL_HOOKS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", GLOBAL_HOOKS)
 @pytest.mark.parametrize("late", [False, True])
 def test_a_global_backward_hook(name: str, late: bool) -> None:
-    net, x = Network(), of_rows()
+    net, x = Network(), rows()
     if late:
-        assert attributed(net, x)[1] == "hoisted"
+        hoisted(net, x)
     clean, _ = attributed(untampered(net), x)
     handle = GLOBAL_HOOKS[name]()
     try:
         for _ in range(2):
-            found, route = attributed(net, x)
-            expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
-            assert route == "captum"
-            assert gap((found,), (expected,)) <= CLOSE
+            expected = left_to_captum(net, x)
         assert "global backward hook" in (refusal_of(net, x) or "")
     finally:
         handle.remove()
     assert gap((clean,), (expected,)) > 1e-3
-    found, route = attributed(net, x)
-    assert route == "hoisted"
-    assert gap((found,), (clean,)) <= CLOSE
+    assert gap((hoisted(net, x),), (clean,)) <= CLOSE
 
 
 class Functional(nn.Module):
@@ -128,19 +117,14 @@ class Functional(nn.Module):
 
 @pytest.mark.parametrize("late", [False, True])
 def test_a_patched_relu(late: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    net, x = Functional(), of_rows()
+    net, x = Functional(), rows()
     if late:
-        assert attributed(net, x)[1] == "hoisted"
+        hoisted(net, x)
     with monkeypatch.context() as patch:
         patch.setattr(F, "relu", Guided.apply)
-        found, route = attributed(net, x)
-        expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
-        assert route == "captum"
-        assert gap((found,), (expected,)) <= CLOSE
+        expected = left_to_captum(net, x)
         assert "Guided" in (refusal_of(net, x) or "")
-    clean, route = attributed(net, x)
-    assert route == "hoisted"
-    assert gap((clean,), (expected,)) > 1e-3
+    assert gap((hoisted(net, x),), (expected,)) > 1e-3
 
 
 @contextmanager
@@ -158,14 +142,9 @@ def guided(net: nn.Module) -> Iterator[None]:
 @pytest.mark.filterwarnings("ignore:Setting backward hooks")
 def test_captums_guided_backpropagation(late: bool) -> None:
     net = nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
-    net, x = net.double(), of_rows()
+    net, x = net.double(), rows()
     if late:
-        assert attributed(net, x)[1] == "hoisted"
+        hoisted(net, x)
     with guided(net):
-        found, route = attributed(net, x)
-        expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
-        assert route == "captum"
-        assert gap((found,), (expected,)) <= CLOSE
-    clean, route = attributed(net, x)
-    assert route == "hoisted"
-    assert gap((clean,), (expected,)) > 1e-3
+        expected = left_to_captum(net, x)
+    assert gap((hoisted(net, x),), (expected,)) > 1e-3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from bias_free_networks import biased_mlp, mlp, rows
 from captum.attr import IntegratedGradients
 from torch import nn
 from torch.testing import assert_close
-from wrong_calls import WRONG_CALLS, Wrong
+from wrong_calls import WRONG_CALLS, outcome
 
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients
 
@@ -29,17 +28,6 @@ SITUATIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 CONSTANT = ("inputs a constant output", "function returns indices")
 """Here a demanded single pass says that the output does not move, which says more."""
-
-
-def outcome(method: Any, wrong: Wrong, **more: Any) -> Any:
-    """The attributions, or the exception."""
-    arguments = {"n_steps": 4, **wrong.arguments(), **more}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return method.attribute(**arguments)
-        except Exception as error:
-            return error
 
 
 @pytest.mark.parametrize("name", WRONG_CALLS)

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity import plan
+
+pytestmark = pytest.mark.usefixtures("always_hoisted")
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Tensor, ...]], str]] = {
     "mlp": (mlp, lambda: (rows(),), "single_pass"),
@@ -74,11 +75,6 @@ def assert_derivatives(
         for index in {0, tensor.numel() // 2, tensor.numel() - 1}:
             expected = finite_difference(loss, tensor, index)
             assert float(found.reshape(-1)[index]) == pytest.approx(expected, rel=1e-4, abs=1e-6)
-
-
-@pytest.fixture(autouse=True)
-def _however_few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0.0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -7,26 +7,21 @@ from typing import Any
 
 import pytest
 import torch
-from captum.attr import IntegratedGradients
+from bias_free_networks import rows
 from captum_parity import gap
 from torch import Tensor
 from trapped_networks import (
     CLOSE,
-    STEPS,
     Network,
     assert_refused,
     attributed,
-    of_rows,
+    captums,
+    hoisted,
     refusal_of,
     untampered,
 )
 
-from captum_xdnn.homogeneity import plan
-
-
-@pytest.fixture(autouse=True)
-def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+pytestmark = pytest.mark.usefixtures("always_hoisted")
 
 
 class PassedOn(torch.autograd.Function):
@@ -111,7 +106,7 @@ def test_a_trap_inside_of_the_function(name: str, part: str) -> None:
     twin = untampered(net)
     if name == "no_grad, decorated":
         setattr(twin, part, lambda h: h * torch.sigmoid(h))
-    x = of_rows()
+    x = rows()
     if part == "in_trunk" and refusal_of(net, x) is None:
         words = ()  # such a trunk has no proof at all
     assert_refused(net, twin, *words, x=x)
@@ -122,12 +117,11 @@ def test_a_trap_inside_of_the_function(name: str, part: str) -> None:
 def test_detached_parts_are_captums(trap: Callable[[Tensor], Tensor], part: str) -> None:
     """A graph shows what is detached, so hoisting may be right there; a route is not demanded."""
     net = Network(**{part: trap})
-    x = of_rows()
-    clean, route = attributed(untampered(net), x)
-    assert route == "hoisted"
+    x = rows()
+    clean = hoisted(untampered(net), x)
     for _ in range(2):
         found, _ = attributed(net, x)
-        expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
+        expected = captums(net, x)
         assert gap((found,), (expected,)) <= CLOSE
     assert gap((clean,), (expected,)) > 1e-3
 
@@ -184,15 +178,15 @@ def test_a_copy_that_differs_for_some_examples(name: str) -> None:
     """A rehearsal on the first call's examples would see nothing."""
     net = Network(in_head=RARE[name])
     net.second.weight.data.abs_()  # the sum in the head has the sign of the trunk
-    x = of_rows()
+    x = rows()
     twin = untampered(net)
-    assert attributed(twin, x)[1] == "hoisted"
+    hoisted(twin, x)
     with torch.no_grad():
         sums = twin.saturated(twin.second(twin.bend(twin.first(x)))).sum(1)
     tame = x * (0.5 / sums)[:, None].clamp(max=1)
     for examples, differs in ((tame, False), (x, True)):
         found, _ = attributed(net, examples)
-        expected = IntegratedGradients(net).attribute(examples, target=1, n_steps=STEPS)
+        expected = captums(net, examples)
         clean, _ = attributed(twin, examples)
         assert (gap((clean,), (expected,)) > 1e-3) == differs
         assert gap((found,), (expected,)) <= CLOSE
@@ -205,7 +199,7 @@ def test_what_only_looks_like_a_trap_is_right(part: str) -> None:
         **{part: lambda h: torch.utils.checkpoint.checkpoint(torch.square, h, use_reentrant=False)}
     )
     net.bend.register_forward_hook(lambda module, given, result: result * 2)
-    x = of_rows()
+    x = rows()
     found, _ = attributed(net, x)
-    expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
+    expected = captums(net, x)
     assert gap((found,), (expected,)) <= CLOSE

@@ -9,38 +9,21 @@ from typing import Any
 
 import pytest
 import torch
+from bias_free_networks import rows
 from captum.attr import IntegratedGradients
 from captum.attr._utils.approximation_methods import SUPPORTED_METHODS
-from captum_parity import default_dtype, gap
-from hoisted_examples import EXAMPLES
-from hoisted_networks import Example
+from captum_parity import gap
+from hoisted_examples import example_of
+from hoisted_networks import gelu_mlp
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity import plan
 from captum_xdnn.homogeneity.knowledge import knowledge_of
+
+pytestmark = pytest.mark.usefixtures("always_hoisted")
 
 CLOSE = 1e-7
 STEPS = 5
-
-
-@pytest.fixture(autouse=True)
-def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
-
-
-def example_of(name: str) -> Example:
-    with default_dtype(torch.float64):
-        return EXAMPLES[name]()
-
-
-def biased_mlp() -> nn.Module:
-    layers = (nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 3))
-    return nn.Sequential(*layers).double()
-
-
-def of_rows(batch: int = 4) -> Tensor:
-    return torch.randn(batch, 6, dtype=torch.float64)
 
 
 def assert_captums(
@@ -112,7 +95,7 @@ def test_a_trunk_with_a_singular_start(method: str, name: str) -> None:
 @pytest.mark.parametrize("name", ["biased", "attention", "lstm", "two inputs", "distances"])
 def test_no_pass_through_the_head_exceeds_the_internal_batch_size(bound: int, name: str) -> None:
     if name == "biased":
-        function, inputs = biased_mlp(), (of_rows(4),)
+        function, inputs = gelu_mlp(), (rows(4),)
     else:
         example = example_of(name)
         function, inputs = example.function, example.inputs
@@ -132,7 +115,7 @@ def test_no_pass_through_the_head_exceeds_the_internal_batch_size(bound: int, na
 
 
 def test_without_a_bound_the_steps_share_two_passes_where_the_cut_is_wider_than_the_input() -> None:
-    function, x = biased_mlp(), of_rows(4)
+    function, x = gelu_mlp(), rows(4)
     XIntegratedGradients(function).attribute(x, target=1, n_steps=STEPS)
     with batches_of_the_head(function, (x,)) as seen:
         XIntegratedGradients(function).attribute(x, target=1, n_steps=STEPS)
@@ -164,20 +147,20 @@ def test_convergence_delta(name: str) -> None:
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 7])
 def test_changing_batch_sizes(batch: int) -> None:
-    function = biased_mlp()
+    function = gelu_mlp()
     for size in (4, batch, 5, 1):
-        assert_captums(function, of_rows(size), target=1)
-        assert_captums(function, of_rows(size), target=1, internal_batch_size=2 * size + 1)
+        assert_captums(function, rows(size), target=1)
+        assert_captums(function, rows(size), target=1, internal_batch_size=2 * size + 1)
 
 
 BASELINES: dict[str, Callable[[], Any]] = {
     "zero": lambda: 0,
     "number": lambda: 0.75,
     "integer": lambda: 2,
-    "tensor": lambda: of_rows(),
+    "tensor": lambda: rows(),
     "zeros": lambda: torch.zeros(4, 6, dtype=torch.float64),
-    "one example": lambda: of_rows(1),
-    "tuple": lambda: (of_rows(1),),
+    "one example": lambda: rows(1),
+    "tuple": lambda: (rows(1),),
     "the input but for an entry": lambda: None,
 }
 
@@ -185,7 +168,7 @@ BASELINES: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("name", BASELINES)
 @pytest.mark.parametrize("method", ["gausslegendre", "riemann_trapezoid"])
 def test_baselines(name: str, method: str) -> None:
-    function, x = biased_mlp(), of_rows()
+    function, x = gelu_mlp(), rows()
     baseline = BASELINES[name]()
     if baseline is None:
         baseline = x.clone()
@@ -200,7 +183,7 @@ class Folded(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = biased_mlp()
+        self.net = gelu_mlp()
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.net(x)
@@ -224,14 +207,14 @@ TARGETS: dict[str, tuple[type[nn.Module] | None, Any]] = {
 @pytest.mark.parametrize("bound", [None, 3, 4, 9])
 def test_targets(name: str, bound: int | None) -> None:
     build, target = TARGETS[name]
-    function = biased_mlp() if build is None else build()
+    function = gelu_mlp() if build is None else build()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert_captums(function, of_rows(), target=target, internal_batch_size=bound)
+        assert_captums(function, rows(), target=target, internal_batch_size=bound)
 
 
 @pytest.mark.parametrize("bound", [None, 5])
 def test_no_target(bound: int | None) -> None:
-    net = biased_mlp()
+    net = gelu_mlp()
     for function in (lambda x: net(x)[:, 0], lambda x: net(x)[:, :1]):
-        assert_captums(function, of_rows(), internal_batch_size=bound)
+        assert_captums(function, rows(), internal_batch_size=bound)

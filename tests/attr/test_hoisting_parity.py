@@ -8,24 +8,19 @@ from typing import Any
 import pytest
 import torch
 from captum_parity import default_dtype, gap, noise, ours, theirs
-from hoisted_examples import EXAMPLES
+from hoisted_examples import EXAMPLES, example_of
 from hoisted_networks import Example, bias_free, images, randomised, rows
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity import plan
+
+pytestmark = pytest.mark.usefixtures("always_hoisted")
 
 CLOSE, CLOSE_FLOAT = 1e-7, 1e-5
 TIMES_NOISE = 4
 """In float32, units at a kink fall to one side or the other by rounding, in Captum's own batches of
 another size as well. Where a difference is above 1e-5, it is held against what Captum differs from
 itself: between two values of ``internal_batch_size``, and between float32 and float64."""
-
-
-@pytest.fixture(autouse=True)
-def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These networks are small: hoisting would not pay."""
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
 
 
 def assert_parity(build: Callable[[], Example], dtype: torch.dtype, **more: Any) -> None:
@@ -87,8 +82,7 @@ def test_an_argument_that_is_no_batch(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("name", ["softmax", "attention", "closure", "batch norm", "two inputs"])
 def test_a_batch_of_one(name: str) -> None:
-    with default_dtype(torch.float64):
-        example = EXAMPLES[name]()
+    example = example_of(name)
     alone = Example(example.function, tuple(x[:1] for x in example.inputs), example.call)
     for _ in range(2):
         found, route = ours(alone, n_steps=7)
@@ -98,10 +92,9 @@ def test_a_batch_of_one(name: str) -> None:
 
 def test_one_network_with_changing_baselines() -> None:
     """A plan is kept; what it computes at the baseline must be that of the call."""
-    with default_dtype(torch.float64):
-        example = EXAMPLES["biased, GELU"]()
-        (x,) = example.inputs
-        baselines = [0, 0.5, x.flip(0), torch.zeros_like(x), x[:1], 0]
+    example = example_of("biased, GELU")
+    (x,) = example.inputs
+    baselines = [0, 0.5, x.flip(0), torch.zeros_like(x), x[:1], 0]
     for baseline in baselines:
         found, route = ours(example, n_steps=5, baselines=baseline)
         assert route == "hoisted"
@@ -123,8 +116,7 @@ def test_two_inputs_of_which_either_has_a_baseline() -> None:
 
 
 def test_weights_that_are_trained_between_calls() -> None:
-    with default_dtype(torch.float64):
-        example = EXAMPLES["biased, ReLU"]()
+    example = example_of("biased, ReLU")
     for _ in range(3):
         found, route = ours(example, n_steps=5)
         assert route == "hoisted"
@@ -191,8 +183,7 @@ def test_larger_classifiers(name: str, dtype: torch.dtype) -> None:
 def test_strategy_single_pass_does_not_hoist() -> None:
     from captum_xdnn import NotHomogeneousError
 
-    with default_dtype(torch.float64):
-        example = EXAMPLES["softmax"]()
+    example = example_of("softmax")
     xig = XIntegratedGradients(example.function, strategy="single_pass")
     with pytest.raises(NotHomogeneousError):
         xig.attribute(example.inputs, **example.call)

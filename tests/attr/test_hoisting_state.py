@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from bias_free_networks import rows
 from captum.attr import IntegratedGradients
-from captum_parity import default_dtype, gap
-from hoisted_examples import EXAMPLES
-from hoisted_networks import Chain, Example, bias_free, randomised
+from captum_parity import gap
+from hoisted_examples import example_of
+from hoisted_networks import Chain, bias_free, gelu_mlp, randomised
 from snapshots import differing, everything
 from torch import Tensor, nn
-from wrong_calls import WRONG_CALLS
+from wrong_calls import WRONG_CALLS, outcome
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
-from captum_xdnn.homogeneity import plan
+
+pytestmark = pytest.mark.usefixtures("always_hoisted")
 
 CLOSE = 1e-7
 STEPS = 5
-
-
-@pytest.fixture(autouse=True)
-def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
-
-
-def example_of(name: str) -> Example:
-    with default_dtype(torch.float64):
-        return EXAMPLES[name]()
-
-
-def biased_mlp() -> nn.Module:
-    layers = (nn.Linear(6, 16), nn.GELU(), nn.Linear(16, 3))
-    return nn.Sequential(*layers).double()
-
-
-def of_rows(batch: int = 4) -> Tensor:
-    return torch.randn(batch, 6, dtype=torch.float64)
 
 
 SMOOTH = ["biased, Tanh", "softmax", "two inputs", "degree 2, tanh", "mixer", "skipped"]
@@ -84,7 +66,7 @@ def test_second_derivatives(name: str, bound: int | None, multiply_by_inputs: bo
 
 
 def test_an_input_that_requires_a_gradient() -> None:
-    function, x = biased_mlp(), of_rows().requires_grad_()
+    function, x = gelu_mlp(), rows().requires_grad_()
     xig = XIntegratedGradients(function)
     found = xig.attribute(x, target=1, n_steps=STEPS)
     expected = IntegratedGradients(function).attribute(x, target=1, n_steps=STEPS)
@@ -97,7 +79,7 @@ def test_an_input_that_requires_a_gradient() -> None:
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad])
 def test_modes_of_autograd(mode: Callable[[], Any]) -> None:
-    function, x = biased_mlp(), of_rows()
+    function, x = gelu_mlp(), rows()
     with mode():
         found = XIntegratedGradients(function).attribute(x, target=1, n_steps=STEPS)
     expected = IntegratedGradients(function).attribute(x, target=1, n_steps=STEPS)
@@ -107,12 +89,12 @@ def test_modes_of_autograd(mode: Callable[[], Any]) -> None:
 
 @pytest.mark.parametrize("how", ["hoisted", "bounded", "create_graph", "no_grad", "wrong"])
 def test_nothing_of_the_callers_is_changed(how: str) -> None:
-    net = nn.Sequential(biased_mlp(), nn.Dropout(0.5), nn.BatchNorm1d(3).double()).eval()
+    net = nn.Sequential(gelu_mlp(), nn.Dropout(0.5), nn.BatchNorm1d(3).double()).eval()
     randomised(net)
     net[0][2].train()  # flags of parts need not be alike
     net[0][0].weight.requires_grad_(False)
     net[0][1].register_forward_hook(lambda module, given, result: None)
-    x, baseline = of_rows().requires_grad_(), of_rows()
+    x, baseline = rows().requires_grad_(), rows()
     net(x).sum().backward()
     xig = XIntegratedGradients(net)
     before = everything(net, x, baseline)
@@ -125,7 +107,7 @@ def test_nothing_of_the_callers_is_changed(how: str) -> None:
     assert differing(before, everything(net, x, baseline)) == []
 
 
-NET = biased_mlp()
+NET = gelu_mlp()
 """One for all wrong calls: it is traced once."""
 
 
@@ -133,23 +115,14 @@ NET = biased_mlp()
 def test_a_wrong_call_raises_what_captum_raises(name: str) -> None:
     wrong = WRONG_CALLS[name]
     function = wrong.wrap(NET)
-
-    def outcome(method: Any, **more: Any) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                return method.attribute(**{"n_steps": 4, **wrong.arguments(), **more})
-            except Exception as error:
-                return error
-
-    expected = outcome(IntegratedGradients(function))
+    expected = outcome(IntegratedGradients(function), wrong)
     xig = XIntegratedGradients(function)
-    found = outcome(xig)
+    found = outcome(xig, wrong)
     if isinstance(expected, Exception):
         assert type(found) is type(expected)
     else:
         torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9, equal_nan=True)
-    with_graph = outcome(xig, create_graph=True)
+    with_graph = outcome(xig, wrong, create_graph=True)
     assert type(with_graph) is type(expected) or isinstance(expected, tuple | Tensor)
 
 
@@ -162,4 +135,4 @@ def test_a_trunk_of_two_frontiers_with_one_unused_input() -> None:
 
     for method in (IntegratedGradients(function), XIntegratedGradients(function)):
         with pytest.raises(RuntimeError):
-            method.attribute((of_rows(), of_rows()), target=1, n_steps=STEPS)
+            method.attribute((rows(), rows()), target=1, n_steps=STEPS)

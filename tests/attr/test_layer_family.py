@@ -9,6 +9,7 @@ import pytest
 import torch
 from captum.attr._utils.approximation_methods import SUPPORTED_METHODS
 from layer_family import (
+    CAPTUMS_WARNINGS,
     CASES,
     NAMES,
     NEURON,
@@ -26,13 +27,7 @@ from layer_family import (
 
 from captum_xdnn.homogeneity import plan
 
-# What Captum says of its own arguments.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:This method computes finite differences:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The neuron_selector provided is a callable:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Internal batch size cannot be less:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Multiple layers provided:UserWarning"),
-]
+pytestmark = CAPTUMS_WARNINGS
 
 EXACT_METHODS = ("gausslegendre", "riemann_right", "riemann_middle")
 """Rules whose weights add up to 1; of Layer Conductance the exact value is compared elsewhere."""
@@ -60,11 +55,11 @@ def test_a_network_without_biases_takes_one_pass(name: str) -> None:
     assert ours(name, CASES["conv"]())[1] == "single_pass"
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("method", SUPPORTED_METHODS)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases", "affine output"])
-def test_methods(name: str, method: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_methods(name: str, method: str, case: str) -> None:
     example = CASES[case]()
     found, route = ours(name, example, method=method)
     if route != "single_pass":
@@ -75,21 +70,19 @@ def test_methods(name: str, method: str, case: str, monkeypatch: pytest.MonkeyPa
             assert_same(found, theirs(name, example, method=method), 1e-6)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases", "two inputs", "weighted"])
 @pytest.mark.parametrize("bound", [1, 4, 9, 1000])
-def test_internal_batch_size(
-    name: str, case: str, bound: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_internal_batch_size(name: str, case: str, bound: int) -> None:
     assert_captums(name, CASES[case](), internal_batch_size=bound)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases"])
 @pytest.mark.parametrize("kind", ["tensor", "row", "zeros", "requires grad", "zero"])
-def test_baselines(name: str, case: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_baselines(name: str, case: str, kind: str) -> None:
     start = 0.5 * rows()
     baselines = {
         "tensor": start,
@@ -110,18 +103,18 @@ TARGETS = {
 }
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "NeuronIntegratedGradients"])
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases"])
 @pytest.mark.parametrize("target", TARGETS)
-def test_targets(name: str, case: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_targets(name: str, case: str, target: str) -> None:
     assert_captums(name, CASES[case](), target=TARGETS[target])
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases", "conv"])
-def test_a_batch_of_one_and_no_grad(name: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_a_batch_of_one_and_no_grad(name: str, case: str) -> None:
     example = CASES[case]()
     whole = ours(name, example)[0]
     lone = Case(example.model, example.layer, example.inputs[:1], example.selector)
@@ -132,13 +125,11 @@ def test_a_batch_of_one_and_no_grad(name: str, case: str, monkeypatch: pytest.Mo
         assert not torch.is_grad_enabled()
 
 
+@pytest.mark.usefixtures("always_hoisted")
 # Captum's layer conductance holds the graph of one factor, the layer's values: of no use.
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "LayerConductance"])
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases"])
-def test_the_result_requires_a_gradient_where_captums_does(
-    name: str, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_the_result_requires_a_gradient_where_captums_does(name: str, case: str) -> None:
     example = CASES[case]()
     for inputs in (example.inputs, example.inputs.clone().requires_grad_()):
         again = Case(example.model, example.layer, inputs)
@@ -146,6 +137,7 @@ def test_the_result_requires_a_gradient_where_captums_does(
         assert inputs.grad is None
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NEURON)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases"])
 @pytest.mark.parametrize(
@@ -153,18 +145,15 @@ def test_the_result_requires_a_gradient_where_captums_does(
     [0, -1, (2,), (slice(1, 4),), (slice(None),), lambda h: h[:, 1] * h[:, 2], lambda h: h.sum(1)],
     ids=["int", "negative", "tuple", "slice", "all", "product", "sum"],
 )
-def test_selectors(name: str, case: str, selector: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_selectors(name: str, case: str, selector: Any) -> None:
     assert_captums(name, CASES[case](), neuron_selector=selector)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", WITH_DELTA)
 @pytest.mark.parametrize("at_input", [False, True], ids=["output", "input"])
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases", "affine output", "two inputs"])
-def test_convergence_delta(
-    name: str, at_input: bool, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_convergence_delta(name: str, at_input: bool, case: str) -> None:
     example, more = CASES[case](), {"return_convergence_delta": True, "at_input": at_input}
     (found, delta), route = ours(name, example, **more)
     expected, captums = theirs(name, example, **more)
@@ -201,10 +190,10 @@ def test_strategy_captum(name: str, case: str) -> None:
     assert (method.last_route, method.certificate) == ("captum", None)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases", "conv"])
-def test_unverified(name: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_unverified(name: str, case: str) -> None:
     example = CASES[case]()
     found, route = ours(name, example, settings={"verify": False})
     verified, same = ours(name, example)

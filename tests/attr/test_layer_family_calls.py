@@ -21,7 +21,6 @@ from snapshots import of_module
 from torch import Tensor, nn
 
 from captum_xdnn import NotHomogeneousError
-from captum_xdnn.homogeneity import plan
 
 # What Captum says of its own arguments.
 pytestmark = [
@@ -57,24 +56,23 @@ SINGLE_ONLY: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", SINGLE_ONLY)
-def test_single_pass_never_falls_back_in_silence(kind: str) -> None:
-    name, more = SINGLE_ONLY[kind]
+def assert_single_pass_or_an_error(name: str, case: str, **more: Any) -> None:
     try:
-        _, route = ours(name, CASES["twins"](), settings={"strategy": "single_pass"}, **more)
+        _, route = ours(name, CASES[case](), settings={"strategy": "single_pass"}, **more)
     except NotHomogeneousError:
         return
     assert route == "single_pass"
+
+
+@pytest.mark.parametrize("kind", SINGLE_ONLY)
+def test_single_pass_never_falls_back_in_silence(kind: str) -> None:
+    name, more = SINGLE_ONLY[kind]
+    assert_single_pass_or_an_error(name, "twins", **more)
 
 
 @pytest.mark.parametrize("name", NEURON)
 def test_single_pass_of_a_sum_of_neurons(name: str) -> None:
-    more = {"neuron_selector": (slice(0, 3),)}
-    try:
-        _, route = ours(name, CASES["no bias"](), settings={"strategy": "single_pass"}, **more)
-    except NotHomogeneousError:
-        return
-    assert route == "single_pass"
+    assert_single_pass_or_an_error(name, "no bias", neuron_selector=(slice(0, 3),))
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -153,10 +151,10 @@ def hooks_of(module: nn.Module) -> tuple[int, ...]:
     )
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases", "in place after", "conv"])
-def test_nothing_is_changed(name: str, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_nothing_is_changed(name: str, case: str) -> None:
     example = CASES[case]()
     example.layer.register_forward_hook(lambda module, inputs, output: None)
     before, x = of_module(example.model), example.inputs.clone()

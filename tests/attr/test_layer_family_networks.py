@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from layer_family import LAYER, Case, assert_captums, biased_mlp, mlp, of
+from layer_family import CAPTUMS_WARNINGS, LAYER, Case, assert_captums, biased_mlp, mlp, of
 from torch import Tensor, nn
 
-from captum_xdnn.homogeneity import plan
-
-# What Captum says of its own arguments.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:This method computes finite differences:UserWarning"),
-    pytest.mark.filterwarnings("ignore:The neuron_selector provided is a callable:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Internal batch size cannot be less:UserWarning"),
-    pytest.mark.filterwarnings("ignore:Multiple layers provided:UserWarning"),
-]
+pytestmark = [*CAPTUMS_WARNINGS, pytest.mark.usefixtures("always_hoisted")]
 
 
-def test_several_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_several_layers() -> None:
     for bend in (nn.Identity(), nn.Softmax(1)):
         parts = nn.ModuleDict({"a": mlp(4), "b": biased_mlp(4), "end": bend})
 
@@ -58,10 +49,7 @@ class Text(nn.Module):
 @pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("baseline", [None, 3])
-def test_token_ids(
-    kind: type[nn.Module], bias: bool, baseline: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_token_ids(kind: type[nn.Module], bias: bool, baseline: int | None) -> None:
     tokens = torch.randint(0, 11, (4, 6))
     starts = None if baseline is None else torch.full_like(tokens, baseline)
     model = Text(kind(11, 5, padding_idx=0), bias=bias)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from changes import Doubled
 from layer_family import (
     CASES,
     NAMES,
@@ -26,15 +27,12 @@ from layer_family import (
 from torch import Tensor, nn
 
 import captum_xdnn
-from captum_xdnn.homogeneity import plan
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", ["no bias", "softmax", "biases"])
-def test_knowledge_dies_with_the_model(
-    name: str, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_knowledge_dies_with_the_model(name: str, case: str) -> None:
     example = CASES[case]()
     method = method_of(name, example, ours=True)
     method.attribute(example.inputs, **arguments_of(name, example))
@@ -45,36 +43,35 @@ def test_knowledge_dies_with_the_model(
     assert [reference() for reference in references] == [None] * len(references)
 
 
+def route_checked(name: str, case: Case) -> str | None:
+    """The route of a call whose numbers, of many steps, are Captum's."""
+    call = {"method": "gausslegendre", "n_steps": 300}
+    found, route = ours(name, case, **call)
+    rtol = 1e-2 if name == "LayerConductance" and route == "single_pass" else 1e-6
+    assert_same(found, theirs(name, case, **call), rtol)
+    return route
+
+
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_and_hooks_that_change_between_calls(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plan, "WORTH_IT", 0)
+def test_weights_and_hooks_that_change_between_calls(name: str) -> None:
     for case in ("no bias", "softmax"):
-        example, more = CASES[case](), {"method": "gausslegendre"}
-        many = {**more, "n_steps": 300}
-
-        def check(example: Case = example, many: dict[str, Any] = many) -> str | None:
-            found, route = ours(name, example, **many)
-            rtol = 1e-2 if name == "LayerConductance" and route == "single_pass" else 1e-6
-            assert_same(found, theirs(name, example, **many), rtol)
-            return route
-
-        first = check()
+        example = CASES[case]()
+        first = route_checked(name, example)
         with torch.no_grad():
             for parameter in example.model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
-        assert check() == first
+        assert route_checked(name, example) == first
         example.model[2].weight = nn.Parameter(torch.randn_like(example.model[2].weight))
-        assert check() == first
+        assert route_checked(name, example) == first
         example.model[0].bias = nn.Parameter(torch.randn(len(example.model[0].weight)).double())
-        check()
+        route_checked(name, example)
         hook = example.model[0].register_forward_hook(lambda m, i, o: o.sin())
-        assert check() != "single_pass"
+        assert route_checked(name, example) != "single_pass"
         hook.remove()
-        check()
+        route_checked(name, example)
         handle = example.layer.register_full_backward_hook(lambda m, i, o: (i[0] * 2,))
-        check()
+        route_checked(name, example)
         handle.remove()
 
 
@@ -110,25 +107,13 @@ def test_copies_and_pickles(name: str) -> None:
 def test_a_backward_pass_of_ones_own(name: str) -> None:
     """No certificate holds of it: Captum's numbers."""
 
-    class Doubled(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: Any, gradient: Tensor) -> Tensor:
-            return 2 * gradient
-
     class Own(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return Doubled.apply(x)
 
     model = nn.Sequential(nn.Linear(6, 5, bias=False), Own(), nn.ReLU(), nn.Linear(5, 3)).double()
     for layer in (model[0], model[2]):
-        case = Case(model, layer, rows())
-        found, route = ours(name, case, method="gausslegendre", n_steps=300)
-        rtol = 1e-2 if name == "LayerConductance" and route == "single_pass" else 1e-6
-        assert_same(found, theirs(name, case, method="gausslegendre", n_steps=300), rtol)
+        route_checked(name, Case(model, layer, rows()))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from captum.attr import IntegratedGradients
 from captum_parity import gap
 from torch import Tensor, nn
@@ -44,10 +43,6 @@ class Network(nn.Module):
         return self.last(h).softmax(1)
 
 
-def of_rows(batch: int = 4) -> Tensor:
-    return torch.randn(batch, 6, dtype=torch.float64)
-
-
 def untampered(net: Network) -> Network:
     """A twin with the same weights and no trap."""
     twin = Network()
@@ -60,22 +55,37 @@ def attributed(function: Any, x: Tensor) -> tuple[Tensor, str | None]:
     return xig.attribute(x, target=1, n_steps=STEPS), xig.last_route
 
 
+def hoisted(function: Any, x: Tensor) -> Tensor:
+    """The attributions of a function that has to be hoisted."""
+    found, route = attributed(function, x)
+    assert route == "hoisted"
+    return found
+
+
+def captums(function: Any, x: Tensor) -> Tensor:
+    return IntegratedGradients(function).attribute(x, target=1, n_steps=STEPS)
+
+
+def left_to_captum(function: Any, x: Tensor) -> Tensor:
+    """Captum's attributions of a function that has to be left to Captum."""
+    found, route = attributed(function, x)
+    expected = captums(function, x)
+    assert route == "captum"
+    assert gap((found,), (expected,)) <= CLOSE
+    return expected
+
+
 def refusal_of(function: Any, x: Tensor) -> str | None:
     """What the plan says against itself; None without a plan."""
     found = knowledge_of(function).analyse(function, (x,), (0,), ()).plan
     return None if found is None else found.refusal
 
 
-def assert_refused(net: Any, twin: Any, *words: str, x: Tensor | None = None) -> None:
+def assert_refused(net: Any, twin: Any, *words: str, x: Tensor) -> None:
     """The twin is hoisted; the tampered one is left to Captum, for a reason in these words."""
-    x = of_rows() if x is None else x
-    clean, route = attributed(twin, x)
-    assert route == "hoisted"
+    clean = hoisted(twin, x)
     for _ in range(2):
-        found, route = attributed(net, x)
-        expected = IntegratedGradients(net).attribute(x, target=1, n_steps=STEPS)
-        assert route == "captum"
-        assert gap((found,), (expected,)) <= CLOSE
+        expected = left_to_captum(net, x)
     assert gap((clean,), (expected,)) > 1e-3, "the trap changes nothing"
     if words:
         refusal = refusal_of(net, x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,17 @@ class Wrong:
 
     arguments: Callable[[], dict[str, Any]]
     wrap: Wrap = field(default=lambda net: net)
+
+
+def outcome(method: Any, wrong: Wrong, **more: Any) -> Any:
+    """The attributions, or the exception."""
+    arguments = {"n_steps": 4, **wrong.arguments(), **more}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return method.attribute(**arguments)
+        except Exception as error:
+            return error
 
 
 def x(batch: int = 4, features: int = 6) -> Tensor:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from program_builder import Compute, Maker, kind
+from program_builder import Made, Maker, kind, plain
 from torch import Tensor
-
-Made = tuple[str, Compute]
 
 
 def _angle(g: Tensor, h: Tensor) -> Tensor:
@@ -15,19 +13,13 @@ def _angle(g: Tensor, h: Tensor) -> Tensor:
     return torch.atan2(g + 0.0, h + 0.0)
 
 
-def _plain(
-    name: str, themes: str, compute: Compute, *, arity: int = 1, breaks: bool = False
-) -> None:
-    kind(name, themes, arity=arity, breaks=breaks)(lambda make, *_: (name, compute))
-
-
 ACTIVATIONS = "networks algebra selection"
-_plain("relu", ACTIVATIONS, torch.relu)
-_plain("leaky_relu", ACTIVATIONS, lambda h: F.leaky_relu(h, 0.25))
-_plain("abs", ACTIVATIONS, torch.abs)
-_plain("neg", "networks algebra affine", torch.neg)
-_plain("threshold at 0", ACTIVATIONS, lambda h: F.threshold(h, 0.0, 0.0))
-_plain("rrelu, not training", ACTIVATIONS, lambda h: F.rrelu(h, 0.25, 0.25, False))
+plain("relu", ACTIVATIONS, torch.relu)
+plain("leaky_relu", ACTIVATIONS, lambda h: F.leaky_relu(h, 0.25))
+plain("abs", ACTIVATIONS, torch.abs)
+plain("neg", "networks algebra affine", torch.neg)
+plain("threshold at 0", ACTIVATIONS, lambda h: F.threshold(h, 0.0, 0.0))
+plain("rrelu, not training", ACTIVATIONS, lambda h: F.rrelu(h, 0.25, 0.25, False))
 
 for _name, _function in {
     "sigmoid": torch.sigmoid,
@@ -52,61 +44,59 @@ for _name, _function in {
     "cumprod": lambda h: torch.cumprod(h, -1),
     "softshrink": F.softshrink,
 }.items():
-    _plain(_name, "", _function, breaks=True)
+    plain(_name, "", _function, breaks=True)
 
-_plain("square", "algebra", torch.square)
-_plain("cube", "algebra", lambda h: h**3)
-_plain("to the power 1", "algebra affine", lambda h: h**1)
-_plain("to the power 0", "algebra", lambda h: h**0)
-_plain("root of size", "algebra", lambda h: h.abs().sqrt())
-_plain("signed root", "algebra", lambda h: h.sign() * h.abs().sqrt())
-_plain("size to the power 1.5", "algebra", lambda h: h.abs() ** 1.5)
-_plain("reciprocal", "algebra", torch.reciprocal)
-_plain("rsqrt of size", "algebra", lambda h: h.abs().rsqrt())
-_plain("sign", "algebra selection", torch.sign)
-_plain("x over its norm", "algebra", lambda h: h / h.norm(dim=-1, keepdim=True))
-_plain("x over its sum", "algebra", lambda h: h / h.abs().sum(-1, keepdim=True))
-_plain(
-    "standardised", "algebra", lambda h: (h - h.mean(-1, keepdim=True)) / h.std(-1, keepdim=True)
-)
-_plain("centred", "affine algebra networks", lambda h: h - h.mean(-1, keepdim=True))
-_plain("centred over the batch", "affine algebra", lambda h: h - h.mean(0))
-_plain("over the norm in the batch", "algebra", lambda h: h * h.norm(dim=0) / (h * h).sum(0))
-_plain("spectrum", "algebra", lambda h: torch.fft.rfft(h).abs())
-_plain("spectrum's parts", "affine", lambda h: torch.view_as_real(torch.fft.rfft(h)).flatten(-2))
-_plain("softsign", "algebra", lambda h: h / (h.abs() + h.abs().sum(-1, keepdim=True)))
-_plain("geometric mean", "algebra", lambda h: (h * h.flip(-1)).abs().sqrt())
-_plain("polar", "algebra", lambda h: torch.polar(h.abs(), _angle(h, h.flip(-1))).real)
-_plain("mean times sum", "algebra", lambda h: h.mean(-1, keepdim=True) * h.sum(-1, keepdim=True))
+plain("square", "algebra", torch.square)
+plain("cube", "algebra", lambda h: h**3)
+plain("to the power 1", "algebra affine", lambda h: h**1)
+plain("to the power 0", "algebra", lambda h: h**0)
+plain("root of size", "algebra", lambda h: h.abs().sqrt())
+plain("signed root", "algebra", lambda h: h.sign() * h.abs().sqrt())
+plain("size to the power 1.5", "algebra", lambda h: h.abs() ** 1.5)
+plain("reciprocal", "algebra", torch.reciprocal)
+plain("rsqrt of size", "algebra", lambda h: h.abs().rsqrt())
+plain("sign", "algebra selection", torch.sign)
+plain("x over its norm", "algebra", lambda h: h / h.norm(dim=-1, keepdim=True))
+plain("x over its sum", "algebra", lambda h: h / h.abs().sum(-1, keepdim=True))
+plain("standardised", "algebra", lambda h: (h - h.mean(-1, keepdim=True)) / h.std(-1, keepdim=True))
+plain("centred", "affine algebra networks", lambda h: h - h.mean(-1, keepdim=True))
+plain("centred over the batch", "affine algebra", lambda h: h - h.mean(0))
+plain("over the norm in the batch", "algebra", lambda h: h * h.norm(dim=0) / (h * h).sum(0))
+plain("spectrum", "algebra", lambda h: torch.fft.rfft(h).abs())
+plain("spectrum's parts", "affine", lambda h: torch.view_as_real(torch.fft.rfft(h)).flatten(-2))
+plain("softsign", "algebra", lambda h: h / (h.abs() + h.abs().sum(-1, keepdim=True)))
+plain("geometric mean", "algebra", lambda h: (h * h.flip(-1)).abs().sqrt())
+plain("polar", "algebra", lambda h: torch.polar(h.abs(), _angle(h, h.flip(-1))).real)
+plain("mean times sum", "algebra", lambda h: h.mean(-1, keepdim=True) * h.sum(-1, keepdim=True))
 
-_plain("sum of two", "networks algebra affine selection", torch.add, arity=2)
-_plain("difference", "networks algebra affine", torch.sub, arity=2)
-_plain("product", "algebra", torch.mul, arity=2)
-_plain("quotient", "algebra", torch.div, arity=2)
-_plain("product over sum", "algebra", lambda g, h: g * h / (g.abs() + h.abs()), arity=2)
-_plain("maximum", "networks selection algebra", torch.maximum, arity=2)
-_plain("minimum", "selection algebra", torch.minimum, arity=2)
-_plain("hypot", "algebra", torch.hypot, arity=2)
-_plain("fmod", "algebra", torch.fmod, arity=2)
-_plain("remainder", "algebra", torch.remainder, arity=2)
-_plain("copysign", "algebra", lambda g, h: torch.copysign(g, h + 0.0), arity=2)
-_plain("atan2", "algebra", _angle, arity=2)
-_plain("floor_divide", "algebra", torch.floor_divide, arity=2)
-_plain("addcmul", "algebra", lambda g, h: torch.addcmul(g * h, g, h, value=0.5), arity=2)
-_plain("addcdiv", "algebra", lambda g, h: torch.addcdiv(g, g * h, h), arity=2)
-_plain(
+plain("sum of two", "networks algebra affine selection", torch.add, arity=2)
+plain("difference", "networks algebra affine", torch.sub, arity=2)
+plain("product", "algebra", torch.mul, arity=2)
+plain("quotient", "algebra", torch.div, arity=2)
+plain("product over sum", "algebra", lambda g, h: g * h / (g.abs() + h.abs()), arity=2)
+plain("maximum", "networks selection algebra", torch.maximum, arity=2)
+plain("minimum", "selection algebra", torch.minimum, arity=2)
+plain("hypot", "algebra", torch.hypot, arity=2)
+plain("fmod", "algebra", torch.fmod, arity=2)
+plain("remainder", "algebra", torch.remainder, arity=2)
+plain("copysign", "algebra", lambda g, h: torch.copysign(g, h + 0.0), arity=2)
+plain("atan2", "algebra", _angle, arity=2)
+plain("floor_divide", "algebra", torch.floor_divide, arity=2)
+plain("addcmul", "algebra", lambda g, h: torch.addcmul(g * h, g, h, value=0.5), arity=2)
+plain("addcdiv", "algebra", lambda g, h: torch.addcdiv(g, g * h, h), arity=2)
+plain(
     "outer contraction", "algebra", lambda g, h: torch.einsum("b...i,b...j->b...i", g, h), arity=2
 )
-_plain("gate", "", lambda g, h: g * torch.sigmoid(h), arity=2, breaks=True)
-_plain("gate by sign", "algebra selection", lambda g, h: g * (h > 0), arity=2)
-_plain(
+plain("gate", "", lambda g, h: g * torch.sigmoid(h), arity=2, breaks=True)
+plain("gate by sign", "algebra selection", lambda g, h: g * (h > 0), arity=2)
+plain(
     "cdist",
     "algebra",
     lambda g, h: torch.cdist(g[:, None].flatten(2), h[:, None].flatten(2)).flatten(1),
     arity=2,
 )
-_plain("lerp", "affine networks algebra", lambda g, h: torch.lerp(g, h, 0.25), arity=2)
-_plain(
+plain("lerp", "affine networks algebra", lambda g, h: torch.lerp(g, h, 0.25), arity=2)
+plain(
     "cosine_similarity",
     "",
     lambda g, h: F.cosine_similarity(g, h, -1, 0.5).unsqueeze(-1),

@@ -19,8 +19,12 @@ MOST_ENTRIES = 400
 UNREST = (0, 2, 5, 12)
 """In how many of 100 decisions a program may break a law."""
 
+EVERYWHERE = "networks affine algebra selection"
+"""All themes."""
+
 Compute = Callable[..., Tensor]
-Recipe = Callable[..., tuple[str, Compute]]
+Made = tuple[str, Compute]
+Recipe = Callable[..., Made]
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,13 @@ def kind(
         return recipe
 
     return register
+
+
+def plain(
+    name: str, themes: str, compute: Compute, *, arity: int = 1, breaks: bool = False
+) -> None:
+    """Register a step that decides nothing: its name says it all."""
+    kind(name, themes, arity=arity, breaks=breaks)(lambda make, *_: (name, compute))
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from program_builder import Compute, Maker, kind
+from program_builder import Made, Maker, kind
 from torch import Tensor
-
-Made = tuple[str, Compute]
 
 
 def _image(h: Tensor) -> bool:

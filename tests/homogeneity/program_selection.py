@@ -1,49 +1,35 @@
-"""Steps that choose, place and overwrite: views, indices, masks, order, in-place writes, casts."""
+"""Steps that choose and place: views, indices, masks, order."""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F  # noqa: N812
-from program_builder import Compute, Maker, kind
+from program_builder import EVERYWHERE, Made, Maker, kind, plain
 from torch import Tensor
 
-Made = tuple[str, Compute]
-EVERYWHERE = "networks affine algebra selection"
-
-
-def _plain(
-    name: str, themes: str, compute: Compute, *, arity: int = 1, breaks: bool = False
-) -> None:
-    kind(name, themes, arity=arity, breaks=breaks)(lambda make, *_: (name, compute))
-
-
-def _wide(h: Tensor) -> bool:
-    return h.shape[-1] >= 2
-
-
-_plain("flatten", EVERYWHERE, lambda h: h.flatten(1))
-_plain("transpose", EVERYWHERE, lambda h: h.transpose(1, -1).contiguous())
-_plain("permute and reshape", EVERYWHERE, lambda h: h.movedim(1, -1).reshape(h.shape))
-_plain("flip", EVERYWHERE, lambda h: h.flip(-1))
-_plain("roll", EVERYWHERE, lambda h: h.roll(1, -1))
-_plain("repeat", EVERYWHERE, lambda h: h.repeat(*(1 for _ in h.shape[1:]), 2))
-_plain("expand", EVERYWHERE, lambda h: h.unsqueeze(1).expand(-1, 2, *h.shape[1:]).flatten(1, 2))
-_plain("unfold", EVERYWHERE, lambda h: h.unfold(-1, 2, 1).sum(-1))
-_plain("tril", "selection affine", lambda h: torch.diag_embed(h).tril().sum(-1))
-_plain("split and swap", EVERYWHERE, lambda h: torch.cat(h.chunk(2, -1)[::-1], -1))
-_plain("unbind", EVERYWHERE, lambda h: sum(h.unbind(-1)).unsqueeze(-1))
-_plain("strided slice", EVERYWHERE, lambda h: h[..., ::2])
-_plain("select", EVERYWHERE, lambda h: h[..., -1].unsqueeze(-1))
-_plain("reflect", EVERYWHERE, lambda h: torch.cat([h, h.flip(-1)[..., 1:]], -1))
-_plain("as_strided", "selection affine", lambda h: h.contiguous().as_strided(h.shape, h.stride()))
-_plain(
+plain("flatten", EVERYWHERE, lambda h: h.flatten(1))
+plain("transpose", EVERYWHERE, lambda h: h.transpose(1, -1).contiguous())
+plain("permute and reshape", EVERYWHERE, lambda h: h.movedim(1, -1).reshape(h.shape))
+plain("flip", EVERYWHERE, lambda h: h.flip(-1))
+plain("roll", EVERYWHERE, lambda h: h.roll(1, -1))
+plain("repeat", EVERYWHERE, lambda h: h.repeat(*(1 for _ in h.shape[1:]), 2))
+plain("expand", EVERYWHERE, lambda h: h.unsqueeze(1).expand(-1, 2, *h.shape[1:]).flatten(1, 2))
+plain("unfold", EVERYWHERE, lambda h: h.unfold(-1, 2, 1).sum(-1))
+plain("tril", "selection affine", lambda h: torch.diag_embed(h).tril().sum(-1))
+plain("split and swap", EVERYWHERE, lambda h: torch.cat(h.chunk(2, -1)[::-1], -1))
+plain("unbind", EVERYWHERE, lambda h: sum(h.unbind(-1)).unsqueeze(-1))
+plain("strided slice", EVERYWHERE, lambda h: h[..., ::2])
+plain("select", EVERYWHERE, lambda h: h[..., -1].unsqueeze(-1))
+plain("reflect", EVERYWHERE, lambda h: torch.cat([h, h.flip(-1)[..., 1:]], -1))
+plain("as_strided", "selection affine", lambda h: h.contiguous().as_strided(h.shape, h.stride()))
+plain(
     "to images", "networks", lambda h: F.pad(h.flatten(1), (0, 18))[:, :18].unflatten(1, (2, 3, 3))
 )
-_plain("to series", EVERYWHERE, lambda h: F.pad(h.flatten(1), (0, 8))[:, :8].unflatten(1, (2, 4)))
+plain("to series", EVERYWHERE, lambda h: F.pad(h.flatten(1), (0, 8))[:, :8].unflatten(1, (2, 4)))
 
-_plain("cat", EVERYWHERE, lambda g, h: torch.cat([g, h], -1), arity=2)
-_plain("stack and reduce", "networks selection", lambda g, h: torch.stack([g, h]).amax(0), arity=2)
-_plain(
+plain("cat", EVERYWHERE, lambda g, h: torch.cat([g, h], -1), arity=2)
+plain("stack and reduce", "networks selection", lambda g, h: torch.stack([g, h]).amax(0), arity=2)
+plain(
     "stack and mix",
     EVERYWHERE,
     lambda g, h: torch.stack([g, h], -1) @ torch.tensor([0.5, -2.0]).double(),
@@ -112,7 +98,7 @@ def _one_hot(make: Maker, h: Tensor) -> Made:
     return "h * one_hot(argmax h)", lambda h: h * F.one_hot(h.argmax(-1), h.shape[-1])
 
 
-@kind("embedding of the largest", "selection algebra", needs=_wide)
+@kind("embedding of the largest", "selection algebra", needs=lambda h: h.shape[-1] >= 2)
 def _embedding(make: Maker, h: Tensor) -> Made:
     table = make.weights(h.shape[-1], h.shape[-1])
     return "h * embedding(argmax h)", lambda h: h * F.embedding(h.argmax(-1), table)
@@ -179,7 +165,7 @@ def _masked_maximum(make: Maker, h: Tensor) -> Made:
     ).amin(-1, True)
 
 
-_plain("chosen by a mask", "selection algebra", lambda h: h * h[h > 0].sum())
+plain("chosen by a mask", "selection algebra", lambda h: h * h[h > 0].sum())
 
 
 @kind("logic of comparisons", "selection", arity=2)
@@ -189,143 +175,3 @@ def _logic(make: Maker, g: Tensor, h: Tensor) -> Made:
         return "h * ((g > 0) & (h < 0))", lambda g, h: h * ((g > 0) & (h < 0))
     function = getattr(torch, f"logical_{form}")
     return f"h * logical_{form}(g > 0, h)", lambda g, h: h * function(g > 0, h)
-
-
-@kind("scatter", EVERYWHERE, arity=2)
-def _scatter(make: Maker, g: Tensor, h: Tensor) -> Made:
-    places = make.indices(g.shape[-1], *g.shape)
-    form = make.one_of("scatter", "scatter_add", "index_add", "sum", "mean")
-    if form == "index_add":
-        flat = places.flatten()[: g.shape[-1]]
-        return form, lambda g, h: g.index_add(-1, flat, h, alpha=2)
-    if form in ("sum", "mean"):
-        return f"scatter_reduce {form}", lambda g, h: g.scatter_reduce(-1, places, h, form)
-    if form == "scatter":
-        places = torch.argsort(torch.rand(g.shape, generator=make.generator), -1)
-    return form, lambda g, h: getattr(g, form)(-1, places, h)
-
-
-@kind("scatter to computed places", "selection", arity=2)
-def _scatter_computed(make: Maker, g: Tensor, h: Tensor) -> Made:
-    form = make.one_of("scatter_add", "amax", "put in order")
-    if form == "amax":
-        return "scatter_reduce amax", lambda g, h: g.scatter_reduce(-1, h.argsort(-1), h, "amax")
-    if form == "scatter_add":
-        return "scatter_add at argsort h", lambda g, h: g.scatter_add(-1, h.argsort(-1), g)
-    return "zeros, scatter h", lambda g, h: torch.zeros_like(g).scatter(-1, g.argsort(-1), h)
-
-
-@kind("write a number", "networks affine selection", needs=_wide)
-def _write_number(make: Maker, h: Tensor) -> Made:
-    number = make.constant()
-
-    def compute(h: Tensor) -> Tensor:
-        out = h.clone()
-        out[..., 0] = number
-        return out
-
-    return f"h[..., 0] = {number}", compute
-
-
-@kind("write a slice", EVERYWHERE, arity=2, needs=lambda g, h: g.shape[-1] >= 2)
-def _write_slice(make: Maker, g: Tensor, h: Tensor) -> Made:
-    form = make.one_of("slice", "add", "mask", "copy", "index")
-    mask = make.mask(*g.shape[1:])
-
-    def compute(g: Tensor, h: Tensor) -> Tensor:
-        out = g.clone()
-        if form == "slice":
-            out[..., 1:] = h[..., :-1]
-        elif form == "add":
-            out[..., :1] += h[..., :1]
-        elif form == "mask":
-            out[:, mask] = h[:, mask]
-        elif form == "index":
-            out[..., [0, 1]] = h[..., [1, 0]]
-        else:
-            out.select(-1, 0).copy_(h.select(-1, 1))
-        return out
-
-    return f"write h into g, {form}", compute
-
-
-@kind("in-place arithmetic", EVERYWHERE, arity=2)
-def _in_place(make: Maker, g: Tensor, h: Tensor) -> Made:
-    number = make.constant()
-    form = make.one_of("add_ h", "add_", "mul_", "div_", "sub_ h", "lerp_")
-
-    def compute(g: Tensor, h: Tensor) -> Tensor:
-        out = g.clone()
-        view = out.view(out.shape[0], -1)
-        if form == "add_ h":
-            out.add_(h, alpha=2)
-        elif form == "add_":
-            view.add_(number)
-        elif form == "mul_":
-            view.mul_(-3)
-        elif form == "div_":
-            view.div_(4)
-        elif form == "sub_ h":
-            out.sub_(h)
-        else:
-            out.lerp_(h, 0.5)
-        return out
-
-    return f"{form} {number}", compute
-
-
-@kind("in-place activation", "networks selection algebra")
-def _in_place_activation(make: Maker, h: Tensor) -> Made:
-    number = make.constant()
-    form = make.one_of("relu_", "abs_", "clamp_", "masked_fill_", "leaky_relu_", "zero_", "neg_")
-
-    def compute(h: Tensor) -> Tensor:
-        out = h.clone()
-        if form == "clamp_":
-            out.clamp_(min=number)
-        elif form == "masked_fill_":
-            out.masked_fill_(h < 0, number)
-        elif form == "leaky_relu_":
-            F.leaky_relu_(out, 0.5)
-        elif form == "zero_":
-            out[:, :1].zero_()
-        else:
-            getattr(out, form)()
-        return out
-
-    return f"{form} {number}", compute
-
-
-@kind("cut gradient", EVERYWHERE, arity=2)
-def _cut(make: Maker, g: Tensor, h: Tensor) -> Made:
-    if make.integer(0, 2):
-        message = "cut only now and then"
-        raise ValueError(message)
-    form = make.one_of("g + h.detach()", "g * h.detach()", "no_grad", "g - h.detach() + h")
-    make.program.cut = True
-    if form == "no_grad":
-
-        def compute(g: Tensor, h: Tensor) -> Tensor:
-            with torch.no_grad():
-                scale = h.abs().sum(-1, keepdim=True)
-            return g * scale
-
-        return "g * |h| under no_grad", compute
-    if form == "g + h.detach()":
-        return form, lambda g, h: g + h.detach()
-    if form == "g * h.detach()":
-        return form, lambda g, h: g * h.detach()
-    return form, lambda g, h: g - h.detach() + h
-
-
-@kind("cast", EVERYWHERE)
-def _cast(make: Maker, h: Tensor) -> Made:
-    form = make.one_of("float32", "bool", "long")
-    if make.breaks() and form == "long":
-        return "h.long().double()", lambda h: h.long().double()
-    if form == "float32" and make.integer(0, 2) == 0:
-        make.program.rough = True
-        return "h.float().double()", lambda h: h.float().double()
-    if form == "bool":
-        return "h * h.bool()", lambda h: h * h.bool()
-    return "h * (h > 0).long()", lambda h: h * (h > 0).long()

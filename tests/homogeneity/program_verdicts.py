@@ -81,7 +81,7 @@ def judge(
     offered = [program.baselines] + ([zero] if any(map(is_moved, program.baselines)) else [])
     certified = False
     for baselines in offered:
-        analysis = _analyse(program, traced, baselines)
+        analysis = analysed(program, traced, baselines)
         tally.counts["verdicts"] += 1
         for x in (program.inputs, others):
             run = Run(program, x, baselines)
@@ -224,7 +224,8 @@ def _judge_nodes(run: Run, traced: Traced, analysis: Analysis, tally: Tally) -> 
                 return
 
 
-def _analyse(program: Program, traced: Traced, baselines: Sequence[Any]) -> Analysis:
+def analysed(program: Program, traced: Traced, baselines: Sequence[Any]) -> Analysis:
+    """What the engine claims of a program from these baselines."""
     starts = tuple(known_baseline(b) for b in baselines)
     tensors = [c for c in program.arguments if isinstance(c, Tensor)]
     return analyse(traced, len(program.inputs[0]), starts, tensors)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import program_algebra  # noqa: F401 - this one and the next two register their kinds
+import program_algebra  # noqa: F401 - this one and the next three register their kinds
 import program_layers  # noqa: F401
 import program_selection  # noqa: F401
+import program_writes  # noqa: F401
 import torch
 import torch.nn.functional as F  # noqa: N812
 from hypothesis import strategies as st

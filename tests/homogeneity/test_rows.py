@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from program_verdicts import NO_GRADIENT
+from program_verdicts import NO_GRADIENT, analysed
 from programs import THEMES, program_of
 from recorder import record, recording
 from row_samples import FLAT, LINE, SAMPLES, Function
@@ -21,11 +21,11 @@ from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.hoisted import hoisted
 from captum_xdnn.errors import TraceError
 from captum_xdnn.homogeneity import plan as plan_module
-from captum_xdnn.homogeneity.analysis import Analysis, analyse
-from captum_xdnn.homogeneity.calls import known_baseline
 from captum_xdnn.homogeneity.nodes import is_number
 from captum_xdnn.homogeneity.plan import promises
-from captum_xdnn.homogeneity.rows import RULES, SHARED, Rows, rows_of
+from captum_xdnn.homogeneity.row_domain import SHARED, Rows
+from captum_xdnn.homogeneity.row_rules import RULES
+from captum_xdnn.homogeneity.rows import rows_of
 from captum_xdnn.homogeneity.tracing import Traced, trace
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -65,13 +65,17 @@ def graph_of(function: Function, shape: tuple[int, ...]) -> tuple[Any, dict[Node
     return program.graph, constants, batch.node.expr
 
 
+def constants_of(traced: Traced) -> dict[Node, Tensor]:
+    return {node: tensor for node, (_, tensor) in traced.constants.items()}
+
+
 def states_of(graph: Any, constants: dict[Node, Tensor], batch: Any) -> dict[Node, Any]:
     known = {n: SHARED if n in constants else Rows(0) for n in graph.nodes if n.op == "placeholder"}
     return rows_of([n for n in graph.nodes if n.op == "call_function"], known, batch)
 
 
 def run(graph: Any, constants: dict[Node, Tensor], x: Tensor) -> dict[Node, Any]:
-    """The value of every node; those that cannot be computed for this batch are left out."""
+    """The value of every node."""
     values: dict[Node, Any] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -141,8 +145,6 @@ def test_a_rule_keeps_rows_apart(name: str) -> None:
 
 
 def test_every_rule_has_a_sample() -> None:
-    from captum_xdnn.homogeneity import row_rules  # noqa: F401 - enters the rules
-
     assert sorted(RULES.keys() - SAMPLES.keys()) == []
 
 
@@ -169,8 +171,7 @@ def test_the_tracer_in_use_leads_to_the_same(name: str) -> None:
         return
     if traced.batch is None:
         return
-    constants = {node: tensor for node, (_, tensor) in traced.constants.items()}
-    states = states_of(traced.graph, constants, traced.batch)
+    states = states_of(traced.graph, constants_of(traced), traced.batch)
     assert states[traced.output] != Rows(0)
 
 
@@ -187,8 +188,7 @@ def test_rules_on_the_graphs_of_the_tracer_in_use(start: int) -> None:
             traced = trace(single, (data(TRACED, shape),))
             if traced.batch is None:
                 continue
-            constants = {node: tensor for node, (_, tensor) in traced.constants.items()}
-            proved += judge(traced.graph, constants, traced.batch, shape) > 0
+            proved += judge(traced.graph, constants_of(traced), traced.batch, shape) > 0
     assert proved > 0
 
 
@@ -204,23 +204,18 @@ def _whether_it_pays_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan_module, "WORTH_IT", 0.0)
 
 
-def analysis_of(program: Any, traced: Traced) -> Analysis:
-    starts = tuple(known_baseline(b) for b in program.baselines)
-    tensors = [c for c in program.arguments if isinstance(c, Tensor)]
-    return analyse(traced, len(program.inputs[0]), starts, tensors)
-
-
 def outcome_of_program(program: Any) -> str:
     """Hoist a random program with all steps side by side, and one by one."""
     try:
         with recording():  # much quicker, and it shows whether there is anything to hoist
-            quick = analysis_of(program, record(program, program.inputs, program.arguments))
+            recorded = record(program, program.inputs, program.arguments)
+            quick = analysed(program, recorded, program.baselines)
         if quick.propagation is None or not promises(quick.traced, quick.propagation, 50):
             return "no plan"
         traced = trace(program, program.inputs, program.arguments)
     except TraceError:
         return "not traced"
-    plan = analysis_of(program, traced).plan
+    plan = analysed(program, traced, program.baselines).plan
     if plan is None or not plan.places:
         return "no plan" if plan is None else "no places"
     call = Call(program.inputs, program.baselines, program.target, program.arguments)
