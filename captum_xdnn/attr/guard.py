@@ -64,7 +64,7 @@ def gap_exceeds(
         start: ``F(b)`` in the same shape; None where it is zero.
         sizes: What the gap is measured against.
     """
-    total = _added([_rows(a).sum(1) for a in attributions])
+    total = _added([entries(a).sum(1) for a in attributions])
     ends = [outputs.reshape(-1)] if start is None else [outputs.reshape(-1), start.reshape(-1)]
     batched = ends[0].shape == total.shape
     rows = _numbers([total, *ends], batched=batched)
@@ -88,11 +88,12 @@ def bounds_of(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) ->
 def _norm(tensor: Tensor) -> Tensor:
     """The length of each row, in float64 where the device has it: squares overflow early."""
     wide = torch.float32 if tensor.device.type == "mps" else torch.float64
-    lengths: Tensor = torch.linalg.vector_norm(_rows(tensor.detach()), dim=1, dtype=wide)
+    lengths: Tensor = torch.linalg.vector_norm(entries(tensor.detach()), dim=1, dtype=wide)
     return lengths
 
 
-def _rows(tensor: Tensor) -> Tensor:
+def entries(tensor: Tensor) -> Tensor:
+    """The entries of each example in a row, shape ``(B, ...)`` to ``(B, D)``; ``D`` is 1 for ``(B,)``."""
     return tensor.flatten(1) if tensor.dim() > 1 else tensor.unsqueeze(1)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.guard import entries
 from captum_xdnn.attr.hoisted import Nodes, hoisted
 from captum_xdnn.attr.outcome import NOT_FINITE
 from captum_xdnn.attr.quadrature import gradients_at
@@ -101,6 +102,6 @@ def differing(output: Tensor, real: Any, precision: float) -> str:
 
 def _agree(ours: Tensor, theirs: Tensor, tolerance: float) -> bool:
     """Whether the gradients of each example are the same up to rounding."""
-    ours, theirs = ours.flatten(1), theirs.flatten(1)
+    ours, theirs = entries(ours), entries(theirs)
     gaps = (ours - theirs).abs().sum(1)
     return bool((gaps <= tolerance * theirs.abs().sum(1)).all())

@@ -119,6 +119,7 @@ def run(tests: Path, files: list[str], *, swapped: bool) -> Recorder:
             stack.enter_context(counted(family().values(), recorder.routes))
         quiet = ["-qq", "--tb=short", "--show-capture=no", "--disable-warnings", "--no-summary"]
         alone = ["-c", os.devnull, "--rootdir", str(tests.parent), "-p", "no:cacheprovider"]
+        alone.append("--continue-on-collection-errors")  # one file must not hide the others
         pytest.main([*alone, *quiet, *(str(tests / name) for name in files)], plugins=[recorder])
     return recorder
 
