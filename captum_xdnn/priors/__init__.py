@@ -1,0 +1,19 @@
+"""Losses on attributions: what an explanation should look like, as a term of training.
+
+Each is a pure function of attributions that were computed with ``create_graph=True``; lower is what
+the prior wants; the value does not depend on the size of the batch.
+"""
+
+from captum_xdnn.priors.expected_gradients import expected_gradients
+from captum_xdnn.priors.guidance import energy_guidance, right_for_the_right_reasons
+from captum_xdnn.priors.smoothness import total_variation
+from captum_xdnn.priors.sparsity import gini_sparsity, l1
+
+__all__ = [
+    "energy_guidance",
+    "expected_gradients",
+    "gini_sparsity",
+    "l1",
+    "right_for_the_right_reasons",
+    "total_variation",
+]
