@@ -59,7 +59,14 @@ def load_split(root: Path, *, train: bool, download: bool = False) -> Split:
     return Split(UnitPixels()(dataset.data[:, None]), dataset.targets, list(dataset.classes))
 
 
-def train(model: nn.Module, split: Split, *, epochs: int, seed: int) -> Iterator[float]:
+def train(
+    model: nn.Module,
+    split: Split,
+    *,
+    epochs: int,
+    seed: int,
+    learning_rate: float = LEARNING_RATE,
+) -> Iterator[float]:
     """Minimise the cross-entropy with Adam and a one-cycle schedule, an epoch at each ``next``.
 
     Args:
@@ -67,15 +74,16 @@ def train(model: nn.Module, split: Split, *, epochs: int, seed: int) -> Iterator
         split: Training images.
         epochs: Number of passes over the images.
         seed: Seed of the order of the images.
+        learning_rate: Highest learning rate of the schedule.
 
     Yields:
         Mean training loss of the epoch.
     """
     order = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
     steps = epochs * len(torch.split(split.labels, BATCH_SIZE))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=LEARNING_RATE, total_steps=steps
+        optimizer, max_lr=learning_rate, total_steps=steps
     )
     for _ in range(epochs):
         model.train()

@@ -1,0 +1,166 @@
+"""Batch norm without its shift: uncentred, folded into the layer before, or left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from captum_xdnn.nn import (
+    ChannelScale,
+    UncenteredBatchNorm,
+    UncenteredBatchNorm1d,
+    UncenteredBatchNorm2d,
+    UncenteredBatchNorm3d,
+)
+
+COUNTERPARTS: Mapping[type[nn.Module], type[UncenteredBatchNorm]] = {
+    nn.BatchNorm1d: UncenteredBatchNorm1d,
+    nn.BatchNorm2d: UncenteredBatchNorm2d,
+    nn.BatchNorm3d: UncenteredBatchNorm3d,
+}
+"""Others, as SyncBatchNorm, have one that takes any number of dimensions."""
+
+FOLDABLE = (nn.Linear, nn.modules.conv._ConvNd)
+"""Layers whose weights can take the factor of a batch norm."""
+
+
+def is_batch_norm(module: nn.Module) -> bool:
+    """Whether a module normalises by statistics of batches, or did when it was trained."""
+    return isinstance(module, _BatchNorm) or is_frozen(module)
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether it is torchvision's batch norm of detection models, whose parameters are buffers."""
+    kind = type(module)
+    return kind.__name__ == "FrozenBatchNorm2d" and kind.__module__ == "torchvision.ops.misc"
+
+
+def unconvertible(module: nn.Module) -> str:
+    """Why a batch norm cannot be converted; empty if it can."""
+    if module.running_mean is None or module.running_var is None:
+        return "it keeps no running statistics, so nothing is known of its scale"
+    forwards = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    if not is_frozen(module) and type(module).forward not in forwards:
+        return "its class has a forward of its own, which may do more than normalise"
+    return ""
+
+
+def uncentred(module: Any, bias: Any = None) -> UncenteredBatchNorm:
+    r"""The uncentred batch norm whose output is closest to a batch norm's.
+
+    With the batch norm's mean :math:`\mu`, variance :math:`\sigma^2` (its ``eps`` included), factor
+    :math:`\gamma` and shift :math:`\beta`, and :math:`\operatorname{E}[x^2] = \sigma^2 + \mu^2`, the
+    factor without a shift that has the least mean square distance to its output is
+
+    .. math:: w = \frac{\gamma \sigma + \beta \mu}{\sqrt{\sigma^2 + \mu^2}} .
+
+    A batch norm without learned factors gets one that is not trained.
+
+    Args:
+        module: A batch norm with running statistics.
+        bias: The bias, if any, that is removed from the layer before: a part of the mean.
+    """
+    mean, variance, gamma, beta = _parameters(module)
+    if bias is not None:
+        mean = mean - bias.detach().to(mean)
+    kind = next((c for t, c in COUNTERPARTS.items() if isinstance(module, t)), UncenteredBatchNorm)
+    made = kind(
+        len(mean),
+        eps=module.eps,
+        momentum=module.momentum,
+        device=mean.device,
+        dtype=module.running_mean.dtype,
+    )
+    mean_square = variance + mean.square()
+    factors = gamma * torch.sqrt(variance + module.eps) + beta * mean
+    made.weight = _factors(module, factors / torch.sqrt(mean_square + module.eps))
+    made.track_running_stats = module.track_running_stats
+    made.get_buffer("running_mean_square").copy_(mean_square)
+    if module.num_batches_tracked is not None:
+        made.get_buffer("num_batches_tracked").copy_(module.num_batches_tracked)
+    return made
+
+
+def slope(module: Any) -> ChannelScale:
+    r"""What a batch norm in evaluation mode is without its shift: :math:`y = \gamma x / \sigma`.
+
+    Args:
+        module: A batch norm with running statistics, or a frozen one.
+    """
+    made = ChannelScale(len(module.running_mean), device=module.running_mean.device)
+    made.weight = _factors(module, _slope(module))
+    return made
+
+
+def fold_into(layer: Any, module: Any) -> None:
+    """Multiply the weights of a layer by the slope of the batch norm that follows it.
+
+    Args:
+        layer: A convolution or linear layer, whose weights are changed in place.
+        module: The batch norm.
+    """
+    channels = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
+    shape = [-1 if d == channels else 1 for d in range(layer.weight.dim())]
+    factors = _slope(module).to(layer.weight.device).reshape(shape)
+    with torch.no_grad():
+        layer.weight.copy_(layer.weight * factors)
+
+
+def can_take_a_factor(layer: nn.Module, model: nn.Module) -> bool:
+    """Whether the weights of a layer can be multiplied without another effect on its network.
+
+    They are plain (nothing computes them), each belongs to one channel of the output, and nothing
+    else holds them, under another name or as a view.
+
+    Args:
+        layer: Any module.
+        model: The network that it is part of.
+    """
+    if not isinstance(layer, FOLDABLE) or layer._forward_pre_hooks:
+        return False
+    if isinstance(layer, nn.modules.conv._ConvTransposeNd) and layer.groups > 1:
+        return False
+    weight = layer._parameters.get("weight")
+    return weight is not None and _holders(model)[_memory(weight)] == 1
+
+
+def _holders(model: nn.Module) -> Counter[Any]:
+    """How many parameters and buffers of a network share each piece of memory."""
+    return Counter(
+        _memory(tensor)
+        for module in model.modules()
+        for tensor in chain(module._parameters.values(), module._buffers.values())
+        if tensor is not None
+    )
+
+
+def _memory(tensor: Tensor) -> Any:
+    return tensor.untyped_storage().data_ptr() or id(tensor)
+
+
+def _parameters(module: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, variance, factor and shift, in single precision or better."""
+    mean, variance = module.running_mean, module.running_var
+    gamma = torch.ones_like(mean) if module.weight is None else module.weight
+    beta = torch.zeros_like(mean) if module.bias is None else module.bias
+    wide = torch.promote_types(mean.dtype, torch.float32)
+    mean, variance, gamma, beta = (t.detach().to(wide) for t in (mean, variance, gamma, beta))
+    return mean, variance, gamma, beta
+
+
+def _slope(module: Any) -> Tensor:
+    _, variance, gamma, _ = _parameters(module)
+    return gamma * torch.rsqrt(variance + module.eps)
+
+
+def _factors(module: Any, values: Tensor) -> nn.Parameter:
+    """Factors of the dtype of a batch norm's own, trained if those are."""
+    own = module.running_mean if module.weight is None else module.weight
+    trained = module.weight is not None and module.weight.requires_grad
+    return nn.Parameter(values.to(own.dtype), requires_grad=trained)

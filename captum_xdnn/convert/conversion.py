@@ -1,0 +1,85 @@
+"""What a conversion did to a network, and what is proved of the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from captum_xdnn.homogeneity import Certificate
+
+
+@dataclass(frozen=True)
+class Change:
+    """One module that was changed, or could not be.
+
+    Attributes:
+        module: Its path in the network; empty for the network itself.
+        module_type: Its class before the conversion.
+        what: What was done, or why nothing could be.
+    """
+
+    module: str
+    module_type: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.module or 'the model'} ({self.module_type}): {self.what}"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The report of :func:`captum_xdnn.convert.to_xdnn`; ``print`` it.
+
+    Attributes:
+        changes: The modules that were changed.
+        kept: The modules that stand in the way and were left as they are, each with the reason.
+        certificate: The certificate of the result in evaluation mode; None if no example input was
+            given to analyse it with.
+    """
+
+    changes: tuple[Change, ...]
+    kept: tuple[Change, ...]
+    certificate: Certificate | None
+
+    @property
+    def homogeneous(self) -> bool:
+        r"""Whether :math:`F(a x) = a^k F(x)` is proved of the result, for :math:`a \ge 0`.
+
+        A constant beside the part of degree 1 leaves a single pass exact, but not this.
+        """
+        certificate = self.certificate
+        return certificate is not None and certificate.homogeneous and not certificate.affine
+
+    @property
+    def verdict(self) -> str:
+        """What is proved, or what is missing, in words."""
+        if self.certificate is None:
+            return "The converted network has not been certified: give inputs to analyse it with."
+        if self.certificate.affine:
+            return (
+                "The converted network is not homogeneous: something adds a constant.\n"
+                f"{self.certificate}"
+            )
+        if not self.homogeneous:
+            return f"The converted network is not homogeneous.\n{self.certificate}"
+        return str(self.certificate)
+
+    def __str__(self) -> str:
+        lines = [f"{_count(self.changes)} changed", *_by_kind(self.changes)]
+        if self.kept:
+            lines += [f"{_count(self.kept)} left in the way", *_by_kind(self.kept)]
+        return "\n".join([*lines, self.verdict])
+
+
+def _count(changes: tuple[Change, ...]) -> str:
+    return "1 module" if len(changes) == 1 else f"{len(changes)} modules"
+
+
+def _by_kind(changes: tuple[Change, ...]) -> list[str]:
+    """One line for all modules of a class with the same fate, with the path of the first."""
+    kinds: dict[tuple[str, str], list[Change]] = {}
+    for change in changes:
+        kinds.setdefault((change.module_type, change.what), []).append(change)
+    return [
+        f"  {len(members)} x {kind}: {what} (first: {members[0].module or 'the model'})"
+        for (kind, what), members in kinds.items()
+    ]

@@ -1,0 +1,83 @@
+"""New weights for layers without biases."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+SETTLING = 15
+"""Power iterations that torch's spectral norm takes to get to know a weight."""
+
+LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
+RESETS = ("reset_parameters", "_reset_parameters")
+"""How torch's modules draw their parameters; the second is that of attention."""
+
+
+def kaiming_normal_(module: nn.Module) -> None:
+    r"""Draw a layer's weights anew; made for ``module.apply`` and for ``to_xdnn(init=...)``.
+
+    .. math:: w \sim \mathcal{N}(0, 2 / n)
+
+    where :math:`n` is the number of outputs that each input goes to, which keeps the size of
+    gradients through ReLUs: :math:`n` is torch's ``fan_out``, per group and, of a transposed
+    convolution, on its output side. A layer's bias is set to zero; other modules that can are reset
+    as torch has them (:meth:`reset_parameters`), containers are passed over.
+
+    Args:
+        module: One module; its children are not visited.
+
+    Raises:
+        ValueError: If hooks compute the layer's weights (old-style ``weight_norm``, pruning): what
+            is drawn would not be kept.
+
+    Source:
+        He, Zhang, Ren, Sun, *Delving Deep into Rectifiers* (ICCV 2015), Equation 14.
+
+    Example:
+        >>> import torch
+        >>> layer = torch.nn.Linear(3, 2)
+        >>> kaiming_normal_(layer)
+        >>> layer.bias.tolist()
+        [0.0, 0.0]
+    """
+    if not isinstance(module, LAYERS):
+        reset = next((r for name in RESETS if callable(r := getattr(module, name, None))), None)
+        if reset is not None:
+            reset()
+        return
+    weight: Any = module.weight
+    drawn = torch.empty_like(weight, requires_grad=False)
+    drawn.normal_(0, math.sqrt(2 / _fan_out(module, weight)))
+    with torch.no_grad():
+        if parametrize.is_parametrized(module, "weight"):
+            _draw_parametrized(module, drawn)
+        elif isinstance(weight, nn.Parameter):
+            weight.copy_(drawn)
+        else:
+            kind = type(module).__name__
+            message = f"the weights of this {kind} are computed in hooks and cannot be drawn"
+            raise ValueError(message)
+        if isinstance(module.bias, Tensor):
+            nn.init.zeros_(module.bias)
+
+
+def _fan_out(module: nn.Module, weight: Tensor) -> int:
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):  # (in, out / groups, ...)
+        return weight[0].numel()
+    groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
+    return weight[:, 0].numel() // groups
+
+
+def _draw_parametrized(module: Any, drawn: Tensor) -> None:
+    module.weight = drawn
+    parametrizations = module.parametrizations["weight"]
+    modes = {m: m.training for m in parametrizations.modules()}
+    parametrizations.train()
+    for _ in range(SETTLING):
+        module.weight  # noqa: B018 - spectral norm improves its estimate whenever it is read
+    for parametrization, mode in modes.items():
+        parametrization.training = mode
