@@ -13,6 +13,7 @@ SETTLING = 15
 """Power iterations that torch's spectral norm takes to get to know a weight."""
 
 LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
+NORMS = (nn.GroupNorm, nn.modules.batchnorm._NormBase)
 RESETS = ("reset_parameters", "_reset_parameters")
 """How torch's modules draw their parameters; the second is that of attention."""
 
@@ -45,9 +46,7 @@ def kaiming_normal_(module: nn.Module) -> None:
         [0.0, 0.0]
     """
     if not isinstance(module, LAYERS):
-        reset = next((r for name in RESETS if callable(r := getattr(module, name, None))), None)
-        if reset is not None:
-            reset()
+        _reset(module)
         return
     weight: Any = module.weight
     drawn = torch.empty_like(weight, requires_grad=False)
@@ -63,6 +62,18 @@ def kaiming_normal_(module: nn.Module) -> None:
             raise ValueError(message)
         if isinstance(module.bias, Tensor):
             nn.init.zeros_(module.bias)
+
+
+def _reset(module: Any) -> None:
+    if isinstance(module, NORMS) and module.weight is not None and module.bias is None:
+        # Not every version of torch can reset one without a bias.
+        nn.init.ones_(module.weight)
+        if isinstance(module, nn.modules.batchnorm._NormBase):
+            module.reset_running_stats()
+        return
+    reset = next((r for name in RESETS if callable(r := getattr(module, name, None))), None)
+    if reset is not None:
+        reset()
 
 
 def _fan_out(module: nn.Module, weight: Tensor) -> int:

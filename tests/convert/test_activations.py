@@ -27,8 +27,8 @@ REPLACED = {
     "Softplus": nn.Softplus(),
 }
 KEPT = {
-    "ReLU": nn.ReLU(inplace=True),
     "LeakyReLU": nn.LeakyReLU(0.2),
+    "ReLU": nn.ReLU(inplace=True),
     "PReLU": nn.PReLU(),
     "Identity": nn.Identity(),
     "Dropout": nn.Dropout(),
@@ -36,24 +36,35 @@ KEPT = {
 GATES = {"Sigmoid": nn.Sigmoid(), "Tanh": nn.Tanh(), "Hardsigmoid": nn.Hardsigmoid()}
 
 
+class OneAfterAnother(nn.ModuleList):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for module in self[0].values():
+            x = module(x)
+        return x
+
+
+def _one_after_another(modules: nn.ModuleDict) -> OneAfterAnother:
+    return OneAfterAnother([modules]).eval()
+
+
 def _between(activation: nn.Module) -> nn.Sequential:
     layers = (nn.Linear(4, 5), copy.deepcopy(activation), nn.Linear(5, 3))
     return nn.Sequential(*layers).eval()
 
 
-@pytest.mark.parametrize("name", REPLACED)
-def test_replaced(name: str) -> None:
-    made, report = to_xdnn(_between(REPLACED[name]), inputs=rows())
-    assert type(made[1]) is nn.ReLU
-    assert Change("1", name, "became ReLU") in report.changes
+def test_replaced() -> None:
+    network = nn.ModuleDict(copy.deepcopy(REPLACED))
+    made, report = to_xdnn(_one_after_another(network), inputs=rows())
+    assert {type(made[0][name]) for name in REPLACED} == {nn.ReLU}
+    assert list(report.changes) == [Change(f"0.{n}", n, "became ReLU") for n in REPLACED]
     assert report.homogeneous
 
 
-@pytest.mark.parametrize("name", KEPT)
-def test_homogeneous_already(name: str) -> None:
-    made, report = to_xdnn(_between(KEPT[name]), inputs=rows())
-    assert repr(made[1]) == repr(KEPT[name])
-    assert [c.module for c in report.changes] == ["0", "2"]
+def test_homogeneous_already() -> None:
+    network = nn.ModuleDict(copy.deepcopy(KEPT))
+    made, report = to_xdnn(_one_after_another(network), inputs=rows())
+    assert repr(made[0]) == repr(network)
+    assert report.changes == ()
     assert report.homogeneous
 
 
