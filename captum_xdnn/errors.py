@@ -19,4 +19,8 @@ class TraceError(XDNNError):
 
 
 class HomogeneityWarning(UserWarning):
-    """A certificate was contradicted by a call and dropped; Captum's answer was returned."""
+    """What was hoped to be homogeneous is not.
+
+    A call contradicted a certificate, which is dropped, and Captum's answer was returned; or
+    ``to_xdnn`` returns a network that is not certified.
+    """
