@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from captum._utils.common import (
+    ExpansionTypes,
+)
+from captum._utils.common import (
     _expand_additional_forward_args as expand_additional_forward_args,
 )
 from captum._utils.common import _expand_target as expand_target
@@ -43,6 +46,7 @@ integrate: Callable[..., Any] = IntegratedGradients.attribute.__wrapped__
 
 __all__ = [
     "BaselineType",
+    "ExpansionTypes",
     "IntegratedGradients",
     "InternalInfluence",
     "LayerConductance",

@@ -16,7 +16,7 @@ from captum_xdnn.convert.copying import copied
 from captum_xdnn.convert.evaluating import evaluating
 from captum_xdnn.convert.heads import last_softmax
 from captum_xdnn.convert.lazy import initialise
-from captum_xdnn.convert.plan import BatchNormChoice, Plan, matters_what_is_before
+from captum_xdnn.convert.replacements import BatchNormChoice, Replacements, matters_what_is_before
 from captum_xdnn.convert.replacing import replace
 from captum_xdnn.convert.restoring import unchanged_on_error
 from captum_xdnn.errors import HomogeneityWarning
@@ -118,7 +118,9 @@ def to_xdnn(
     if arguments is not None and matters_what_is_before(result, batch_norm):
         with evaluating(result):
             before = layers_before_norms(result, tensors, further)
-    plan = Plan(result, batch_norm, activation, last if softmax == "remove" else None, before)
+    plan = Replacements(
+        result, batch_norm, activation, last if softmax == "remove" else None, before
+    )
     writes = batch_norm == "fold" or init is not None
     with unchanged_on_error(result, values=writes) if inplace else nullcontext():
         result = replace(result, plan.convert)

@@ -7,10 +7,10 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from captum._utils.common import ExpansionTypes
 from torch import Tensor
 
 from captum_xdnn.attr._captum import (
+    ExpansionTypes,
     expand_additional_forward_args,
     expand_target,
     format_additional_forward_args,

@@ -17,7 +17,7 @@ BatchNormChoice = Literal["uncentered", "fold", "strip"]
 
 
 @dataclass
-class Plan:
+class Replacements:
     """The choices for one network, and what has been done with it so far.
 
     Attributes:
