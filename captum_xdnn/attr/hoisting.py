@@ -105,7 +105,8 @@ def _is_ready(plan: Plan, request: Request, part: Call) -> bool:
 def _most(plan: Plan, request: Request, part: Call) -> int:
     """How many steps go through the head together, at most."""
     steps, bound = len(_nodes(request)), request.quadrature.internal_batch_size
-    together = -(-steps // plan.passes())
+    on_cpu = part.inputs[0].device.type == "cpu"
+    together = -(-steps // plan.passes(part.size, steps, cached=on_cpu))
     return max(1, together if bound is None else min(together, bound // part.size))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, cast
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 TOGETHER = "examples of a batch may meet in it"
 COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""
+CACHE = 2**21
+"""Bytes of the tensors at the cut that go through the head together on a CPU; see Architecture."""
 WORTH_IT = 1.25
 """The speed-up that has to be predicted: so much is the error of the prediction."""
 
@@ -54,6 +57,7 @@ class Plan:
     refusal: str = ""
     rehearsed: bool = False
     _costs: dict[int, tuple[Cost, Cost]] = field(default_factory=dict, repr=False)
+    _passes: dict[tuple[int, int, bool], int] = field(default_factory=dict, repr=False)
 
     def number(self, node: Node, rows: int) -> Any:
         """The number that a node stands for in a batch of ``rows``."""
@@ -121,23 +125,38 @@ class Plan:
         """
         return rows == 1 or self.traced.holds_for(rows)
 
-    def passes(self) -> int:
-        """Into how many passes the steps are divided, so that the memory stays below Captum's.
+    def passes(self, rows: int, steps: int, *, cached: bool) -> int:
+        """Into how many passes through the head the steps are divided.
 
-        Captum holds its inputs at all steps, and gradients of them; the head's are the tensors at
-        the cut, which are often larger.
+        So many that the memory stays below Captum's, which holds its inputs at all steps, and
+        gradients of them; the tensors at the cut are often larger. On a CPU also so many that
+        those of one pass fit its cache: the head of a perceptron reads each of them several times.
+
+        Args:
+            rows: The batch size.
+            steps: Number of steps.
+            cached: Whether the cache decides, too.
         """
-        moving = [
-            n for n, m in zip(self.split.frontier, self.split.motions, strict=True) if m != FIXED
-        ]
-        entries = [
-            prod(self._number(length) for length in node.meta["val"].shape)
-            for node in (*moving, *self.traced.inputs)
-        ]
-        return 1 if sum(entries[: len(moving)]) <= sum(entries[len(moving) :]) else 2
+        key = (rows, steps, cached)
+        if key not in self._passes:
+            cut, inputs = self._bytes_at_cut(rows), self._bytes_of(self.traced.inputs, rows)
+            fewest = 1 if cut <= inputs else 2
+            fitting = -(-cut * steps // CACHE) if cached else 1
+            self._passes[key] = max(1, min(steps, max(fewest, fitting)))
+        return self._passes[key]
 
-    def _number(self, value: Any) -> int:
-        return int(number_of(value, self.traced.sizes(self.traced.size)) or 1)
+    def _bytes_at_cut(self, rows: int) -> int:
+        """The size of the tensors at the cut that move, at one step."""
+        pairs = zip(self.split.frontier, self.split.motions, strict=True)
+        return self._bytes_of([node for node, motion in pairs if motion != FIXED], rows)
+
+    def _bytes_of(self, nodes: Sequence[Node], rows: int) -> int:
+        known = self.traced.sizes(rows)
+        values = [node.meta["val"] for node in nodes]
+        return sum(
+            v.element_size() * prod(int(number_of(length, known) or 1) for length in v.shape)
+            for v in values
+        )
 
 
 def plan_of(traced: Traced, propagation: Propagation) -> Plan | None:

@@ -122,6 +122,19 @@ def test_without_a_bound_the_steps_share_two_passes_where_the_cut_is_wider_than_
     assert sorted(set(seen)) == sorted({4, 4 * 2, 4 * 3})  # the output, and five steps in two parts
 
 
+def test_what_goes_through_the_head_together_on_a_cpu_fits_its_cache() -> None:
+    torch.manual_seed(0)
+    wide = nn.Sequential(nn.Linear(8, 2048), nn.GELU(), nn.Linear(2048, 64), nn.Tanh()).double()
+    x = torch.randn(16, 8, dtype=torch.float64)  # 256 KiB at the cut a step
+    xig = XIntegratedGradients(wide)
+    xig.attribute(x, target=1)
+    with batches_of_the_head(wide, (x,)) as seen:
+        found = xig.attribute(x, target=1)
+    assert xig.last_route == "hoisted"
+    assert max(seen) == 16 * 8  # 2 MiB
+    assert gap((found,), (IntegratedGradients(wide).attribute(x, target=1),)) <= CLOSE
+
+
 @pytest.mark.parametrize("multiply_by_inputs", [True, False])
 @pytest.mark.parametrize("bound", [None, 8])
 def test_multiply_by_inputs(multiply_by_inputs: bool, bound: int | None) -> None:
