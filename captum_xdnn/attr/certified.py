@@ -60,7 +60,13 @@ def _single_pass_route(request: Request, knowledge: Knowledge, analyses: list[An
     if create_graph and any(t.requires_grad for a in analyses for t in a.relied):
         return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
     passes = [
-        single_pass(forward_func, c, a.certificate.degree or Fraction(1), create_graph=create_graph)
+        single_pass(
+            forward_func,
+            c,
+            a.certificate.degree or Fraction(1),
+            create_graph=create_graph,
+            piecewise_linear=create_graph and a.is_piecewise_linear(),
+        )
         for c, a in zip(parts, analyses, strict=True)
     ]
     with torch.enable_grad() if create_graph else nullcontext():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, cast, overload
 
 from torch import Tensor
@@ -22,6 +23,8 @@ from captum_xdnn.attr._captum import (
 )
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.certified import fast_route
+from captum_xdnn.attr.compiling import not_compiled, uncompiled
+from captum_xdnn.attr.double_backward import check_differentiable
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
@@ -111,6 +114,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     ) -> TensorOrTupleOfTensorsGeneric: ...
 
     @log_usage
+    @not_compiled
     def attribute(
         self,
         inputs: TensorOrTupleOfTensorsGeneric,
@@ -139,7 +143,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             return_convergence_delta: Whether to return also
                 :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.
             create_graph: Whether the attributions can be differentiated, for training with
-                them; this holds on every route.
+                them; this holds on every route. What ``torch.compile`` compiled runs as written.
 
         Returns:
             The attributions, tensor or tuple as the inputs, in the dtype that Captum returns
@@ -148,6 +152,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         Raises:
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not proved
                 exact; the message names every blocker.
+            NotImplementedError: With ``create_graph=True``, where an operation has no second
+                derivative; the message names it.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
         formatted, starts = format_input_baseline(inputs, baselines)
@@ -155,13 +161,11 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         arguments = format_additional_forward_args(additional_forward_args) or ()
         call = Call(formatted, starts, target, arguments)
         quadrature = Quadrature(n_steps, method, internal_batch_size)
-        attributions = None
-        if self.strategy == "captum":
-            self._last = ("captum", None)
-        else:
-            attributions = self._try_fast_routes(call, quadrature, create_graph=create_graph)
-        if attributions is None:
-            attributions = self._integrate(call, quadrature, create_graph=create_graph)
+        with uncompiled() if create_graph else nullcontext():
+            attributions = self._by_any_route(call, quadrature, create_graph=create_graph)
+        if create_graph and not self._is_checked():
+            check_differentiable(attributions)
+            self._checked = self._last
         result = format_output(isinstance(inputs, tuple), attributions)
         if not return_convergence_delta:
             return cast("TensorOrTupleOfTensorsGeneric", result)
@@ -173,6 +177,24 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             target=target,
         )
         return cast("TensorOrTupleOfTensorsGeneric", result), delta
+
+    def _is_checked(self) -> bool:
+        """Whether attributions of this route and certificate were found to be differentiable."""
+        route, certificate = self._last
+        known = certificate is not None and self._checked[1] is certificate
+        return known and self._checked[0] == route
+
+    def _by_any_route(
+        self, call: Call, quadrature: Quadrature, *, create_graph: bool
+    ) -> tuple[Tensor, ...]:
+        attributions = None
+        if self.strategy == "captum":
+            self._last = ("captum", None)
+        else:
+            attributions = self._try_fast_routes(call, quadrature, create_graph=create_graph)
+        if attributions is None:
+            attributions = self._integrate(call, quadrature, create_graph=create_graph)
+        return attributions
 
     def _integrate(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool

@@ -59,6 +59,7 @@ class Routed:
     strategy: Strategy
     verify: bool
     _last: tuple[Route | None, Certificate | None]
+    _checked: tuple[Route | None, Certificate | None]
 
     def _set_routes(self, strategy: Strategy, *, verify: bool) -> None:
         if strategy not in STRATEGIES:
@@ -66,7 +67,7 @@ class Routed:
             raise ValueError(message)
         self.strategy = strategy
         self.verify = verify
-        self._last = (None, None)
+        self._last = self._checked = (None, None)
 
     @property
     def last_route(self) -> Route | None:
@@ -79,4 +80,4 @@ class Routed:
         return self._last[1]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": (None, None)}
+        return {**self.__dict__, "_last": (None, None), "_checked": (None, None)}

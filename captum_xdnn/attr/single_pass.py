@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captum_xdnn.attr._captum import select_targets
 from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.second_order import close_first_pass
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ class Pass:
 
 
 def single_pass(
-    forward_func: Callable[..., Any], call: Call, degree: Fraction, *, create_graph: bool
+    forward_func: Callable[..., Any],
+    call: Call,
+    degree: Fraction,
+    *,
+    create_graph: bool,
+    piecewise_linear: bool = False,
 ) -> Pass:
     r"""Compute :math:`\tfrac{1}{k} \partial F / \partial x` at the inputs.
 
@@ -38,6 +44,7 @@ def single_pass(
         call: The call.
         degree: The degree :math:`k` of the certificate.
         create_graph: Whether the gradients can be differentiated again.
+        piecewise_linear: Whether the function is known to be, which makes that cheaper.
 
     Raises:
         AssertionError: If the output has several entries per example and no target chooses one.
@@ -49,6 +56,8 @@ def single_pass(
         gradients = torch.autograd.grad(
             outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
         )
+        if create_graph and piecewise_linear:
+            close_first_pass(outputs, gradients, leaves)
         if degree != 1:
             gradients = tuple(gradient / float(degree) for gradient in gradients)
         wide = tuple(widened(gradient) for gradient in gradients)

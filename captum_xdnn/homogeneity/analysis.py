@@ -14,6 +14,7 @@ from captum_xdnn.homogeneity.blocker import Blocker, blocker_of, place
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.limits import ARGUMENT, BATCH, Limits
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power
+from captum_xdnn.homogeneity.piecewise_linear import is_piecewise_linear
 from captum_xdnn.homogeneity.propagation import Propagation, propagate
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Analysis:
             if f"{BASELINE}{index}" in self.sources and not _same(mine, given):
                 return False
         return True
+
+    def is_piecewise_linear(self) -> bool:
+        """Whether the function's second derivative by its inputs is zero wherever it exists."""
+        return self.traced is not None and is_piecewise_linear(self.traced)
 
     def value_at_baseline(
         self, size: int, baselines: Sequence[Baseline], arguments: Sequence[Tensor]

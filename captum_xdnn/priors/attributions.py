@@ -42,4 +42,5 @@ def parts_of(attributions: Any, name: str = "attributions") -> tuple[Tensor, ...
 
 def features_of(attributions: Any) -> Tensor:
     """All entries of each example in one row, shape ``(B, D)``."""
-    return torch.cat([part.reshape(len(part), -1) for part in parts_of(attributions)], dim=1)
+    rows = [part.reshape(len(part), -1) for part in parts_of(attributions)]
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)

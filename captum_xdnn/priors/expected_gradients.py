@@ -17,10 +17,13 @@ from captum_xdnn.attr._captum import (
     format_output,
 )
 from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.compiling import not_compiled, uncompiled
+from captum_xdnn.attr.double_backward import check_differentiable
 from captum_xdnn.attr.quadrature import gradients_at
 from captum_xdnn.priors.attributions import parts_of
 
 
+@not_compiled
 def expected_gradients(
     forward_func: Callable[..., Any],
     inputs: Tensor | tuple[Tensor, ...],
@@ -57,6 +60,8 @@ def expected_gradients(
     Raises:
         AssertionError: If the inputs or references are no tensor or tuple of tensors.
         ValueError: If their numbers or shapes do not match, or ``n_references`` is not positive.
+        NotImplementedError: With ``create_graph=True``, where an operation has no second
+            derivative; the message names it.
 
     Source:
         Erion, Janizek, Sturmfels, Lundberg, Lee, *Improving Performance of Deep Learning Models
@@ -95,7 +100,10 @@ def expected_gradients(
             expand_target(target, n_references, repeat),
             expand_additional_forward_args(further, n_references, repeat) or (),
         )
-        gradients = gradients_at(forward_func, call, ((1.0, 1.0),), create_graph=create_graph)
+        with uncompiled() if create_graph else nullcontext():
+            gradients = gradients_at(forward_func, call, ((1.0, 1.0),), create_graph=create_graph)
+        if create_graph:
+            check_differentiable(gradients)
         attributions = tuple(
             (g * d).reshape(size, n_references, *d.shape[1:]).mean(1)
             for g, d in zip(gradients, differences, strict=True)

@@ -40,13 +40,10 @@ def gini_sparsity(attributions: Attributions) -> Tensor:
         tensor(-0.)
     """
     means = features_of(attributions).abs().mean(0)
-    count = len(means)
-    total = means.sum()
+    count, total = len(means), means.sum()
     # The sum of |v_i - v_j| over all pairs: v in order, each minus those below it.
     ranks = torch.arange(1 - count, count, 2, dtype=means.dtype, device=means.device)
-    differences = 2 * (ranks * means.sort().values).sum()
-    safe = total.masked_fill(total == 0, 1)
-    return -differences / (2 * count * safe)
+    return -(means.sort().values @ (ranks / count)) / total.masked_fill(total == 0, 1)
 
 
 def l1(attributions: Attributions) -> Tensor:

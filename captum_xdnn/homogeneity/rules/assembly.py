@@ -8,14 +8,17 @@ from captum_xdnn.homogeneity.laws import added, constant, merged, shared, switch
 from captum_xdnn.homogeneity.motion import Motion, Unknown
 from captum_xdnn.homogeneity.registry import register_rule
 
+SUMS = ["aten.add.Tensor", "aten.add.Scalar", "aten.sub.Tensor", "aten.sub.Scalar"]
+REVERSED = ["aten.rsub.Tensor", "aten.rsub.Scalar"]
 
-@register_rule(["aten.add.Tensor", "aten.add.Scalar", "aten.sub.Tensor", "aten.sub.Scalar"])
+
+@register_rule(SUMS)
 def _add(self: Any, other: Any, alpha: Any = 1) -> Motion:
     """``self +- alpha other``."""
     return added(self, 0 if alpha == 0 else other)
 
 
-@register_rule(["aten.rsub.Tensor", "aten.rsub.Scalar"])
+@register_rule(REVERSED)
 def _rsub(self: Any, other: Any, alpha: Any = 1) -> Motion:
     """``other - alpha self``."""
     return added(other, 0 if alpha == 0 else self)

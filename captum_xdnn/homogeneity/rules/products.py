@@ -15,28 +15,29 @@ TRANSPOSED = [
     "aten.conv_transpose2d.input",
     "aten.conv_transpose3d.input",
 ]
+BILINEAR = [
+    "aten.mul.Tensor",
+    "aten.mul.Scalar",
+    "aten.mm.default",
+    "aten.bmm.default",
+    "aten.mv.default",
+    "aten.dot.default",
+    "aten.vdot.default",
+    "aten.matmul.default",
+    "aten.outer.default",
+    "aten.linalg_cross.default",
+]
+LAYERS = ["aten.linear.default", *CONVOLUTIONS, *TRANSPOSED, "aten.convolution.default"]
+WITH_SUM = [f"aten.{name}.default" for name in ("addmm", "addbmm", "baddbmm", "addmv")]
 
 
-@register_rule(
-    [
-        "aten.mul.Tensor",
-        "aten.mul.Scalar",
-        "aten.mm.default",
-        "aten.bmm.default",
-        "aten.mv.default",
-        "aten.dot.default",
-        "aten.vdot.default",
-        "aten.matmul.default",
-        "aten.outer.default",
-        "aten.linalg_cross.default",
-    ]
-)
+@register_rule(BILINEAR)
 def _bilinear(self: Any, other: Any, /, *_: Any, **__: Any) -> Motion:
     """Linear in each of two arguments."""
     return product(self, other)
 
 
-@register_rule(["aten.linear.default", *CONVOLUTIONS, *TRANSPOSED, "aten.convolution.default"])
+@register_rule(LAYERS)
 def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:
     """A bilinear map of input and weight, and a bias."""
     return _with_bias(product(input, weight), bias)
@@ -48,7 +49,7 @@ def _trilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motio
     return _with_bias(product(product(input1, input2), weight), bias)
 
 
-@register_rule([f"aten.{name}.default" for name in ("addmm", "addbmm", "baddbmm", "addmv")])
+@register_rule(WITH_SUM)
 def _product_and_sum(
     self: Any, left: Any, right: Any, /, *, beta: float = 1, alpha: float = 1
 ) -> Motion:

@@ -1,0 +1,89 @@
+"""Two processes under DistributedDataParallel get the gradients of one with both batches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import captum_xdnn
+
+SCRIPT = """
+import sys
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.functional import cross_entropy
+from captum_xdnn import XIntegratedGradients
+from captum_xdnn.priors import l1
+
+torch.set_num_threads(1)
+rank, size, store = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+torch.manual_seed(0)
+data, labels = torch.randn(8, 6, dtype=torch.float64), torch.arange(8) % 3
+mine = slice(rank * 4, rank * 4 + 4)
+
+
+def build(bias):
+    torch.manual_seed(1)
+    return nn.Sequential(
+        nn.Linear(6, 16, bias=bias), nn.ReLU(), nn.Linear(16, 3, bias=bias)
+    ).double()
+
+
+def loss(net, explained, x, y):
+    attributions = XIntegratedGradients(explained).attribute(
+        x, target=y, n_steps=8, create_graph=True
+    )
+    return cross_entropy(net(x), y) + l1(attributions)
+
+
+for bias in (False, True):
+    for which in ("module", "wrapped"):
+        lone, net = build(bias), build(bias)
+        wrapped = nn.parallel.DistributedDataParallel(net)
+        explained = net if which == "module" else wrapped
+        both = [torch.optim.SGD(n.parameters(), lr=0.1) for n in (lone, net)]
+        for _ in range(3):
+            for optimizer in both:
+                optimizer.zero_grad()
+            loss(lone, lone, data, labels).backward()
+            loss(wrapped, explained, data[mine], labels[mine]).backward()
+            for expected, found in zip(lone.parameters(), net.parameters()):
+                torch.testing.assert_close(found.grad, expected.grad, rtol=1e-10, atol=1e-12)
+            for optimizer in both:
+                optimizer.step()
+dist.barrier()
+dist.destroy_process_group()
+print("done", rank)
+"""
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or sys.platform == "win32",
+    reason="needs torch.distributed with gloo",
+)
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(Path(captum_xdnn.__file__).parents[1])}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", script, str(rank), "2", tmp_path / "store"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        for rank in range(2)
+    ]
+    for rank, process in enumerate(processes):
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert out.split() == ["done", str(rank)]
