@@ -1,43 +1,26 @@
-"""The experiments whose tables are in the documentation, each run small on real images."""
+"""Converting and fine-tuning, run small on real images."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
-from fashion_mnist_files import write_fashion_mnist_files
 from torch import nn
 
 from captum_xdnn import certify
 from captum_xdnn.convert import to_xdnn
-from captum_xdnn.data import load_fashion_mnist_samples
 
 pytest.importorskip("torchvision")
-
-FOLDER = Path(__file__).parents[1] / "tutorials" / "experiments"
-
-
-def imported(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+Imported = Callable[[str], ModuleType]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    images, labels, _ = load_fashion_mnist_samples()
-    pixels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
-    return write_fashion_mnist_files(tmp_path, pixels, labels.to(torch.uint8).numpy())
-
-
-def test_convert_and_fine_tune(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_and_fine_tune(
+    root: Path, imported: Imported, capsys: pytest.CaptureFixture[str]
+) -> None:
     experiment, out = imported("convert_and_fine_tune"), root / "out"
     command = ["--data", str(root), "--out", str(out), "--seeds", "3", "4", "--epochs", "1"]
     assert experiment.main(command) == 0
@@ -57,7 +40,7 @@ def test_convert_and_fine_tune(root: Path, capsys: pytest.CaptureFixture[str]) -
     assert "seed 3" not in again  # what was measured is not measured again
 
 
-def test_the_network_of_that_experiment_is_an_ordinary_one() -> None:
+def test_the_network_of_that_experiment_is_an_ordinary_one(imported: Imported) -> None:
     network = imported("convert_and_fine_tune").ordinary_network().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
