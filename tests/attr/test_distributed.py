@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-import captum_xdnn
+from processes import run_together
 
 SCRIPT = """
 import sys
@@ -53,20 +50,4 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("size", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_distributed_data_parallel(size: int, tmp_path: Path) -> None:
-    script = tmp_path / "attribute.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(captum_xdnn.__file__).parents[1])}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", script, str(rank), str(size), tmp_path / "store"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(size)
-    ]
-    for rank, process in enumerate(processes):
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        assert out.split() == ["done", str(rank)]
+    run_together(SCRIPT, size, tmp_path)

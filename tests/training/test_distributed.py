@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-import captum_xdnn
+from processes import run_together
 
 SCRIPT = """
 import sys
@@ -70,20 +67,4 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": str(Path(captum_xdnn.__file__).parents[1])}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", script, str(rank), "2", tmp_path / "store"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-        for rank in range(2)
-    ]
-    for rank, process in enumerate(processes):
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        assert out.split() == ["done", str(rank)]
+    run_together(SCRIPT, 2, tmp_path)
