@@ -1,0 +1,104 @@
+"""How fast Captum's sums converge, and how far the single pass is from where they converge to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from captum.attr import IntegratedGradients
+from torch import Tensor
+
+from captum_xdnn.attr import XIntegratedGradients
+from captum_xdnn.metrics.difference import attribution_difference
+
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """Differences to Captum's Integrated Gradients with many steps.
+
+    Attributes:
+        steps: Numbers of steps, ``K`` of them.
+        reference_steps: Number of steps of the reference.
+        per_example: Shape ``(B, K)``: the :func:`attribution_difference` at each number of steps.
+        ours: Shape ``(B,)``: that of ``XIntegratedGradients``.
+        route: The route it took.
+    """
+
+    steps: tuple[int, ...]
+    reference_steps: int
+    per_example: Tensor
+    ours: Tensor
+    route: str
+
+    @property
+    def values(self) -> Tensor:
+        """The mean over the examples, shape ``(K,)``."""
+        return self.per_example.mean(0)
+
+
+def convergence(
+    forward_func: Callable[..., Any],
+    inputs: Tensor | tuple[Tensor, ...],
+    baselines: Any = None,
+    target: Any = None,
+    additional_forward_args: Any = None,
+    *,
+    steps: Sequence[int] = STEPS,
+    reference_steps: int = 300,
+    method: str = "gausslegendre",
+    internal_batch_size: int | None = None,
+) -> Convergence:
+    """Captum's Integrated Gradients at several numbers of steps, against itself with many.
+
+    Args:
+        forward_func: The function, as in Captum.
+        inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
+        baselines: As in Captum.
+        target: As in Captum.
+        additional_forward_args: As in Captum.
+        steps: Numbers of steps.
+        reference_steps: Number of steps of the reference.
+        method: Quadrature rule of all of them.
+        internal_batch_size: As in Captum.
+
+    Returns:
+        The differences, and that of ``XIntegratedGradients``.
+
+    Raises:
+        ValueError: If there are no numbers of steps.
+        AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
+
+    Source:
+        Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.1 and Figure 3.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8, bias=False), torch.nn.ReLU())
+        >>> found = convergence(net, torch.rand(2, 4), target=0, steps=(1, 10))
+        >>> found.per_example.shape, found.route
+        (torch.Size([2, 2]), 'single_pass')
+    """
+    if not steps:
+        message = "steps must hold at least one number"
+        raise ValueError(message)
+    captum, xig = IntegratedGradients(forward_func), XIntegratedGradients(forward_func)
+    call = {
+        "baselines": baselines,
+        "target": target,
+        "additional_forward_args": additional_forward_args,
+        "method": method,
+        "internal_batch_size": internal_batch_size,
+    }
+    reference = captum.attribute(inputs, n_steps=reference_steps, **call)
+    columns = [
+        attribution_difference(captum.attribute(inputs, n_steps=count, **call), reference)
+        for count in steps
+    ]
+    ours = attribution_difference(xig.attribute(inputs, **call), reference)
+    return Convergence(
+        tuple(steps), reference_steps, torch.stack(columns, 1), ours, str(xig.last_route)
+    )

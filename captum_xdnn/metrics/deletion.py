@@ -1,0 +1,86 @@
+"""Single deletion: does the attribution order the patches of an image as deleting them does?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.attr.single_pass import select
+from captum_xdnn.metrics.difference import rank_correlation
+from captum_xdnn.priors.attributions import parts_of
+
+
+def single_deletion_score(
+    forward_func: Callable[..., Any],
+    inputs: Tensor,
+    attributions: Tensor,
+    target: Any,
+    *,
+    patches: int = 4,
+    fill: float = 0.0,
+) -> Tensor:
+    r"""Rank correlation between a patch's attribution and the drop of the output without it.
+
+    The image is divided into ``patches`` x ``patches`` parts. With :math:`x^{(p)}` the image in
+    which part ``p`` is filled, the score of an example is Spearman's correlation, over all parts,
+    between :math:`\sum_{i \in p} A_i` and :math:`F(x) - F(x^{(p)})`. For the *in-domain* score the
+    network has to be trained, or fine-tuned, on images with parts deleted; that is the caller's.
+
+    Args:
+        forward_func: The function, as in Captum.
+        inputs: Images, shape ``(B, C, H, W)``.
+        attributions: Shape ``(B, C, H, W)``, or with one channel.
+        target: Index of the explained output, in any of Captum's forms.
+        patches: Number of parts along each side, 4 in the paper.
+        fill: What a deleted part is filled with.
+
+    Returns:
+        Shape ``(B,)``, in float64, between -1 and 1; NaN where all parts are alike.
+
+    Raises:
+        AssertionError: If inputs or attributions are no tensors.
+        ValueError: If their shapes do not match, or there are more parts than pixels.
+
+    Source:
+        Hesse, Schaub-Meyer, Roth, *Benchmarking the Attribution Quality of Vision Models*
+        (NeurIPS 2024), Section 3.
+
+    Example:
+        >>> import torch
+        >>> image = torch.arange(16.0).reshape(1, 1, 4, 4)
+        >>> def brightness(x):
+        ...     return x.sum((1, 2, 3))[:, None]
+        >>> single_deletion_score(brightness, image, image, 0, patches=2)
+        tensor([1.0000], dtype=torch.float64)
+    """
+    (images,), (maps,) = parts_of(inputs, "inputs"), parts_of(attributions)
+    if images.dim() != 4 or maps.dim() != 4 or maps.shape[2:] != images.shape[2:]:
+        message = (
+            f"images must be of shape (B, C, H, W) and attributions like them; found "
+            f"{tuple(images.shape)} and {tuple(maps.shape)}"
+        )
+        raise ValueError(message)
+    height, width = images.shape[2:]
+    if not 1 < patches <= min(height, width):
+        message = f"{patches} x {patches} patches of images of {height} x {width} pixels"
+        raise ValueError(message)
+    sums, drops = [], []
+    with torch.no_grad():
+        whole = select(forward_func(images), target)
+        for rows in _parts(height, patches):
+            for columns in _parts(width, patches):
+                deleted = images.clone()
+                deleted[:, :, rows, columns] = fill
+                drops.append(whole - select(forward_func(deleted), target))
+                sums.append(maps[:, :, rows, columns].double().flatten(1).sum(1))
+    return rank_correlation(torch.stack(sums, 1), torch.stack(drops, 1).to(sums[0].device).double())
+
+
+def _parts(length: int, count: int) -> list[slice]:
+    """Consecutive parts of like length."""
+    bounds = [length * i // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(bounds)]
