@@ -1,14 +1,12 @@
 """``python -m captum_xdnn certify MODULE:CALLABLE``: the certificate of a user's own model."""
 
 import argparse
-import ast
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
-from captum_xdnn.cli.load_model import load_model
+from captum_xdnn.cli.load_model import keyword_argument, load_model
 from captum_xdnn.errors import XDNNError
 from captum_xdnn.homogeneity import certify
 
@@ -75,7 +73,7 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     )
     parser.add_argument(
         "--kwarg",
-        type=_keyword_argument,
+        type=keyword_argument,
         action="append",
         default=[],
         dest="kwargs",
@@ -185,13 +183,3 @@ def _device(text: str) -> torch.device:
             f"torch cannot use the device {text!r}, {first_line(error)}"
         ) from error
     return device
-
-
-def _keyword_argument(text: str) -> tuple[str, Any]:
-    name, separator, value = text.partition("=")
-    if not (separator and name.isidentifier()):
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value

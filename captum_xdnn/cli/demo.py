@@ -1,20 +1,20 @@
 """``python -m captum_xdnn``: the main job on bundled networks and images, without a download."""
 
 import argparse
-import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import captum
 import torch
-from captum.attr import IntegratedGradients
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from captum_xdnn._version import __version__
-from captum_xdnn.attr import XIntegratedGradients
-from captum_xdnn.cli.console import OneLineParser, UsageError, say
-from captum_xdnn.cli.figure import Column, save_heat_maps
-from captum_xdnn.cli.measure import Measurement, Method, Problem, format_table, measure
+from captum_xdnn.cli.console import OneLineParser, say
+from captum_xdnn.cli.files import writable
+from captum_xdnn.compare import Comparison, compare
+from captum_xdnn.compare.figures import heat_maps
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.homogeneity import certify
 from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
@@ -26,15 +26,6 @@ _TITLES = {
     X_CNN_Small_Weights.FASHION_MNIST: "X-DNN (no biases)",
     X_CNN_Small_Weights.FASHION_MNIST_BIAS: "twin (with biases)",
 }
-
-
-@dataclass(frozen=True)
-class _Runs:
-    """The measurements of one network that the picture shows."""
-
-    title: str
-    captum: Measurement
-    ours: Measurement
 
 
 def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
@@ -85,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         UsageError: If the folder for the picture cannot be written to.
     """
-    picture = _writable(options.out) / PICTURE
+    picture = writable(options.out) / PICTURE
     images, labels, names = load_fashion_mnist_samples()
     say(
         f"captum-xdnn {__version__}, captum {captum.__version__}, torch {torch.__version__}, "
@@ -96,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         "baseline: black; target: the true class"
     )
 
-    runs = []
+    runs = {}
     for weights, title in _TITLES.items():
         accuracy = weights.meta["_metrics"]["Fashion-MNIST"]
         say(f"\n== {title}: {weights.meta['num_params']:,} parameters, {_percentages(accuracy)}\n")
@@ -109,46 +100,44 @@ def run(options: argparse.Namespace) -> int:
         if certificate.blockers:
             say(f"  in: {', '.join(blocker.where for blocker in certificate.blockers)}")
         say(f"(analysed in {seconds:.2f} s, once for each network)\n")
-        runs.append(_compare(Problem(model, images, labels), title, options))
+        runs[title] = _compare(model, images, labels, options)
 
-    columns = [
-        Column(f"{network.title}\n{row.method}\nroute: {row.route}", row.attributions)
-        for network in runs
-        for row in (network.captum, network.ours)
-    ]
-    save_heat_maps(picture, images, [names[label] for label in labels], columns)
+    maps = {
+        f"{title}\n{name}\nroute: {found[name].route or 'captum'}": found.attributions[name][0]
+        for title, found in runs.items()
+        for name in (f"IG({options.steps})", "XIntegratedGradients")
+    }
+    _draw(picture, images, [names[label] for label in labels], maps)
     say(f"\nWrote the heat maps to {picture.resolve()}")
     return 0
 
 
-def _compare(problem: Problem, title: str, options: argparse.Namespace) -> _Runs:
-    images, target, steps = problem.images, problem.target, options.steps
-    captum_ig = IntegratedGradients(problem.model)
-    x_ig = XIntegratedGradients(problem.model)
-    short = Method(
-        f"IG({steps})",
-        lambda: captum_ig.attribute(images, target=target, n_steps=steps),
-        lambda: "captum",
+def _draw(path: Path, images: Tensor, names: list[str], maps: dict[str, Tensor]) -> None:
+    size = (1.75 * (1 + len(maps)), 1.3 * len(names) + 1.4)
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)  # pyplot, and its list of open figures, stay as the caller has them
+    heat_maps(figure, images, maps, names)
+    figure.suptitle("Integrated Gradients of the true class, from black", fontsize="medium")
+    figure.savefig(path, dpi=120)
+
+
+def _compare(
+    model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Namespace
+) -> Comparison:
+    short, long = f"IG({options.steps})", f"IG({options.reference_steps})"
+    names = {name: name for name in (short, long)}
+    comparison = compare(
+        model,
+        images,
+        labels,
+        methods={**names, "XIntegratedGradients": f"XIntegratedGradients({options.steps})"},
+        reference=long,
+        speed_up_over=short,
+        rounds=options.repeat,
+        perturbations=0,
     )
-    reference = Method(
-        f"IG({options.reference_steps})",
-        lambda: captum_ig.attribute(
-            images,
-            target=target,
-            n_steps=options.reference_steps,
-            # In batches of the shorter run: more steps take more time, and not more memory.
-            internal_batch_size=steps * len(images),
-        ),
-        lambda: "captum",
-    )
-    ours = Method(
-        "XIntegratedGradients",
-        lambda: x_ig.attribute(images, target=target, n_steps=steps),
-        lambda: str(x_ig.last_route),
-    )
-    rows = measure(problem, (short, reference, ours), options.repeat)
-    say(format_table(rows, reference=rows[1]))
-    return _Runs(title, captum=rows[0], ours=rows[2])
+    say(comparison.to_markdown())
+    return comparison
 
 
 def _percentages(accuracy: dict[str, float]) -> str:
@@ -156,17 +145,6 @@ def _percentages(accuracy: dict[str, float]) -> str:
     return (
         f"{plain:.2f} % of the test images right, {low_contrast:.2f} % at a tenth of the contrast"
     )
-
-
-def _writable(folder: Path) -> Path:
-    # Asked before the work rather than found out after it.
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
-    if not os.access(folder, os.W_OK):
-        raise UsageError(f"cannot write to the folder {folder}")
-    return folder
 
 
 def _positive(text: str) -> int:

@@ -1,5 +1,7 @@
 """From ``MODULE:CALLABLE`` on the command line to a model."""
 
+import argparse
+import ast
 import importlib
 import sys
 from collections.abc import Mapping
@@ -11,7 +13,7 @@ from torch import nn
 
 from captum_xdnn.cli.console import UsageError, first_line
 
-__all__ = ["load_model"]
+__all__ = ["keyword_argument", "load_model"]
 
 
 def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -75,3 +77,21 @@ def _attribute(module: Any, module_name: str, path: str) -> Any:
         return attrgetter(path)(module)
     except AttributeError as error:
         raise UsageError(f"{module_name} has no {path}: {first_line(error)}") from error
+
+
+def keyword_argument(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``, the value a Python literal or else a string.
+
+    Args:
+        text: From the command line.
+
+    Raises:
+        argparse.ArgumentTypeError: If it has another form.
+    """
+    name, separator, value = text.partition("=")
+    if not (separator and name.isidentifier()):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value

@@ -43,7 +43,7 @@ from captum_xdnn.priors import expected_gradients, right_for_the_right_reasons
 
 CLASSES, SIDE, BATCH = 10, 3, 128
 HELD_OUT = 5000
-WEIGHTS = (0.1, 1.0, 10.0, 100.0)
+WEIGHTS = (1.0, 10.0, 100.0, 1000.0)
 CHOOSING_SEED = 100
 """Seed of the runs by which the weights are chosen; none of those whose results are reported."""
 PLACES = tuple((row, column) for row in (0, 25) for column in (0, 6, 12, 18, 25))
@@ -221,7 +221,7 @@ def run(data: Data, notes: Notes, *, seeds: Sequence[int], total: int) -> str:
     for method in METHODS:
         found = [
             notes.known(
-                f"{method}, seed {seed}",
+                f"{method}, weight {chosen.get(method, 0):g}, seed {seed}",
                 lambda m=method, s=seed: measured(
                     trained(m, data, seed=s, total=budget[m], weight=chosen.get(m, 0.0)),
                     data.test,

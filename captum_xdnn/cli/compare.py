@@ -1,0 +1,143 @@
+"""``python -m captum_xdnn compare MODULE:CALLABLE``: attribution methods on a user's own model."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
+from captum_xdnn.cli.files import writable
+from captum_xdnn.cli.load_model import keyword_argument, load_model
+from captum_xdnn.compare import DEFAULT_METHODS, compare
+
+__all__ = ["add_parser", "run"]
+
+TABLE, PICTURE = "comparison.md", "comparison.png"
+_DESCRIPTION = f"""\
+Run attribution methods on a model and print what each costs and how far it is from Captum's
+Integrated Gradients with the most steps. The table goes to {TABLE}, heat maps (of images) and the
+scatter of quality and time to {PICTURE}, the attributions to one .npz file for each method.
+
+FILE.npz holds the inputs, in the order of the file, one array for each argument of the model with the
+batch dimension first. MODULE:CALLABLE is as in the command certify.
+
+The exit code is 0, or 2 if the command line is wrong."""
+_EXAMPLES = """\
+examples:
+  python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3 --out comparison
+  python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
+      --method XIntegratedGradients --method "IG(50)" --method "IG(300)\""""
+
+
+def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
+    """Add the command and its options.
+
+    Args:
+        commands: Collection of commands of the whole program.
+    """
+    parser = commands.add_parser(
+        "compare",
+        help="run attribution methods on your model: seconds, passes, differences, heat maps",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("address", metavar="MODULE:CALLABLE", help="where the model is")
+    parser.add_argument(
+        "--inputs", type=Path, required=True, metavar="FILE.npz", help="the inputs, as arrays"
+    )
+    parser.add_argument(
+        "--target",
+        type=_target,
+        metavar="N[,N...]",
+        help="index of the explained output: one for all examples, or one for each",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for table and pictures"
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        dest="methods",
+        metavar="NAME",
+        help=f"a method; may be repeated (default: {', '.join(DEFAULT_METHODS)})",
+    )
+    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of timed calls")
+    parser.add_argument(
+        "--perturbations",
+        type=int,
+        default=10,
+        metavar="N",
+        help="draws for infidelity and max-sensitivity, 0 to leave them out (default: 10)",
+    )
+    parser.add_argument(
+        "--kwarg",
+        type=keyword_argument,
+        action="append",
+        default=[],
+        dest="kwargs",
+        metavar="NAME=VALUE",
+        help="keyword argument of CALLABLE; may be repeated",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compare, print the table, write the files.
+
+    Args:
+        options: Parsed options of this command.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        UsageError: If the model or the inputs cannot be loaded, do not go together, or a method is
+            not known.
+    """
+    folder = writable(options.out)
+    inputs = _inputs(options.inputs)
+    model = load_model(options.address, dict(options.kwargs)).eval()
+    try:
+        found = compare(
+            model,
+            inputs if len(inputs) > 1 else inputs[0],
+            options.target,
+            methods=options.methods or DEFAULT_METHODS,
+            rounds=options.rounds,
+            perturbations=options.perturbations,
+            progress=True,
+        )
+    except Exception as error:  # a user's model may raise anything
+        raise UsageError(f"cannot compare on {options.address}: {first_line(error)}") from error
+    say(found.to_markdown())
+    (folder / TABLE).write_text(found.to_markdown() + "\n", encoding="utf-8")
+    found.plot().savefig(folder / PICTURE, dpi=120)
+    for name, parts in found.attributions.items():
+        arrays = {f"input_{i}": part.cpu().numpy() for i, part in enumerate(parts)}
+        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+    say(f"\nWrote {TABLE}, {PICTURE} and the attributions to {folder.resolve()}")
+    return 0
+
+
+def _inputs(path: Path) -> tuple[Tensor, ...]:
+    try:
+        with np.load(path) as arrays:
+            tensors = tuple(torch.from_numpy(arrays[name]) for name in arrays.files)
+    except Exception as error:
+        raise UsageError(f"cannot read arrays from {path}: {first_line(error)}") from error
+    if not tensors:
+        raise UsageError(f"{path} holds no arrays")
+    return tensors
+
+
+def _target(text: str) -> Any:
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        message = f"expected integers such as 3 or 3,1,4, got {text!r}"
+        raise argparse.ArgumentTypeError(message) from None
+    return numbers[0] if len(numbers) == 1 else torch.tensor(numbers)

@@ -1,0 +1,87 @@
+"""What is attributed: one call in Captum's form, as every method gets it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.attr._captum import (
+    format_additional_forward_args,
+    format_input_baseline,
+    validate_input,
+)
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.single_pass import explained
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A function and a call of it.
+
+    Attributes:
+        forward_func: The function.
+        inputs: Tensor or tuple of tensors, as the caller gave them.
+        call: The same call, formatted.
+    """
+
+    forward_func: Callable[..., Any]
+    inputs: Tensor | tuple[Tensor, ...]
+    call: Call
+
+    @staticmethod
+    def of(
+        forward_func: Callable[..., Any], inputs: Any, target: Any, baselines: Any, further: Any
+    ) -> Problem:
+        """Check and format a call as Captum does, and run it once.
+
+        Raises:
+            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
+        """
+        formatted, starts = format_input_baseline(inputs, baselines)
+        validate_input(formatted, starts)
+        arguments = format_additional_forward_args(further) or ()
+        problem = Problem(forward_func, inputs, Call(formatted, starts, target, arguments))
+        problem.gained()
+        return problem
+
+    def unformatted(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        """Tensors in the form of the inputs."""
+        return tensors if isinstance(self.inputs, tuple) else tensors[0]
+
+    def starts(self) -> tuple[Tensor, ...]:
+        """The baselines in the shapes of the inputs."""
+        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
+        return tuple(torch.zeros_like(x.detach()) + b for x, b in pairs)
+
+    def arguments(self, **more: Any) -> dict[str, Any]:
+        """The call as keyword arguments of ``attribute``.
+
+        Args:
+            more: Further arguments.
+        """
+        return {
+            "target": self.call.target,
+            "additional_forward_args": self.call.arguments or None,
+            **more,
+        }
+
+    def gained(self) -> Tensor:
+        """``F(x) - F(b)`` of each example, in float64."""
+        with torch.no_grad():
+            ends = [
+                explained(self.forward_func(*x, *self.call.arguments), self.call.target)
+                for x in (self.call.inputs, self.starts())
+            ]
+        gained: Tensor = ends[0].double() - ends[1].double()
+        return gained.reshape(-1)
+
+    def one_pass(self) -> None:
+        """One forward pass, and one backward pass to the inputs."""
+        with torch.enable_grad():
+            leaves = self.call.leaves(keep_graph=False)
+            outputs = explained(self.forward_func(*leaves, *self.call.arguments), self.call.target)
+            torch.autograd.grad(outputs.sum(), leaves, allow_unused=True)
