@@ -6,8 +6,6 @@ from pathlib import Path
 
 import captum
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from captum_xdnn._version import __version__
@@ -17,6 +15,7 @@ from captum_xdnn.compare import Comparison, compare
 from captum_xdnn.compare.figures import heat_maps
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.homogeneity import certify
+from captum_xdnn.metrics.figures import new_figure
 from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
 
 __all__ = ["add_parser", "run"]
@@ -113,9 +112,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _draw(path: Path, images: Tensor, names: list[str], maps: dict[str, Tensor]) -> None:
-    size = (1.75 * (1 + len(maps)), 1.3 * len(names) + 1.4)
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)  # pyplot, and its list of open figures, stay as the caller has them
+    figure = new_figure(1.75 * (1 + len(maps)), 1.3 * len(names) + 1.4)
     heat_maps(figure, images, maps, names)
     figure.suptitle("Integrated Gradients of the true class, from black", fontsize="medium")
     figure.savefig(path, dpi=120)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
+from captum_xdnn.metrics.figures import OURS, THEIRS, new_figure
+
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from captum_xdnn.compare.comparison import Comparison, Row
 
 COLOURS = "PiYG"
@@ -37,8 +39,7 @@ def comparison_figure(
     drawn = images.dim() == 4 and images.shape[1] in (1, 3) and not others
     maps = len(comparison.attributions) if drawn else 0
     height = 1.5 * len(chosen) + 0.9 if maps else 0.0
-    figure = Figure(figsize=(max(8.0, 1.6 * (maps + 1)), height + 3.6), layout="constrained")
-    FigureCanvasAgg(figure)  # pyplot, and its list of open figures, stay as the caller has them
+    figure = new_figure(max(8.0, 1.6 * (maps + 1)), height + 3.6)
     parts: Any = figure.subfigures(2, 1, height_ratios=(height, 3.6)) if maps else [None, figure]
     if maps:
         heat_maps(
@@ -129,7 +130,7 @@ def _points(axes: Any, rows: Sequence[Row], values: Sequence[float]) -> None:
     for row, value in drawn:
         place = (row.seconds, max(value, FEWEST))
         ours = bool(row.route)
-        axes.plot(*place, "o", color="#c44e52" if ours else "#4c72b0", markersize=8 if ours else 6)
+        axes.plot(*place, "o", color=OURS if ours else THEIRS, markersize=8 if ours else 6)
         shift = (5, -12) if ours else (5, 4)  # the other route of one method is often beside it
         axes.annotate(row.method, place, shift, textcoords="offset points", fontsize=8)
     if drawn:

@@ -7,6 +7,7 @@ from captum_xdnn.metrics.contrast import ContrastInvariance, contrast_invariance
 from captum_xdnn.metrics.convergence import Convergence, convergence
 from captum_xdnn.metrics.deletion import single_deletion_score
 from captum_xdnn.metrics.difference import attribution_difference, rank_correlation
+from captum_xdnn.metrics.figures import masking_figure
 from captum_xdnn.metrics.masking import MaskingCurve, masking_curve
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "contrast_invariance",
     "convergence",
     "masking_curve",
+    "masking_figure",
     "rank_correlation",
     "single_deletion_score",
 ]

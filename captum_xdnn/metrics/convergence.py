@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from captum.attr import IntegratedGradients
@@ -12,6 +12,10 @@ from torch import Tensor
 
 from captum_xdnn.attr import XIntegratedGradients
 from captum_xdnn.metrics.difference import attribution_difference
+from captum_xdnn.metrics.figures import convergence_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 
@@ -38,6 +42,14 @@ class Convergence:
     def values(self) -> Tensor:
         """The mean over the examples, shape ``(K,)``."""
         return self.per_example.mean(0)
+
+    def plot(self) -> Figure:
+        """The differences against the number of steps, and ours as a line.
+
+        Returns:
+            A matplotlib figure that belongs to no window: ``figure.savefig(path)``.
+        """
+        return convergence_figure(self)
 
 
 def convergence(

@@ -101,6 +101,20 @@ def test_nhanes(imported: Imported, tmp_path: Path) -> None:
     assert tables.nhanes(tmp_path, years=2).outcomes.tolist() == [0, 0, 0, 0, 0, 1]
 
 
+def test_shuffled_columns_say_nothing(imported: Imported) -> None:
+    tables = imported("subject_tables")
+    table = tables.breast_cancer()
+    wide = tables.with_shuffled_columns(table, 40)
+    assert wide.features.shape == (569, 70)
+    assert len(wide.names) == 70
+    np.testing.assert_array_equal(wide.features[:, :30], table.features)
+    informed = [abs(np.corrcoef(c, wide.outcomes)[0, 1]) for c in wide.features.T]
+    assert max(informed[30:]) < 0.2 < np.mean(informed[:30])
+    for name, column in zip(wide.names[30:], wide.features.T[30:], strict=True):
+        origin = table.features[:, table.names.index(name.removesuffix(", shuffled"))]
+        np.testing.assert_array_equal(np.sort(column), np.sort(origin))
+
+
 def test_a_table_of_ones_own(imported: Imported, tmp_path: Path) -> None:
     tables, path = imported("subject_tables"), tmp_path / "mine.csv"
     path.write_text("a,died,b\n1,0,\n2.5,1,4\n")

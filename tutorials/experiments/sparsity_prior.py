@@ -30,7 +30,15 @@ from pathlib import Path
 import torch
 from sparse_training import ALPHAS, EPOCHS, METHODS, PAPERS, perceptron, split, train
 from sparsity_figure import draw
-from subject_tables import YEARS, Table, breast_cancer, download_nhanes, from_csv, nhanes
+from subject_tables import (
+    YEARS,
+    Table,
+    breast_cancer,
+    download_nhanes,
+    from_csv,
+    nhanes,
+    with_shuffled_columns,
+)
 from tqdm import tqdm
 
 COLUMNS = (
@@ -155,6 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (options.table is None) != (options.target is None):
         parser.error("--table and --target belong together")
     table = table_of(options)
+    if options.shuffled:
+        table = with_shuffled_columns(table, options.shuffled)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "results.csv"
 
@@ -175,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             pool.shutdown(cancel_futures=True)
     kept = chosen(row for row in filter(ours, read(path)) if row["method"] in options.methods)
     print(summary(kept))
-    titles = {name: METHODS[name].title for name in kept}
+    titles = {name: METHODS[name].title for name in METHODS if name in kept}
     draw(options.out / "sparsity_prior.png", table.title, titles, kept)
     return 0
 
@@ -190,6 +200,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--table", type=Path, help="a table of your own, as CSV")
     parser.add_argument("--target", help="the column of that table that holds the outcome")
+    parser.add_argument(
+        "--shuffled", type=int, default=0, metavar="N", help="add N columns that say nothing"
+    )
     parser.add_argument("--repetitions", type=int, default=50, help="(default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="(default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="processes (default: %(default)s)")

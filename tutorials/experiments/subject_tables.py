@@ -93,6 +93,24 @@ def download_nhanes(folder: Path) -> None:
             )
 
 
+def with_shuffled_columns(table: Table, count: int) -> Table:
+    """A table with further columns that say nothing: its own ones, the subjects in another order.
+
+    Args:
+        table: The table.
+        count: How many are added; each is drawn from the table's columns.
+    """
+    generator = np.random.default_rng(0)
+    drawn = generator.integers(len(table.names), size=count)
+    shuffled = [generator.permutation(table.features[:, column]) for column in drawn]
+    return Table(
+        f"{table.title}, with {count} shuffled columns",
+        (*table.names, *(f"{table.names[column]}, shuffled" for column in drawn)),
+        np.column_stack([table.features, *shuffled]),
+        table.outcomes,
+    )
+
+
 def from_csv(path: Path, target: str) -> Table:
     """A table of one's own: numbers with a header, one column of which is the outcome, 0 or 1.
 

@@ -1,0 +1,82 @@
+"""Pictures of the metrics. matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from captum_xdnn.metrics.convergence import Convergence
+    from captum_xdnn.metrics.masking import MaskingCurve
+
+OURS, THEIRS = "#c44e52", "#4c72b0"
+SMALLEST = 1e-17
+"""What a difference of zero is drawn as, on an axis of powers of ten."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own: pyplot, its backend and its open figures stay as the caller has them."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def convergence_figure(found: Convergence) -> Figure:
+    """See ``Convergence.plot``."""
+    figure = new_figure(6, 4)
+    axes = figure.subplots()
+    values = [max(float(v), SMALLEST) for v in found.values]
+    axes.plot(found.steps, values, "o-", color=THEIRS, label="Captum, n steps")
+    ours = max(float(found.ours.mean()), SMALLEST)
+    label = f"XIntegratedGradients ({found.route})"
+    axes.axhline(ours, color=OURS, linestyle="--", label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(found.steps, [str(count) for count in found.steps])
+    axes.set_xlabel("steps")
+    axes.set_ylabel(f"difference to IG({found.reference_steps})")
+    axes.legend()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
+    """Masking curves of several methods, one picture for each metric.
+
+    Args:
+        curves: For each method its curves, of the same metrics for all.
+
+    Returns:
+        A matplotlib figure that belongs to no window.
+
+    Raises:
+        ValueError: If there are no curves, or the methods have other metrics.
+    """
+    metrics = {tuple(curve.metric for curve in of_method) for of_method in curves.values()}
+    if len(metrics) != 1 or not next(iter(metrics)):
+        message = f"each method needs curves of the same metrics, found {sorted(metrics)}"
+        raise ValueError(message)
+    (names,) = metrics
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = new_figure(3.6 * columns, 2.9 * lines)
+    panels = figure.subplots(lines, columns, squeeze=False).flatten()
+    for place, (axes, metric) in enumerate(zip(panels, names, strict=False)):
+        for method, of_method in curves.items():
+            curve = of_method[place]
+            label = f"{method}: {curve.area:.2f}"
+            axes.plot(curve.fractions, curve.values.cpu(), label=label)
+        axes.set_xscale("log")
+        axes.set_title(metric)
+        axes.set_xlabel("fraction of the pixels")
+        axes.set_ylabel("accuracy in %" if metric.endswith("AM") else "mean output")
+        axes.legend(fontsize=7, title="area", title_fontsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    return figure
