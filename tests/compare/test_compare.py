@@ -72,8 +72,8 @@ def test_the_columns_are_what_they_say() -> None:
 
 
 def _first(given: Any) -> Tensor:
-    """Captum hands on tensors and tuples of one."""
-    return given[0] if isinstance(given, tuple) else given
+    """A new tensor: Captum hands on tensors and tuples of one."""
+    return (given[0] if isinstance(given, tuple) else given).detach()
 
 
 def test_infidelity_and_sensitivity_are_captums() -> None:
@@ -94,7 +94,7 @@ def test_infidelity_and_sensitivity_are_captums() -> None:
     assert row.infidelity == pytest.approx(float(wrong.mean()), rel=1e-6)
     torch.manual_seed(0)
     sensitive = sensitivity_max(
-        lambda given: method.attribute(_first(given).detach().requires_grad_(), target=1).detach(),
+        lambda given: (method.attribute(_first(given).requires_grad_(), target=1).detach(),),
         (x,),
         n_perturb_samples=6,
         max_examples_per_batch=4,

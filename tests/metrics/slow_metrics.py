@@ -83,6 +83,7 @@ def rank_correlation(one: list[float], other: list[float]) -> float:
     return float(np.corrcoef(ranks(one), ranks(other))[0, 1])
 
 
+@torch.no_grad()
 def single_deletion(
     function: Callable[[Tensor], Tensor],
     image: Tensor,
