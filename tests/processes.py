@@ -7,7 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import torch
+
 import captum_xdnn
+
+needs_gloo = pytest.mark.skipif(
+    not torch.distributed.is_available() or sys.platform == "win32",
+    reason="needs torch.distributed with gloo",
+)
 
 
 def run_together(source: str, size: int, folder: Path) -> None:

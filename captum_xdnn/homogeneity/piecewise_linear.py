@@ -108,10 +108,17 @@ def _has_derivative(node: Node) -> bool:
 
 def _is_linear(node: Node, reached: set[Node]) -> bool:
     name = name_of(node.target)
-    if name in TOGETHER or name in CHOOSING:
+    if name in CHOOSING:  # of real numbers: the length of a complex one is bent everywhere
+        return not any(_is_complex(source) for source in node.all_input_nodes)
+    if name in TOGETHER:
         return True
     if name not in PRODUCTS and name not in SCALED:
         return False
     uses = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, Node) and a in reached]
     # Once: x * x is not linear in x.
     return len(uses) == 1 and (name in PRODUCTS or uses[0] is node.args[0])
+
+
+def _is_complex(node: Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.is_complex()

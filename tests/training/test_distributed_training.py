@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import pytest
-import torch
-from processes import run_together
+from processes import needs_gloo, run_together
 
 SCRIPT = """
 import sys
@@ -60,10 +57,7 @@ dist.destroy_process_group()
 print("done", rank)
 """
 
-pytestmark = pytest.mark.skipif(
-    not torch.distributed.is_available() or sys.platform == "win32",
-    reason="needs torch.distributed with gloo",
-)
+pytestmark = needs_gloo
 
 
 def test_two_processes(tmp_path: Path) -> None:

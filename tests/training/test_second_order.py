@@ -154,6 +154,7 @@ VERDICTS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "the larger": (lambda h: torch.maximum(h, 2 * h.roll(1, 1)), True),
     "where": (lambda h: torch.where(h > 0, h, 3 * h.mean(1, keepdim=True)), True),
     "sorted by gather": (lambda h: h.gather(1, h.argmax(1, keepdim=True).expand(-1, 6)), True),
+    "lengths of complex numbers": (lambda h: torch.fft.fft(h).abs(), False),
     "a product with itself": (lambda h: h * h, False),
     "a product with another": (lambda h: h * h.abs(), False),
     "a quotient": (lambda h: h / (1 + h.abs()), False),
