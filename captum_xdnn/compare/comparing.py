@@ -66,7 +66,7 @@ def compare(
 
     Raises:
         ValueError: If a method is not known, two have one name, or the reference is not among them
-            or gave no attributions.
+            or gave no attributions; if there are no rounds.
         TypeError: If a method is of another kind.
         AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
 
@@ -81,6 +81,9 @@ def compare(
         >>> found["XIntegratedGradients"].route, found["XIntegratedGradients"].difference < 1e-5
         ('single_pass', True)
     """
+    if rounds < 1 or perturbations < 0:
+        message = f"rounds must be positive, found {rounds}; perturbations not negative, found {perturbations}"
+        raise ValueError(message)
     problem = Problem.of(forward_func, inputs, target, baselines, additional_forward_args)
     chosen = methods_of(methods, problem)
     steps = tqdm(total=3 * len(chosen), disable=not progress, unit="step")

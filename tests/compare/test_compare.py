@@ -181,6 +181,8 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "one": ({"methods": "IG(5)"}, TypeError, "collection"),
     "kind": ({"methods": (3,)}, TypeError, "found 3"),
     "reference": ({"methods": ("IG(5)",), "reference": "IG(9)"}, ValueError, r"IG\(9\)"),
+    "rounds": ({"rounds": 0}, ValueError, "rounds must be positive"),
+    "perturbations": ({"perturbations": -1}, ValueError, "not negative, found -1"),
     "target": ({"target": None}, AssertionError, "Target not provided"),
     "all fail": (
         {"methods": {"broken": lambda x, target: x[:1]}},
