@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
-from captum_xdnn.cli.load_model import keyword_argument, load_model
+from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
 from captum_xdnn.errors import XDNNError
 from captum_xdnn.homogeneity import certify
 
@@ -71,15 +71,7 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     parser.add_argument(
         "--device", type=_device, default="cpu", help="where to run the model (default: cpu)"
     )
-    parser.add_argument(
-        "--kwarg",
-        type=keyword_argument,
-        action="append",
-        default=[],
-        dest="kwargs",
-        metavar="NAME=VALUE",
-        help="keyword argument of CALLABLE, a Python literal or else a string; may be repeated",
-    )
+    add_keyword_arguments(parser)
     parser.add_argument(
         "--train",
         action="store_true",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
 from captum_xdnn.cli.files import writable
-from captum_xdnn.cli.load_model import keyword_argument, load_model
+from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
 from captum_xdnn.compare import DEFAULT_METHODS, compare
 
 __all__ = ["add_parser", "run"]
@@ -73,15 +73,7 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         metavar="N",
         help="draws for infidelity and max-sensitivity, 0 to leave them out (default: 10)",
     )
-    parser.add_argument(
-        "--kwarg",
-        type=keyword_argument,
-        action="append",
-        default=[],
-        dest="kwargs",
-        metavar="NAME=VALUE",
-        help="keyword argument of CALLABLE; may be repeated",
-    )
+    add_keyword_arguments(parser)
     parser.set_defaults(run=run)
 
 

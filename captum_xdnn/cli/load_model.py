@@ -13,7 +13,7 @@ from torch import nn
 
 from captum_xdnn.cli.console import UsageError, first_line
 
-__all__ = ["keyword_argument", "load_model"]
+__all__ = ["add_keyword_arguments", "load_model"]
 
 
 def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -79,15 +79,24 @@ def _attribute(module: Any, module_name: str, path: str) -> Any:
         raise UsageError(f"{module_name} has no {path}: {first_line(error)}") from error
 
 
-def keyword_argument(text: str) -> tuple[str, Any]:
-    """Read ``NAME=VALUE``, the value a Python literal or else a string.
+def add_keyword_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the keyword arguments of ``CALLABLE``, ``kwargs`` among the options.
 
     Args:
-        text: From the command line.
-
-    Raises:
-        argparse.ArgumentTypeError: If it has another form.
+        parser: Parser of a command that loads a model.
     """
+    parser.add_argument(
+        "--kwarg",
+        type=_keyword_argument,
+        action="append",
+        default=[],
+        dest="kwargs",
+        metavar="NAME=VALUE",
+        help="keyword argument of CALLABLE, a Python literal or else a string; may be repeated",
+    )
+
+
+def _keyword_argument(text: str) -> tuple[str, Any]:
     name, separator, value = text.partition("=")
     if not (separator and name.isidentifier()):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")

@@ -72,8 +72,9 @@ def peak_bytes(call: Call, device: torch.device) -> int:
     events = [event for event in results.events() if event.name() == "[memory]"]
     live = peak = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
+        if event.device_type() == torch.profiler.DeviceType.CPU:
+            live += event.nbytes()
+            peak = max(peak, live)
     return peak
 
 
