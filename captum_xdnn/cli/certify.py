@@ -1,11 +1,13 @@
 """``python -m captum_xdnn certify MODULE:CALLABLE``: the certificate of a user's own model."""
 
 import argparse
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
+from captum_xdnn.cli.files import writable
 from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
 from captum_xdnn.errors import XDNNError
 from captum_xdnn.homogeneity import certify
@@ -77,11 +79,17 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         action="store_true",
         help="leave the model in the mode it has; default: model.eval()",
     )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw trunk, head and blockers into this file (.png, .pdf, .svg)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the certificate.
+    """Print the certificate, and draw it if that is asked for.
 
     Args:
         options: Parsed options of this command.
@@ -90,9 +98,12 @@ def run(options: argparse.Namespace) -> int:
         0 if a single pass is exact, else 1.
 
     Raises:
-        UsageError: If the model cannot be loaded, or does not run on inputs of these shapes.
+        UsageError: If the model cannot be loaded, or does not run on inputs of these shapes, or the
+            picture cannot be written.
     """
     baselines = _baselines(options)
+    if options.plot:
+        _check_picture(options.plot)
     model = load_model(options.address, dict(options.kwargs))
     if not options.train:
         model.eval()
@@ -112,7 +123,19 @@ def run(options: argparse.Namespace) -> int:
     except XDNNError as error:
         raise UsageError(f"cannot analyse {options.address}: {first_line(error)}") from error
     say(str(certificate))
+    if options.plot:
+        certificate.plot().savefig(options.plot, dpi=120)
+        say(f"\nWrote {options.plot.resolve()}")
     return 0 if certificate.homogeneous else 1
+
+
+def _check_picture(path: Path) -> None:
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.removeprefix(".") not in known:
+        raise UsageError(f"cannot draw {path}: a picture ends in one of .{', .'.join(known)}")
+    writable(path.parent)
 
 
 def _baselines(options: argparse.Namespace) -> tuple[float, ...]:

@@ -14,8 +14,8 @@ from captum_xdnn.cli.files import writable
 from captum_xdnn.compare import Comparison, compare
 from captum_xdnn.compare.figures import heat_maps
 from captum_xdnn.data import load_fashion_mnist_samples
+from captum_xdnn.figures import new_figure
 from captum_xdnn.homogeneity import certify
-from captum_xdnn.metrics.figures import new_figure
 from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
 
 __all__ = ["add_parser", "run"]

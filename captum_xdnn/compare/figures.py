@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from captum_xdnn.metrics.figures import OURS, THEIRS, new_figure
+from captum_xdnn.figures import OURS, THEIRS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

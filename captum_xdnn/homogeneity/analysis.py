@@ -118,14 +118,15 @@ def analyse(
     held = dict(traced.constants.values())
     versions = tuple((held[s], version_of(held[s])) for s in sorted(sources & held.keys()))
     certificate = _verdict(traced, propagation, limits)
-    plan = None
-    if not certificate.homogeneous:
-        # What counts operations takes long to import; the tracer has just taken longer.
-        from captum_xdnn.homogeneity.plan import plan_of
+    # What counts operations takes long to import; the tracer has just taken longer.
+    from captum_xdnn.homogeneity.plan import plan_of
+    from captum_xdnn.homogeneity.strip import strip_of
 
-        plan = plan_of(traced, propagation)
+    plan = None if certificate.homogeneous else plan_of(traced, propagation)
+    blocking = () if certificate.homogeneous else _blocking(traced, propagation)
+    strip = strip_of(traced, plan, blocking, homogeneous=certificate.homogeneous)
     return Analysis(
-        certificate=with_prospect(certificate, plan, size),
+        certificate=with_prospect(replace(certificate, strip=strip), plan, size),
         traced=traced,
         propagation=propagation,
         size=size,
@@ -219,6 +220,12 @@ def _verdict(traced: Traced, propagation: Propagation, limits: Limits) -> Certif
         trunk_share=1.0,
         relied=tuple(name.removeprefix(cut) for name in relied),
     )
+
+
+def _blocking(traced: Traced, propagation: Propagation) -> set[Node]:
+    """Where a single pass fails to be exact; the output if nothing in particular stands in the way."""
+    obstacles = {o.node for o in propagation.blocking(traced.output)}
+    return obstacles | {node for _, node in traced.writes} or {traced.output}
 
 
 def _baselines(names: set[str]) -> set[str]:

@@ -72,12 +72,18 @@ def place(node: Node, prefix: str, reason: str, remedy: str) -> Blocker:
         reason: Why.
         remedy: What to do about it.
     """
-    module, module_type = _module(node, prefix)
+    module, module_type = module_of(node, prefix)
     op = "input" if node.op == "placeholder" else str(node.target)
     return Blocker(op, module, module_type, _location(node), reason, remedy)
 
 
-def _module(node: Node, prefix: str) -> tuple[str, str]:
+def module_of(node: Node, prefix: str) -> tuple[str, str]:
+    """Path and class of the module that a node runs in; empty outside modules.
+
+    Args:
+        node: A node of the traced graph.
+        prefix: Module path of the traced function, cut off from the module's path.
+    """
     stack: dict[str, tuple[str, Any]] = node.meta.get("nn_module_stack") or {}
     for path, kind in reversed(list(stack.values())):
         name = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from captum_xdnn.homogeneity import report
 from captum_xdnn.homogeneity.blocker import Blocker
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from captum_xdnn.homogeneity.strip import Segment
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class Certificate:
             steps: 1 for a single pass, 0 where nothing can be hoisted.
         speed_up: How many times faster than Captum with 50 steps hoisting is expected to be; 1
             where Captum's own code runs. It says nothing of a single pass.
+        strip: The network in the order of the computation, in segments of one module each, as
+            ``plot`` draws it; empty where there is no graph.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Proposition 3.2 and Corollary 3.4; the affine
@@ -42,6 +50,19 @@ class Certificate:
     relied: tuple[str, ...] = ()
     trunk_share: float = 0.0
     speed_up: float = 1.0
+    strip: tuple[Segment, ...] = field(default=(), compare=False, repr=False)
+
+    def plot(self) -> Figure:
+        """The network as a strip: what runs once, what runs at every step, and what blocks.
+
+        The width of a segment is its share of the floating-point operations, and at least a line.
+
+        Returns:
+            A matplotlib figure that belongs to no window: ``figure.savefig(path)``.
+        """
+        from captum_xdnn.homogeneity.strip_figure import strip_figure
+
+        return strip_figure(self)
 
     def __str__(self) -> str:
         if self.homogeneous and self.degree is not None:

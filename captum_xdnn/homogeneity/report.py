@@ -49,24 +49,39 @@ def negative(blockers: Sequence[Blocker], trunk_share: float = 0.0, speed_up: fl
         trunk_share: Share of the operations that can run once.
         speed_up: Expected speed-up of hoisting; 1 where Captum's own code runs.
     """
-    groups: dict[tuple[str, str, str], list[Blocker]] = {}
-    for blocker in blockers:
-        kind = blocker.module_type or blocker.op
-        groups.setdefault((kind, _kind_of(blocker.reason), blocker.remedy), []).append(blocker)
+    groups = kinds_of(blockers)
     places = {(b.module, b.op, b.location) for b in blockers}
     lines = [
         f"NOT CERTIFIED: a single pass would not be exact, so {_instead(trunk_share, speed_up)}.",
         f"  {len(places)} place{_s(places)} of {len(groups)} kind{_s(groups)}:",
     ]
-    for (kind, _, remedy), members in groups.items():
-        first = members[0]
-        lines.append(f"  {len(members)} x {kind}: {first.reason}")
+    for members in groups:
+        first, remedy = members[0], members[0].remedy
+        lines.append(f"  {count_of(members)}: {first.reason}")
         lines.append(f"      first: {first.where}")
         if first.location:
             lines.append(f"      at {first.location}")
         if remedy:
             lines.append(f"      remedy: {remedy}")
     return "\n".join(lines)
+
+
+def kinds_of(blockers: Sequence[Blocker]) -> list[list[Blocker]]:
+    """Blockers that differ in their place alone, together; the kind that comes first, first.
+
+    Args:
+        blockers: In the order of the computation.
+    """
+    groups: dict[tuple[str, str, str], list[Blocker]] = {}
+    for blocker in blockers:
+        kind = blocker.module_type or blocker.op
+        groups.setdefault((kind, _kind_of(blocker.reason), blocker.remedy), []).append(blocker)
+    return list(groups.values())
+
+
+def count_of(members: Sequence[Blocker]) -> str:
+    """How many there are of a kind, such as ``53 x BatchNorm2d``."""
+    return f"{len(members)} x {members[0].module_type or members[0].op}"
 
 
 def _instead(trunk_share: float, speed_up: float) -> str:

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from captum_xdnn.figures import OURS, THEIRS, new_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from captum_xdnn.metrics.convergence import Convergence
     from captum_xdnn.metrics.masking import MaskingCurve
 
-OURS, THEIRS = "#c44e52", "#4c72b0"
 SMALLEST = 1e-17
 """What a difference of zero is drawn as, on an axis of powers of ten."""
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """A figure of its own: pyplot, its backend and its open figures stay as the caller has them."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def convergence_figure(found: Convergence) -> Figure:

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from matplotlib import pyplot as plt
 from own_process import in_a_process_of_its_own
 
 from captum_xdnn.cli import main
@@ -170,6 +171,8 @@ def test_double_precision(certify: Command, capsys: pytest.CaptureFixture[str]) 
             "expected NAME=VALUE, got 'bias'",
         ),
         (("user_models:Net", "--shape", "2,4", "--spell"), "unrecognized arguments: --spell"),
+        (("user_models:Net", "--shape", "2,4", "--plot", "net.txt"), "cannot draw net.txt: a pict"),
+        (("user_models:Net", "--shape", "2,4", "--plot", "broken.py/a.png"), "cannot make the fol"),
     ],
 )
 def test_usage_errors_take_one_line(
@@ -201,3 +204,12 @@ def test_help_says_how_the_model_is_found(
     text = capsys.readouterr().out
     assert "is an\nnn.Module it is the model" in text
     assert "The exit code is 0 if a single pass is exact, 1 if it is not" in text
+
+
+def test_a_picture(certify: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("user_models:Net", "--shape", "2,4", "--kwarg", "bias=True")
+    assert certify(*arguments, "--plot", "new/net.png") == 1
+    path = tmp_path / "new" / "net.png"
+    assert f"Wrote {path}" in capsys.readouterr().out
+    height, width, _ = plt.imread(path).shape
+    assert width > 500 < 4 * height
