@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor
@@ -21,7 +23,7 @@ from captum_xdnn.compare.problem import Problem
 from captum_xdnn.metrics import attribution_difference, rank_correlation
 
 SEED = 0
-"""Of the noise in infidelity and max-sensitivity, the same for each method."""
+"""Of what methods draw, and of the noise in infidelity and max-sensitivity."""
 NOISE = 0.1
 """Standard deviation of infidelity's noise, in parts of the inputs' own."""
 
@@ -49,8 +51,8 @@ def compare(
         baselines: As in Captum; for the methods that take them.
         additional_forward_args: Further arguments of the function, as in Captum.
         methods: Names (``"XIntegratedGradients"``, with ``(n)`` for ``n`` steps where it takes
-            more than one; ``"IG(n)"`` for Captum's Integrated Gradients with ``n`` steps; ``"InputXGradient"``, ``"Saliency"``, ``"DeepLift"``,
-            ``"GradientShap"``), objects of any of Captum's ``Attribution`` classes, and callables
+            more than one; ``"IG(n)"`` for Captum's Integrated Gradients with ``n`` steps;
+            ``"InputXGradient"``, ``"Saliency"``, ``"DeepLift"``, ``"GradientShap"``), objects of any of Captum's ``Attribution`` classes, and callables
             that take the inputs and ``target=``; or a mapping of names to these.
         reference: Name of the method that the others are held against; None for the ``IG(n)`` with
             the most steps, or the first method where there is none.
@@ -87,7 +89,7 @@ def compare(
     problem = Problem.of(forward_func, inputs, target, baselines, additional_forward_args)
     chosen = methods_of(methods, problem)
     steps = tqdm(total=3 * len(chosen), disable=not progress, unit="step")
-    with steps:
+    with steps, _of_their_own_randomness(problem.call.inputs[0].device):
         first = {method.name: _tried(method, problem, steps) for method in chosen}
         attributions = {name: found for name, found in first.items() if not isinstance(found, str)}
         name = _chosen(reference, _longest(attributions), chosen, first)
@@ -109,6 +111,19 @@ def compare(
                 rows.append(replace(row, seconds=taken, speed_up=seconds[over] / taken))
             steps.update()
     return Comparison(tuple(rows), name, over, attributions, problem)
+
+
+@contextmanager
+def _of_their_own_randomness(device: torch.device) -> Iterator[None]:
+    """The caller's random numbers stay as they are; methods draw the same ones at every comparison."""
+    numpys = np.random.get_state()  # GradientShap draws from numpy
+    np.random.seed(SEED)
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(SEED)
+            yield
+    finally:
+        np.random.set_state(numpys)
 
 
 def _tried(method: Method, problem: Problem, steps: Any) -> tuple[Tensor, ...] | str:
@@ -153,9 +168,9 @@ def _row(
     perturbations: int,
 ) -> Row:
     inputs = problem.call.inputs
-    whole = count_flops(problem.one_pass)
+    whole = problem.pass_flops
     totals = sum(f.double().reshape(len(f), -1).sum(1) for f in found)
-    gained = problem.gained()
+    gained = problem.gained
     comparable = gained.shape == (problem.call.size,)
     work = count_flops(lambda: method.explain(inputs))
     row = Row(
@@ -185,7 +200,7 @@ def _under_noise(
         moved = tuple(x - n for x, n in zip(tensors, noise, strict=True))
         return (noise, moved) if isinstance(inputs[0], tuple) else (noise[0], moved[0])
 
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(SEED)
         wrong = infidelity(

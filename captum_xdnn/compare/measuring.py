@@ -37,16 +37,21 @@ def seconds_of(calls: Sequence[Call], rounds: int, device: torch.device) -> list
 
 def _round(call: Call, device: torch.device) -> list[float]:
     taken: list[float] = []
-    start = end = _now(device)
+    start = end = now(device)
     while end - start < SHORTEST_ROUND:
         before = end
         call()
-        end = _now(device)
+        end = now(device)
         taken.append(end - before)
     return taken
 
 
-def _now(device: torch.device) -> float:
+def now(device: torch.device) -> float:
+    """Seconds of a clock, read when everything that was asked of a device is done.
+
+    Args:
+        device: Waited for.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from captum_xdnn.attr._captum import (
 )
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.single_pass import explained
+from captum_xdnn.compare.flops import count_flops
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Problem:
         validate_input(formatted, starts)
         arguments = format_additional_forward_args(further) or ()
         problem = Problem(forward_func, inputs, Call(formatted, starts, target, arguments))
-        problem.gained()
+        _ = problem.gained  # a wrong call fails here
         return problem
 
     def unformatted(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
@@ -69,6 +71,7 @@ class Problem:
             **more,
         }
 
+    @cached_property
     def gained(self) -> Tensor:
         """``F(x) - F(b)`` of each example, in float64."""
         with torch.no_grad():
@@ -79,9 +82,15 @@ class Problem:
         gained: Tensor = ends[0].double() - ends[1].double()
         return gained.reshape(-1)
 
-    def one_pass(self) -> None:
-        """One forward pass, and one backward pass to the inputs."""
-        with torch.enable_grad():
-            leaves = self.call.leaves(keep_graph=False)
-            outputs = explained(self.forward_func(*leaves, *self.call.arguments), self.call.target)
-            torch.autograd.grad(outputs.sum(), leaves, allow_unused=True)
+    @cached_property
+    def pass_flops(self) -> int:
+        """Operations of one forward pass, and one backward pass to the inputs."""
+
+        def one_pass() -> None:
+            with torch.enable_grad():
+                leaves = self.call.leaves(keep_graph=False)
+                outputs = self.forward_func(*leaves, *self.call.arguments)
+                chosen = explained(outputs, self.call.target)
+                torch.autograd.grad(chosen.sum(), leaves, allow_unused=True)
+
+        return count_flops(one_pass)

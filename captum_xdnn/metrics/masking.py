@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.single_pass import select
 from captum_xdnn.priors.attributions import parts_of
 
@@ -114,21 +115,14 @@ def masking_curve(
     if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         message = f"batch_size must be a positive integer, found {batch_size!r}"
         raise ValueError(message)
+    call = Call((inputs, scores), (0, 0), target, ())
     columns = []
-    size = batch_size or len(inputs)
     with torch.no_grad():
-        for start in range(0, len(inputs), size):
-            part = slice(start, start + size)
-            columns.append(
-                _of_batch(
-                    forward_func,
-                    (inputs[part], smooth(inputs[part])),
-                    scores[part],
-                    _part(target, part, len(inputs)),
-                    metric,
-                    chosen,
-                )
-            )
+        for part in call.chunks(batch_size or len(inputs)):
+            images, order = part.inputs
+            sharp_and_blurred = (images, smooth(images))
+            values = _of_batch(forward_func, sharp_and_blurred, order, part.target, metric, chosen)
+            columns.append(values)
     return MaskingCurve(metric, chosen, torch.cat(columns))
 
 
@@ -187,11 +181,6 @@ def _checked(fractions: Sequence[float]) -> tuple[float, ...]:
         message = f"fractions must ascend between 0 and 1, found {chosen}"
         raise ValueError(message)
     return chosen
-
-
-def _part(target: Any, part: slice, count: int) -> Any:
-    batched = isinstance(target, list) or (isinstance(target, Tensor) and target.numel() > 1)
-    return target[part] if batched and len(target) == count else target
 
 
 def _gaussian(name: str) -> Callable[[Tensor], Tensor]:

@@ -22,10 +22,10 @@ class Case:
     rounds: int
     target: int = 1
 
-    def made(self) -> tuple[nn.Module, Tensor]:
+    def made(self, device: torch.device) -> tuple[nn.Module, Tensor]:
         """The model and its inputs, always the same."""
         torch.manual_seed(0)
-        return self.build(), torch.randn(self.shape)
+        return self.build().to(device), torch.randn(self.shape).to(device)
 
 
 def perceptron(*widths: int, bias: bool = True, last: nn.Module | None = None) -> nn.Module:

@@ -1,7 +1,8 @@
 """Benchmarks: ratios in one process, with their bounds; a report for the documentation.
 
 pytest tests/benchmarks                                # measure and check the bounds
-pytest tests/benchmarks --report docs/benchmarks.md    # and write the tables
+pytest tests/benchmarks --report docs/benchmarks.md    # and write the tables and plots
+pytest tests/benchmarks --device cuda                  # on a GPU
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ _REPORT = pytest.StashKey[Report]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", help="write the measured tables to this Markdown file")
     parser.addoption("--threads", type=int, default=1, help="threads of torch (1)")
+    parser.addoption("--device", type=torch.device, default="cpu", help="cpu or cuda (cpu)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,6 +32,11 @@ def report(request: pytest.FixtureRequest) -> Report:
     return request.config.stash[_REPORT]
 
 
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.config.getoption("--device"))
+
+
 @pytest.fixture(autouse=True)
 def _threads(request: pytest.FixtureRequest) -> None:
     torch.set_num_threads(request.config.getoption("--threads"))
@@ -38,4 +45,5 @@ def _threads(request: pytest.FixtureRequest) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("--report")
     if path:
-        Path(path).write_text(session.config.stash[_REPORT].markdown(), encoding="utf-8")
+        device = torch.device(session.config.getoption("--device"))
+        session.config.stash[_REPORT].write(Path(path), device)

@@ -1,4 +1,4 @@
-"""Peak memory of a call, from the allocator's own events."""
+"""Peak memory of a call, from the allocator's own books."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from captum_xdnn.compare import measuring
 
 
-def peak_bytes(function: Callable[[], object]) -> int:
-    """The most that a second call holds at once on the CPU, above what was there before."""
+def peak_bytes(function: Callable[[], object], device: torch.device) -> int:
+    """The most that a second call holds at once on its device, above what was there before."""
     function()
-    peak = measuring.peak_bytes(function, torch.device("cpu"))
+    peak = measuring.peak_bytes(function, device)
     if not peak:
-        message = "the profiler saw no allocation"
+        message = "no allocation was seen"
         raise RuntimeError(message)
     return peak

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import captum
 import torch
+from matplotlib.figure import Figure
 
 COMMAND = "pytest tests/benchmarks --report docs/benchmarks.md"
 
@@ -23,9 +25,10 @@ class Row:
 
 @dataclass
 class Report:
-    """Figures by section, in the order of measurement."""
+    """Figures by section, in the order of measurement, and a plot of some sections."""
 
     sections: dict[str, list[Row]] = field(default_factory=dict)
+    plots: dict[str, Figure] = field(default_factory=dict)
 
     def add(self, section: str, subject: str, figure: str, bound: str, *, held: bool) -> None:
         """Note a figure; a second one for the same subject replaces the first."""
@@ -33,8 +36,18 @@ class Report:
         rows[:] = [row for row in rows if row.subject != subject]
         rows.append(Row(subject, figure, bound, held))
 
-    def markdown(self) -> str:
+    def write(self, path: Path, device: torch.device) -> None:
+        """Write the page, and its plots into the folder ``figures`` beside it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(self.markdown(device), encoding="utf-8")
+        for section, figure in self.plots.items():
+            file = path.parent / _file(section)
+            file.parent.mkdir(exist_ok=True)
+            figure.savefig(file, dpi=110)
+
+    def markdown(self, device: torch.device) -> str:
         """The page of the documentation."""
+        command = COMMAND if device.type == "cpu" else f"{COMMAND} --device {device.type}"
         lines = [
             "# Benchmarks",
             "",
@@ -42,10 +55,10 @@ class Report:
             "over the rounds. Made by",
             "",
             "```",
-            COMMAND,
+            command,
             "```",
             "",
-            f"on {environment()}.",
+            f"on {environment(device)}.",
         ]
         for section, rows in self.sections.items():
             lines += ["", f"## {section}", "", "| | measured | bound | |", "|---|---|---|---|"]
@@ -53,12 +66,19 @@ class Report:
                 mark = "held" if row.held else "**not held**"
                 mark = mark if row.bound else ""
                 lines.append(f"| {row.subject} | {row.figure} | {row.bound} | {mark} |")
+            if section in self.plots:
+                lines += ["", f"![{section}]({_file(section)})"]
         return "\n".join([*lines, ""])
 
 
-def environment() -> str:
+def _file(section: str) -> str:
+    words = "".join(c if c.isalnum() else " " for c in section.lower()).split()
+    return f"figures/benchmarks_{'_'.join(words)}.png"
+
+
+def environment(device: torch.device) -> str:
     """Versions, processor and threads in one line."""
-    cuda = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
+    cuda = ", on the CPU" if device.type == "cpu" else f", on {torch.cuda.get_device_name(device)}"
     return (
         f"Python {platform.python_version()}, torch {torch.__version__}, captum "
         f"{captum.__version__}, {_processor()}, {torch.get_num_threads()} "

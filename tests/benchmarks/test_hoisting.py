@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from captum.attr import IntegratedGradients
 
 from captum_xdnn import XIntegratedGradients
@@ -13,9 +14,9 @@ from .report import Report
 from .timing import interleaved
 
 
-def _measured(case: Case) -> tuple[float, float, str]:
+def _measured(case: Case, device: torch.device) -> tuple[float, float, str]:
     """How many times faster than Captum, what the certificate predicts, and the route."""
-    model, inputs = case.made()
+    model, inputs = case.made(device)
     ours, captum = XIntegratedGradients(model), IntegratedGradients(model)
     timings = interleaved(
         {
@@ -23,14 +24,17 @@ def _measured(case: Case) -> tuple[float, float, str]:
             "captum": lambda: captum.attribute(inputs, target=case.target),
         },
         rounds=case.rounds,
+        device=device,
     )
     predicted = 1.0 if ours.certificate is None else ours.certificate.speed_up
     return timings.ratio("captum", "ours"), predicted, str(ours.last_route)
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_on_a_network_without_biases(name: str, report: Report) -> None:
-    ratio, predicted, route = _measured(HEADS[name])
+def test_a_head_on_a_network_without_biases(
+    name: str, report: Report, device: torch.device
+) -> None:
+    ratio, predicted, route = _measured(HEADS[name], device)
     held = ratio >= 15 and route == "hoisted"
     figure = f"{ratio:.1f}x (predicted {predicted:.0f}x)"
     report.add("Hoisting, over Captum at 50 steps", name, figure, ">= 15x", held=held)
@@ -38,8 +42,8 @@ def test_a_head_on_a_network_without_biases(name: str, report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", PERCEPTRONS)
-def test_perceptrons_with_biases(name: str, report: Report) -> None:
-    ratio, predicted, route = _measured(PERCEPTRONS[name])
+def test_perceptrons_with_biases(name: str, report: Report, device: torch.device) -> None:
+    ratio, predicted, route = _measured(PERCEPTRONS[name], device)
     held = ratio >= 2 and route == "hoisted"
     figure = f"{ratio:.1f}x (predicted {predicted:.1f}x)"
     report.add("Hoisting, over Captum at 50 steps", name, figure, ">= 2x", held=held)
@@ -47,8 +51,10 @@ def test_perceptrons_with_biases(name: str, report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_ordinary_networks_are_never_slower(name: str, report: Report) -> None:
-    ratio, _, route = _measured(NETWORKS[name])
+def test_ordinary_networks_are_never_slower(
+    name: str, report: Report, device: torch.device
+) -> None:
+    ratio, _, route = _measured(NETWORKS[name], device)
     figure = f"{ratio:.3f}x ({route})"
     held = ratio >= 1 / 1.02
     report.add("Ordinary networks, over Captum at 50 steps", name, figure, ">= 0.98x", held=held)
@@ -56,12 +62,12 @@ def test_ordinary_networks_are_never_slower(name: str, report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", [*HEADS, *PERCEPTRONS])
-def test_peak_memory_is_not_above_captums(name: str, report: Report) -> None:
+def test_peak_memory_is_not_above_captums(name: str, report: Report, device: torch.device) -> None:
     case = (HEADS | PERCEPTRONS)[name]
-    model, inputs = case.made()
+    model, inputs = case.made(device)
     ours, captum = XIntegratedGradients(model), IntegratedGradients(model)
-    mine = peak_bytes(lambda: ours.attribute(inputs, target=case.target))
-    theirs = peak_bytes(lambda: captum.attribute(inputs, target=case.target))
+    mine = peak_bytes(lambda: ours.attribute(inputs, target=case.target), device)
+    theirs = peak_bytes(lambda: captum.attribute(inputs, target=case.target), device)
     assert ours.last_route == "hoisted"
     ratio = mine / theirs
     figure = f"{ratio:.3f}x ({mine / 2**20:.1f} / {theirs / 2**20:.1f} MiB)"

@@ -36,15 +36,16 @@ def input_x_gradient(model: nn.Module, inputs: Tensor) -> Callable[[], object]:
 @pytest.fixture(scope="module", params=list(LARGE))
 def large(request: pytest.FixtureRequest) -> tuple[str, nn.Module]:
     torch.manual_seed(0)
-    return request.param, LARGE[request.param]()
+    where = request.config.getoption("--device")
+    return request.param, LARGE[request.param]().to(where)
 
 
 @pytest.mark.parametrize("batch", [1, 8])
 def test_single_pass_costs_a_gradient(
-    large: tuple[str, nn.Module], batch: int, report: Report
+    large: tuple[str, nn.Module], batch: int, report: Report, device: torch.device
 ) -> None:
     name, model = large
-    inputs = torch.randn(batch, 3, 224, 224)
+    inputs = torch.randn(batch, 3, 224, 224, device=device)
     method = XIntegratedGradients(model, strategy="single_pass")
     timings = interleaved(
         {
@@ -53,6 +54,7 @@ def test_single_pass_costs_a_gradient(
             "captum": input_x_gradient(model, inputs),
         },
         rounds=21 if batch == 1 else 9,
+        device=device,
     )
     for to, label in (("bare", "the bare gradient"), ("captum", "Captum's InputXGradient")):
         ratio = timings.ratio("ours", to)
@@ -61,15 +63,15 @@ def test_single_pass_costs_a_gradient(
         assert ratio <= 1.10
 
 
-def test_single_pass_on_a_small_network(report: Report) -> None:
-    model, inputs = mlp(bias=False), torch.randn(8, 100)
+def test_single_pass_on_a_small_network(report: Report, device: torch.device) -> None:
+    model, inputs = mlp(bias=False).to(device), torch.randn(8, 100, device=device)
     method = XIntegratedGradients(model, strategy="single_pass")
     functions = {
         "ours": lambda: method.attribute(inputs, target=TARGET),
         "bare": lambda: bare_gradient(model, inputs),
         "captum": input_x_gradient(model, inputs),
     }
-    timings = interleaved(functions, rounds=301, calls=20)
+    timings = interleaved(functions, rounds=301, calls=20, device=device)
     extra = timings.excess("ours", "bare") * 1e6
     ratio = timings.ratio("ours", "captum")
     subject = "two-layer MLP 100-128-10, batch 8"
@@ -89,19 +91,22 @@ def test_single_pass_on_a_small_network(report: Report) -> None:
 
 
 @pytest.mark.parametrize("name", list(LARGE))
-def test_integrated_gradients_and_the_certificate(name: str, report: Report) -> None:
+def test_integrated_gradients_and_the_certificate(
+    name: str, report: Report, device: torch.device
+) -> None:
     torch.manual_seed(0)
-    model, inputs = LARGE[name](), torch.randn(1, 3, 224, 224)
+    model, inputs = LARGE[name]().to(device), torch.randn(1, 3, 224, 224, device=device)
     method = XIntegratedGradients(model, strategy="single_pass")
     captum = IntegratedGradients(model)
     timings = interleaved(
         {
             "ours": lambda: method.attribute(inputs, target=TARGET),
             "captum": lambda: captum.attribute(inputs, target=TARGET, n_steps=50),
-            "certificate": lambda: certify(LARGE[name](), inputs),
-            "building": lambda: LARGE[name](),
+            "certificate": lambda: certify(LARGE[name]().to(device), inputs),
+            "building": lambda: LARGE[name]().to(device),
         },
         rounds=3,
+        device=device,
     )
     speed_up = timings.ratio("captum", "ours")
     share = timings.ratio("certificate", "captum") - timings.ratio("building", "captum")
@@ -124,22 +129,26 @@ def test_integrated_gradients_and_the_certificate(name: str, report: Report) -> 
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_refused_model_costs_what_captum_costs(batch: int, report: Report) -> None:
+def test_refused_model_costs_what_captum_costs(
+    batch: int, report: Report, device: torch.device
+) -> None:
     _assert_refusal_is_cheap(
         f"AlexNet with biases, batch {batch}",
-        _alexnet_with_biases(),
-        torch.randn(batch, 3, 64, 64),
+        _alexnet_with_biases().to(device),
+        torch.randn(batch, 3, 64, 64, device=device),
         report,
         rounds=7,
     )
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_refused_mlp_costs_what_captum_costs(batch: int, report: Report) -> None:
+def test_refused_mlp_costs_what_captum_costs(
+    batch: int, report: Report, device: torch.device
+) -> None:
     _assert_refusal_is_cheap(
         f"tanh before a two-layer MLP with biases, batch {batch}",
-        nn.Sequential(nn.Tanh(), *mlp(bias=True)),  # nothing before the bend to hoist
-        torch.randn(batch, 100),
+        nn.Sequential(nn.Tanh(), *mlp(bias=True)).to(device),  # nothing before the bend to hoist
+        torch.randn(batch, 100, device=device),
         report,
         rounds=201,
         calls=5,
@@ -157,6 +166,7 @@ def _assert_refusal_is_cheap(
         },
         rounds=rounds,
         calls=calls,
+        device=inputs.device,
     )
     assert ours.last_route == "captum"
     ratio = timings.ratio("ours", "captum")

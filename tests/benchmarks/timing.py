@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import gc
 import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
+from captum_xdnn.compare.measuring import now
+
 Function = Callable[[], object]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,16 @@ class Timings:
         return statistics.median(self.rounds[name])
 
 
-def interleaved(functions: dict[str, Function], rounds: int, calls: int = 1) -> Timings:
+def interleaved(
+    functions: dict[str, Function], rounds: int, calls: int = 1, device: torch.device = CPU
+) -> Timings:
     """Time functions in turn.
 
     Args:
         functions: What to time, by name; each is called once first, uncounted.
         rounds: How many times all are timed.
         calls: How many calls make one measurement, for functions of microseconds.
+        device: Where they run; waited for at the end of each measurement.
     """
     for function in functions.values():
         function()
@@ -53,10 +60,10 @@ def interleaved(functions: dict[str, Function], rounds: int, calls: int = 1) -> 
             names = list(functions) if turn % 2 else list(reversed(functions))
             for name in names:
                 function = functions[name]
-                start = time.perf_counter()
+                start = now(device)
                 for _ in range(calls):
                     function()
-                measured[name].append((time.perf_counter() - start) / calls)
+                measured[name].append((now(device) - start) / calls)
     finally:
         gc.enable()
     return Timings(measured)

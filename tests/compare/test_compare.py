@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import DeepLift, InputXGradient, IntegratedGradients, NoiseTunnel
@@ -218,6 +219,21 @@ def test_a_progress_bar(capfd: pytest.CaptureFixture[str]) -> None:
     methods = ("IG(4)", "Saliency")
     compare(perceptron(), rows(), 0, methods=methods, rounds=1, perturbations=0, progress=True)
     assert "6/6" in capfd.readouterr().err
+
+
+def test_random_methods_draw_from_a_state_of_their_own() -> None:
+    net, x = perceptron(bias=True), rows()
+
+    def found(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()
+        result = compare(net, x, 0, methods=("GradientShap", "IG(4)"), rounds=1)
+        assert torch.equal(torch.random.get_rng_state(), before[0])
+        assert np.random.get_state()[1].tolist() == before[1]
+        return result.attributions["GradientShap"][0]
+
+    assert torch.equal(found(1), found(2))
 
 
 def test_to_frame() -> None:
