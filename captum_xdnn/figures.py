@@ -13,13 +13,12 @@ OURS, THEIRS = "#c44e52", "#4c72b0"
 def new_figure(width: float, height: float) -> Figure:
     """A figure of its own: pyplot, its backend and its open figures stay as the caller has them.
 
+    A notebook shows it where it is the value of a cell.
+
     Args:
         width: In inches.
         height: In inches.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from captum_xdnn.notebook_figure import NotebookFigure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return NotebookFigure.of_size(width, height)

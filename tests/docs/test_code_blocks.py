@@ -1,0 +1,50 @@
+"""The Python of the README and of the documentation's pages runs, block after block, as it is."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[str]:
+    found = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return [textwrap.dedent(code) for _, code in found]
+
+
+WITH_BLOCKS = [page for page in PAGES if blocks(page)]
+
+
+@pytest.mark.parametrize("page", WITH_BLOCKS, ids=lambda page: page.stem)
+def test_the_blocks_of_a_page_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names: dict[str, object] = {"__name__": "__main__"}
+    for index, code in enumerate(blocks(page)):
+        exec(compile(code, f"{page.name}, block {index}", "exec"), names)
+
+
+def test_the_pages_that_show_code() -> None:
+    assert {"README", "get_started", "migrating", "priors", "comparing", "converting"} <= {
+        page.stem for page in WITH_BLOCKS
+    }
+
+
+def test_links_lead_somewhere() -> None:
+    links = [
+        (page, target)
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+    assert links
+    assert not [(page.name, to) for page, to in links if not (page.parent / to).exists()]
