@@ -4,18 +4,44 @@ from __future__ import annotations
 
 
 class XDNNError(Exception):
-    """Base class of every error that only this package raises."""
+    """Base class of every error that only this package raises.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn import XDNNError, XIntegratedGradients
+        >>> try:
+        ...     XIntegratedGradients(torch.exp, strategy="single_pass").attribute(torch.rand(2), target=None)
+        ... except XDNNError as error:
+        ...     print(type(error).__name__)
+        NotHomogeneousError
+    """
 
 
 class NotHomogeneousError(XDNNError):
     """A single pass was demanded, and the certificate does not allow it.
 
     The message is the certificate's report and names every blocker.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn import NotHomogeneousError, XIntegratedGradients
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Sigmoid())
+        >>> try:
+        ...     XIntegratedGradients(net, strategy="single_pass").attribute(torch.rand(1, 4), target=0)
+        ... except NotHomogeneousError as error:
+        ...     print("1 (Sigmoid)" in str(error))
+        True
     """
 
 
 class TraceError(XDNNError):
-    """A function could not be traced into one functional graph."""
+    """A function could not be traced into one functional graph.
+
+    Example:
+        >>> from captum_xdnn import TraceError, XDNNError
+        >>> issubclass(TraceError, XDNNError)
+        True
+    """
 
 
 class HomogeneityWarning(UserWarning):
@@ -23,4 +49,10 @@ class HomogeneityWarning(UserWarning):
 
     A call contradicted a certificate, which is dropped, and Captum's answer was returned; or
     ``to_xdnn`` returns a network that is not certified.
+
+    Example:
+        >>> import warnings
+        >>> from captum_xdnn import HomogeneityWarning
+        >>> with warnings.catch_warnings():  # in a pipeline that should stop rather than fall back
+        ...     warnings.simplefilter("error", HomogeneityWarning)
     """

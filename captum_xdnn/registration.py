@@ -23,6 +23,12 @@ def register() -> None:
     ``captum.attr`` gets the classes and lists them in ``__all__``. With Captum 0.8, where
     ``captum.insights`` can be imported, its menu offers them too, with the settings of the
     class that each extends. Calling it again changes nothing.
+
+    Example:
+        >>> import captum.attr, captum_xdnn
+        >>> captum_xdnn.register()
+        >>> captum.attr.XIntegratedGradients is captum_xdnn.XIntegratedGradients
+        True
     """
     for name, method in METHODS.items():
         setattr(captum.attr, name, method)
@@ -44,7 +50,15 @@ def register() -> None:
 
 
 def unregister() -> None:
-    """Undo :func:`register`; calling it again changes nothing."""
+    """Undo :func:`register`; calling it again changes nothing.
+
+    Example:
+        >>> import captum.attr, captum_xdnn
+        >>> captum_xdnn.unregister()
+        >>> hasattr(captum.attr, "XIntegratedGradients")
+        False
+        >>> captum_xdnn.register()
+    """
     for name, method in METHODS.items():
         if getattr(captum.attr, name, None) is method:
             delattr(captum.attr, name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import urllib.request
+from pathlib import Path
 
 import captum_xdnn
 
@@ -55,3 +57,17 @@ intersphinx_mapping = {
     for name, address in _OTHERS.items()
     if _reachable(f"{address}objects.inv")
 }
+
+
+def _copy_notebooks() -> None:
+    """Put the notebooks beside the pages: Sphinx reads nothing outside of its folder."""
+    here = Path(__file__).parent
+    copies = here / "tutorials"
+    shutil.rmtree(copies, ignore_errors=True)
+    copies.mkdir()
+    for notebook in (here.parent / "tutorials").glob("*.ipynb"):
+        text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+        (copies / notebook.name).write_text(text, encoding="utf-8")
+
+
+_copy_notebooks()

@@ -37,6 +37,18 @@ class XInternalInfluence(Routed, InternalInfluence):
 
     Source:
         Leino et al., *Influence-Directed Explanations for Deep Convolutional Networks*, 2018.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 8, bias=False), torch.nn.ReLU(), torch.nn.Linear(8, 2, bias=False)
+        ... )
+        >>> x = torch.rand(3, 4)
+        >>> xii = XInternalInfluence(net, net[1])
+        >>> influence = xii.attribute(x, target=0)
+        >>> influence.shape, xii.last_route
+        (torch.Size([3, 8]), 'single_pass')
+        >>> torch.testing.assert_close((influence * net[:2](x)).sum(1), net(x)[:, 0])
     """
 
     def __init__(

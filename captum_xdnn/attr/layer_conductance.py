@@ -42,6 +42,18 @@ class XLayerConductance(Routed, LayerConductance):
 
     Source:
         Dhamdhere, Sundararajan, Yan, *How Important Is a Neuron?*, ICLR 2019.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 8, bias=False), torch.nn.ReLU(), torch.nn.Linear(8, 2, bias=False)
+        ... )
+        >>> x = torch.rand(3, 4)
+        >>> xlc = XLayerConductance(net, net[1])
+        >>> attributions = xlc.attribute(x, target=0)
+        >>> attributions.shape, xlc.last_route
+        (torch.Size([3, 8]), 'single_pass')
+        >>> torch.testing.assert_close(attributions.sum(1), net(x)[:, 0])
     """
 
     def __init__(

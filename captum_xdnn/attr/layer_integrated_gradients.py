@@ -46,6 +46,18 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
 
     Source:
         Sundararajan, Taly, Yan (ICML 2017), applied to a layer as in Captum.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 8, bias=False), torch.nn.ReLU(), torch.nn.Linear(8, 2, bias=False)
+        ... )
+        >>> x = torch.rand(3, 4)
+        >>> xlig = XLayerIntegratedGradients(net, net[0])
+        >>> attributions = xlig.attribute(x, target=1)
+        >>> attributions.shape, xlig.last_route
+        (torch.Size([3, 8]), 'single_pass')
+        >>> torch.testing.assert_close(attributions.sum(1), net(x)[:, 1])
     """
 
     def __init__(

@@ -51,6 +51,18 @@ class XNeuronConductance(Routed, NeuronConductance):
 
     Source:
         Dhamdhere, Sundararajan, Yan, *How Important Is a Neuron?*, ICLR 2019.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 8, bias=False), torch.nn.ReLU(), torch.nn.Linear(8, 2, bias=False)
+        ... )
+        >>> x = torch.rand(3, 4)
+        >>> xnc = XNeuronConductance(net, net[1])
+        >>> neurons = [xnc.attribute(x, neuron_selector=n, target=0) for n in range(8)]
+        >>> neurons[0].shape, xnc.last_route
+        (torch.Size([3, 4]), 'single_pass')
+        >>> torch.testing.assert_close(sum(n.sum(1) for n in neurons), net(x)[:, 0])
     """
 
     def __init__(

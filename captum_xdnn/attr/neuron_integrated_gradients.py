@@ -39,6 +39,18 @@ class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):
 
     Source:
         Sundararajan, Taly, Yan (ICML 2017), applied to a neuron as in Captum.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(
+        ...     torch.nn.Linear(4, 8, bias=False), torch.nn.ReLU(), torch.nn.Linear(8, 2, bias=False)
+        ... )
+        >>> x = torch.rand(3, 4)
+        >>> xnig = XNeuronIntegratedGradients(net, net[1])
+        >>> attributions = xnig.attribute(x, neuron_selector=5)
+        >>> attributions.shape, xnig.last_route
+        (torch.Size([3, 4]), 'single_pass')
+        >>> torch.testing.assert_close(attributions.sum(1), net[:2](x)[:, 5])
     """
 
     def __init__(

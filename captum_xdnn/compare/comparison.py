@@ -33,6 +33,10 @@ class Row:
         infidelity: Captum's, mean over the examples; NaN where it was not asked for.
         max_sensitivity: Captum's, mean over the examples; NaN where it was not asked for.
         failure: Why the method gave no attributions; empty if it did.
+
+    Example:
+        >>> Row("mine", failure="RuntimeError: out of memory").method
+        'mine'
     """
 
     method: str
@@ -74,6 +78,14 @@ class Comparison:
         speed_up_over: Name of the method whose time the speed-ups are over.
         attributions: Of each method that gave some, a tuple of tensors of shape ``(B, ...)``.
         problem: What was attributed.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.compare import compare
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2, bias=False), torch.nn.ReLU())
+        >>> found = compare(net, torch.rand(2, 4), 0, methods=("IG(10)", "Saliency"), perturbations=0)
+        >>> [row.method for row in found.rows], found.reference
+        (['IG(10)', 'Saliency'], 'IG(10)')
     """
 
     rows: tuple[Row, ...]

@@ -15,6 +15,10 @@ class Change:
         module: Its path in the network; empty for the network itself.
         module_type: Its class before the conversion.
         what: What was done, or why nothing could be.
+
+    Example:
+        >>> print(Change("features.1", "BatchNorm2d", "became UncenteredBatchNorm2d"))
+        features.1 (BatchNorm2d): became UncenteredBatchNorm2d
     """
 
     module: str
@@ -34,6 +38,14 @@ class Conversion:
         kept: The modules that stand in the way and were left as they are, each with the reason.
         certificate: The certificate of the result in evaluation mode; None if no example input was
             given to analyse it with.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.convert import to_xdnn
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.GELU())
+        >>> _, report = to_xdnn(net, inputs=torch.rand(2, 4))
+        >>> [change.what for change in report.changes], report.homogeneous
+        (['bias removed', 'became ReLU'], True)
     """
 
     changes: tuple[Change, ...]

@@ -35,6 +35,14 @@ class Blocker:
         location: The user's source line, ``file:line: code``; empty if unknown.
         reason: Why.
         remedy: What to do about it.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn import certify
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU())
+        >>> blocker = certify(net, torch.zeros(3, 4)).blockers[0]
+        >>> blocker.where, blocker.reason
+        ('0 (Linear)', 'bias of 2 outputs is not zero')
     """
 
     op: str

@@ -41,6 +41,16 @@ class Certificate:
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Proposition 3.2 and Corollary 3.4; the affine
         case is derived in the documentation.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn import certify
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2, bias=False), torch.nn.Softmax(-1))
+        >>> certificate = certify(net, torch.zeros(3, 4))
+        >>> certificate.homogeneous, certificate.trunk_share
+        (False, 1.0)
+        >>> [segment.module_type for segment in certificate.strip if segment.blocks]
+        ['Softmax']
     """
 
     homogeneous: bool

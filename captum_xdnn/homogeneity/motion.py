@@ -13,12 +13,22 @@ from fractions import Fraction
 
 @dataclass(frozen=True)
 class Motion:
-    """Base class of the four motions."""
+    """Base class of the four motions.
+
+    Example:
+        >>> isinstance(Power(1), Motion)
+        True
+    """
 
 
 @dataclass(frozen=True)
 class Fixed(Motion):
-    """``t(a)`` does not depend on the inputs at all: weights, buffers, literals."""
+    """``t(a)`` does not depend on the inputs at all: weights, buffers, literals.
+
+    Example:
+        >>> print(Fixed())
+        fixed
+    """
 
     def __str__(self) -> str:
         return "fixed"
@@ -30,6 +40,12 @@ class Power(Motion):
 
     Attributes:
         degree: Any rational; 0 for masks and indices, negative for reciprocals.
+
+    Example:
+        >>> print(Power(2))
+        homogeneous of degree 2
+        >>> Power(1) == Power(Fraction(2, 2))
+        True
     """
 
     degree: Fraction
@@ -51,6 +67,10 @@ class Affine(Motion):
 
     Attributes:
         cause: Why the value at the baseline is not zero, for people; no part of the motion.
+
+    Example:
+        >>> Affine("a bias") == Affine("another")
+        True
     """
 
     cause: str = field(default="the value at the baseline is not zero", compare=False)
@@ -68,6 +88,10 @@ class Unknown(Motion):
         remedy: What to do about it, for people.
         assume: The motion with which the *search for further blockers* goes on behind this
             one. It is never part of a claim.
+
+    Example:
+        >>> Unknown("it draws random numbers", "call model.eval()").remedy
+        'call model.eval()'
     """
 
     reason: str = field(default="nothing is known of this operation", compare=False)

@@ -21,6 +21,12 @@ class Operand:
     Attributes:
         motion: Its motion.
         node: Its node in the graph; ``node.meta["val"]`` is a fake tensor with its shape.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.homogeneity import Operand, Power, Unknown
+        >>> def rule(x: Operand):  # see captum_xdnn.register_rule
+        ...     return Power(2) if x.motion == Power(1) else Unknown("it is not homogeneous")
     """
 
     __slots__ = ("_limits", "motion", "node")

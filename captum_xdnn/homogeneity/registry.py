@@ -82,7 +82,11 @@ def register_rule(overloads: object) -> Callable[[R], R]:
 
 
 def unregister_rule(overloads: object) -> None:
-    """Forget the rules of these overloads; those without one are passed over."""
+    """Forget the rules of these overloads; those without one are passed over.
+
+    Example:
+        >>> unregister_rule("mylib.no_such_operation.default")
+    """
     global _edition
     for name in _names(overloads):
         RULES.pop(name, None)

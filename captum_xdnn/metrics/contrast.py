@@ -23,6 +23,12 @@ class ContrastInvariance:
         predictions: Class of each example at each contrast, shape ``(K, B)``.
         reference: Class of each example as it is, shape ``(B,)``.
         labels: The true classes, or None.
+
+    Example:
+        >>> import torch
+        >>> found = contrast_invariance(torch.nn.Linear(4, 3), torch.rand(8, 4), contrasts=(1.0, 0.5))
+        >>> found.predictions.shape, float(found.unchanged[0])
+        (torch.Size([2, 8]), 1.0)
     """
 
     contrasts: tuple[float, ...]

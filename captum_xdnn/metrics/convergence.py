@@ -30,6 +30,13 @@ class Convergence:
         per_example: Shape ``(B, K)``: the :func:`attribution_difference` at each number of steps.
         ours: Shape ``(B,)``: that of ``XIntegratedGradients``.
         route: The route it took.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+        >>> found = convergence(net, torch.rand(2, 4), target=0, steps=(1, 300))
+        >>> float(found.values[1])
+        0.0
     """
 
     steps: tuple[int, ...]

@@ -47,6 +47,13 @@ def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
 
     Raises:
         ValueError: If there are no curves, or the methods have other metrics.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.metrics import MaskingCurve
+        >>> curve = MaskingCurve("KPM", (0.1, 1.0), torch.rand(3, 2))
+        >>> masking_figure({"one pass": [curve]}).axes[0].get_title()
+        'KPM'
     """
     metrics = {tuple(curve.metric for curve in of_method) for of_method in curves.values()}
     if len(metrics) != 1 or not next(iter(metrics)):
@@ -55,7 +62,7 @@ def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
     (names,) = metrics
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
-    figure = new_figure(3.6 * columns, 2.9 * lines)
+    figure = new_figure(3.6 * columns, (2.8 + 0.16 * len(curves)) * lines)
     panels = figure.subplots(lines, columns, squeeze=False).flatten()
     for place, (axes, metric) in enumerate(zip(panels, names, strict=False)):
         for method, of_method in curves.items():
@@ -66,7 +73,14 @@ def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
         axes.set_title(metric)
         axes.set_xlabel("fraction of the pixels")
         axes.set_ylabel("accuracy in %" if metric.endswith("AM") else "mean output")
-        axes.legend(fontsize=7, title="area", title_fontsize=7)
+        axes.legend(
+            fontsize=7,
+            title="area",
+            title_fontsize=7,
+            frameon=False,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+        )
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[len(names) :]:
         axes.set_visible(False)

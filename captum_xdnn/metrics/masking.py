@@ -32,6 +32,12 @@ class MaskingCurve:
         fractions: Fractions of the pixels, ascending, ``K`` of them.
         per_example: Shape ``(B, K)``, in float64: the explained output, or 1 where the class is
             still the target's and 0 elsewhere.
+
+    Example:
+        >>> import torch
+        >>> curve = MaskingCurve("KPM", (0.0, 0.5, 1.0), torch.tensor([[0.0, 2.0, 4.0], [0.0, 0.0, 0.0]]))
+        >>> curve.values, curve.area
+        (tensor([0., 1., 2.]), 1.0)
     """
 
     metric: Metric

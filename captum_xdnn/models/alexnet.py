@@ -81,6 +81,10 @@ class X_AlexNet_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's 
 
     ``IMAGENET1K_V1`` is the X-DNN, ``IMAGENET1K_V1_BIAS`` the network with biases that they trained
     in the same way. The accuracies in ``meta["_metrics"]`` are the authors'.
+
+    Example:
+        >>> X_AlexNet_Weights.IMAGENET1K_V1.meta["num_params"]
+        61090496
     """
 
     IMAGENET1K_V1 = OfficialWeights(

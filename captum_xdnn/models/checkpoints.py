@@ -22,6 +22,10 @@ class CheckpointFacts:
         epoch: Number of finished epochs.
         arch: Name of the architecture, in the words of the training script.
         best_acc1: Best top-1 accuracy on the validation images so far, in per cent.
+
+    Example:
+        >>> CheckpointFacts(epoch=100, arch="resnet50").best_acc1 is None
+        True
     """
 
     epoch: int | None = None

@@ -22,11 +22,21 @@ __all__ = [
 
 
 class X_ResNet18_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
-    """Weights of ``x_resnet18``: nobody has published any."""
+    """Weights of ``x_resnet18``: nobody has published any.
+
+    Example:
+        >>> list(X_ResNet18_Weights)
+        []
+    """
 
 
 class X_ResNet34_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_resnet34``: nobody has published any."""
+    """Weights of ``x_resnet34``: nobody has published any.
+
+    Example:
+        >>> list(X_ResNet34_Weights)
+        []
+    """
 
 
 class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801
@@ -34,6 +44,10 @@ class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801
 
     ``IMAGENET1K_V1`` is the X-DNN, ``IMAGENET1K_V1_BIAS`` the Fixup ResNet with biases that they
     trained in the same way. The accuracies in ``meta["_metrics"]`` are the authors'.
+
+    Example:
+        >>> X_ResNet50_Weights.IMAGENET1K_V1.meta["num_params"]
+        25502912
     """
 
     IMAGENET1K_V1 = OfficialWeights(
@@ -54,11 +68,21 @@ class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801
 
 
 class X_ResNet101_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_resnet101``: nobody has published any."""
+    """Weights of ``x_resnet101``: nobody has published any.
+
+    Example:
+        >>> list(X_ResNet101_Weights)
+        []
+    """
 
 
 class X_ResNet152_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_resnet152``: nobody has published any."""
+    """Weights of ``x_resnet152``: nobody has published any.
+
+    Example:
+        >>> list(X_ResNet152_Weights)
+        []
+    """
 
 
 def x_resnet18(
@@ -71,6 +95,13 @@ def x_resnet18(
     """Build X-ResNet-18, or with ``bias=True`` the Fixup ResNet-18.
 
     Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_resnet18()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        11678912
     """
     chosen = X_ResNet18_Weights.verify(weights)
     return _x_resnet(BasicBlock, (2, 2, 2, 2), chosen, progress, bias=bias, num_classes=num_classes)
@@ -86,6 +117,13 @@ def x_resnet34(
     """Build X-ResNet-34, or with ``bias=True`` the Fixup ResNet-34.
 
     Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_resnet34()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        21779648
     """
     chosen = X_ResNet34_Weights.verify(weights)
     return _x_resnet(BasicBlock, (3, 4, 6, 3), chosen, progress, bias=bias, num_classes=num_classes)
@@ -138,6 +176,13 @@ def x_resnet101(
     """Build X-ResNet-101, or with ``bias=True`` the Fixup ResNet-101.
 
     Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_resnet101()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        44442816
     """
     chosen = X_ResNet101_Weights.verify(weights)
     return _x_resnet(
@@ -155,6 +200,13 @@ def x_resnet152(
     """Build X-ResNet-152, or with ``bias=True`` the Fixup ResNet-152.
 
     Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_resnet152()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        60040384
     """
     chosen = X_ResNet152_Weights.verify(weights)
     return _x_resnet(

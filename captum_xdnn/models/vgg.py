@@ -110,11 +110,21 @@ def _feature_layers(convolutions: Sequence[int], *, bias: bool) -> Iterator[nn.M
 
 
 class X_VGG11_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
-    """Weights of ``x_vgg11``: nobody has published any."""
+    """Weights of ``x_vgg11``: nobody has published any.
+
+    Example:
+        >>> list(X_VGG11_Weights)
+        []
+    """
 
 
 class X_VGG13_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_vgg13``: nobody has published any."""
+    """Weights of ``x_vgg13``: nobody has published any.
+
+    Example:
+        >>> list(X_VGG13_Weights)
+        []
+    """
 
 
 class X_VGG16_Weights(XWeightsEnum):  # noqa: N801
@@ -122,6 +132,10 @@ class X_VGG16_Weights(XWeightsEnum):  # noqa: N801
 
     ``IMAGENET1K_V1`` is the X-DNN, ``IMAGENET1K_V1_BIAS`` the network with biases that they trained
     in the same way. The accuracies in ``meta["_metrics"]`` are the authors'.
+
+    Example:
+        >>> X_VGG16_Weights.IMAGENET1K_V1.meta["num_params"]
+        138344128
     """
 
     IMAGENET1K_V1 = OfficialWeights(
@@ -142,7 +156,12 @@ class X_VGG16_Weights(XWeightsEnum):  # noqa: N801
 
 
 class X_VGG19_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_vgg19``: nobody has published any."""
+    """Weights of ``x_vgg19``: nobody has published any.
+
+    Example:
+        >>> list(X_VGG19_Weights)
+        []
+    """
 
 
 def x_vgg11(
@@ -156,6 +175,13 @@ def x_vgg11(
     """Build X-VGG11, or with ``bias=True`` the ordinary VGG11.
 
     Arguments, result and errors are those of :func:`x_vgg16`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_vgg11()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        132851392
     """
     chosen = X_VGG11_Weights.verify(weights)
     return _x_vgg(
@@ -174,6 +200,13 @@ def x_vgg13(
     """Build X-VGG13, or with ``bias=True`` the ordinary VGG13.
 
     Arguments, result and errors are those of :func:`x_vgg16`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_vgg13()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        133035712
     """
     chosen = X_VGG13_Weights.verify(weights)
     return _x_vgg(
@@ -231,6 +264,13 @@ def x_vgg19(
     """Build X-VGG19, or with ``bias=True`` the ordinary VGG19.
 
     Arguments, result and errors are those of :func:`x_vgg16`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = x_vgg19()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        143652544
     """
     chosen = X_VGG19_Weights.verify(weights)
     return _x_vgg(

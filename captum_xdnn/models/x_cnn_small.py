@@ -66,6 +66,10 @@ class X_CNN_Small_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision'
     ``FASHION_MNIST`` is the X-DNN, ``FASHION_MNIST_BIAS`` its twin with biases; both were trained
     by the command in ``meta["recipe"]``. ``meta["_metrics"]`` holds what that run measured on the
     10,000 test images.
+
+    Example:
+        >>> X_CNN_Small_Weights.FASHION_MNIST.meta["num_params"]
+        95984
     """
 
     FASHION_MNIST = BundledWeights(

@@ -46,6 +46,12 @@ class UncenteredBatchNorm(nn.Module):
     Source:
         Ioffe, Szegedy (ICML 2015), without the centring; Hesse, Schaub-Meyer, Roth (NeurIPS 2021),
         Definition 3.3, for what the shift would cost.
+
+    Example:
+        >>> import torch
+        >>> norm = UncenteredBatchNorm(3).eval()
+        >>> x = torch.rand(2, 3, 4)
+        >>> torch.testing.assert_close(norm(2 * x), 2 * norm(x))
     """
 
     dimensions: tuple[int, ...] = ()
