@@ -74,6 +74,7 @@ def _single_pass_route(request: Request, knowledge: Knowledge, analyses: list[An
         attributions = gradients
         if request.multiply_by_inputs:
             attributions = times(gradients, call.differences())
+        returned = _whole([p.returned for p in passes])
     if request.verify:
         products = attributions
         if not request.multiply_by_inputs:
@@ -86,7 +87,7 @@ def _single_pass_route(request: Request, knowledge: Knowledge, analyses: list[An
         if refusal:
             knowledge.drop(refusal)
             return Outcome(certificate, refusal=refusal, contradicted=True)
-    return Outcome(certificate, attributions, "single_pass")
+    return Outcome(certificate, attributions, returned, route="single_pass")
 
 
 MIXED = "the function takes one batch size only and does not return a row for each example"
@@ -149,6 +150,14 @@ def _value_at_baseline(forward_func: Callable[..., Any], call: Call, analysis: A
         with torch.no_grad():
             value = forward_func(*(torch.zeros_like(x) + b for x, b in pairs), *call.arguments)
     return select(value, call.target).detach()
+
+
+def _whole(parts: list[Tensor | None]) -> Tensor | None:
+    """The rows that the function returned for consecutive parts; None without a graph."""
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts) or (len(found) > 1 and any(not part.dim() for part in found)):
+        return None
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -80,7 +80,7 @@ def hoisted_route(request: Request, knowledge: Knowledge, analyses: list[Analysi
         )
         if request.multiply_by_inputs:
             gradients = times(gradients, request.call.differences())
-    return Outcome(certificate, gradients, "hoisted")
+    return Outcome(certificate, gradients, route="hoisted")
 
 
 def _is_ready(plan: Plan, request: Request, part: Call) -> bool:

@@ -82,6 +82,32 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     ) -> None:
         super().__init__(forward_func, multiply_by_inputs)
         self._set_routes(strategy, verify=verify)
+        self._outputs: Tensor | None = None
+
+    @property
+    def last_outputs(self) -> Tensor | None:
+        """What ``forward_func`` returned on the way to the last attributions, to put a loss on.
+
+        A training step that takes its outputs from here saves a forward pass and its gradient:
+        they are ``forward_func(inputs)`` for all targets, with autograd's graph, which is kept
+        until the next call. None unless the last call had ``create_graph=True`` and took the route
+        ``"single_pass"``: the other routes do not run the function at the inputs. Under
+        ``DistributedDataParallel``, ``forward_func`` has to be the wrapped network.
+
+        Example:
+            >>> import torch
+            >>> from captum_xdnn import XIntegratedGradients
+            >>> net = torch.nn.Linear(3, 2, bias=False)
+            >>> x = torch.ones(4, 3)
+            >>> xig = XIntegratedGradients(net)
+            >>> attributions = xig.attribute(x, target=0, create_graph=True)
+            >>> bool((xig.last_outputs == net(x)).all())
+            True
+        """
+        return self._outputs
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_outputs": None}
 
     @overload
     def attribute(
@@ -156,6 +182,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                 derivative; the message names it.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
+        self._outputs = None
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts, n_steps, method)
         arguments = format_additional_forward_args(additional_forward_args) or ()
@@ -264,7 +291,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                     hoist=not only_single,
                 )
             )
-        self._last = (outcome.route, outcome.certificate)
+        self._last, self._outputs = (outcome.route, outcome.certificate), outcome.returned
         if outcome.attributions is None and only_single:
             if wrong or function is None or not outcome.traced:
                 # A wrong call has an error of its own, which Captum's code raises.

@@ -23,10 +23,12 @@ class Pass:
     Attributes:
         outputs: The explained outputs at the inputs, detached.
         mean_gradients: ``1/k`` of the gradient for each input: the gradient's mean on the ray.
+        returned: All that the function returned, with its graph; None without ``create_graph``.
     """
 
     outputs: Tensor
     mean_gradients: tuple[Tensor, ...]
+    returned: Tensor | None = None
 
 
 def single_pass(
@@ -52,7 +54,8 @@ def single_pass(
     """
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         leaves = call.leaves(keep_graph=create_graph)
-        outputs = explained(forward_func(*leaves, *call.arguments), call.target)
+        returned = forward_func(*leaves, *call.arguments)
+        outputs = explained(returned, call.target)
         gradients = torch.autograd.grad(
             outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
         )
@@ -61,7 +64,7 @@ def single_pass(
         if degree != 1:
             gradients = tuple(gradient / float(degree) for gradient in gradients)
         wide = tuple(widened(gradient) for gradient in gradients)
-    return Pass(outputs.detach(), wide)
+    return Pass(outputs.detach(), wide, returned if create_graph else None)
 
 
 def explained(output: Any, target: Any) -> Tensor:

@@ -32,7 +32,7 @@ def report(request: pytest.FixtureRequest) -> Report:
     return request.config.stash[_REPORT]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device(request.config.getoption("--device"))
 

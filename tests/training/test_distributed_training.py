@@ -30,15 +30,16 @@ def build(bias):
     ).double()
 
 
-def loss(net, explained, x, y):
-    attributions = XIntegratedGradients(explained).attribute(
-        x, target=y, n_steps=8, create_graph=True
-    )
-    return cross_entropy(net(x), y) + l1(attributions)
+def loss(net, explained, x, y, shared=False):
+    xig = XIntegratedGradients(explained)
+    attributions = xig.attribute(x, target=y, n_steps=8, create_graph=True)
+    return cross_entropy(xig.last_outputs if shared else net(x), y) + l1(attributions)
 
 
 for bias in (False, True):
-    for which in ("module", "wrapped"):
+    for which in ("module", "wrapped", "shared"):
+        if which == "shared" and bias:
+            continue  # the other routes do not run the network at the inputs
         lone, net = build(bias), build(bias)
         wrapped = nn.parallel.DistributedDataParallel(net)
         explained = net if which == "module" else wrapped
@@ -47,7 +48,7 @@ for bias in (False, True):
             for optimizer in both:
                 optimizer.zero_grad()
             loss(lone, lone, data, labels).backward()
-            loss(wrapped, explained, data[mine], labels[mine]).backward()
+            loss(wrapped, explained, data[mine], labels[mine], which == "shared").backward()
             for expected, found in zip(lone.parameters(), net.parameters()):
                 torch.testing.assert_close(found.grad, expected.grad, rtol=1e-10, atol=1e-12)
             for optimizer in both:
