@@ -152,12 +152,11 @@ def _value_at_baseline(forward_func: Callable[..., Any], call: Call, analysis: A
     return select(value, call.target).detach()
 
 
-def _whole(parts: list[Tensor | None]) -> Tensor | None:
-    """The rows that the function returned for consecutive parts; None without a graph."""
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts) or (len(found) > 1 and any(not part.dim() for part in found)):
-        return None
-    return found[0] if len(found) == 1 else torch.cat(found)
+def _whole(parts: list[Tensor]) -> Tensor | None:
+    """The rows that the function returned for consecutive parts; None where it returns none."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.cat(parts) if all(part.dim() for part in parts) else None
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

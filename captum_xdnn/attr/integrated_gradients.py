@@ -86,13 +86,13 @@ class XIntegratedGradients(Routed, IntegratedGradients):
 
     @property
     def last_outputs(self) -> Tensor | None:
-        """What ``forward_func`` returned on the way to the last attributions, to put a loss on.
+        """What ``forward_func`` returned on the way to the last attributions: ``forward_func(inputs)``.
 
-        A training step that takes its outputs from here saves a forward pass and its gradient:
-        they are ``forward_func(inputs)`` for all targets, with autograd's graph, which is kept
-        until the next call. None unless the last call had ``create_graph=True`` and took the route
-        ``"single_pass"``: the other routes do not run the function at the inputs. Under
-        ``DistributedDataParallel``, ``forward_func`` has to be the wrapped network.
+        None unless the last call took the route ``"single_pass"``: the others do not run the
+        function at the inputs. After a call with ``create_graph=True`` autograd's graph is kept
+        with it until the next call, and a training step that puts its loss on this saves a forward
+        pass and its gradient. Under ``DistributedDataParallel``, ``forward_func`` has to be the
+        wrapped network then.
 
         Example:
             >>> import torch

@@ -52,8 +52,8 @@ class Outcome:
     Attributes:
         certificate: The certificate that was asked for; None if none was.
         attributions: The attributions; None where Captum's code has to run.
-        returned: What the function returned on the way to attributions that can be
-            differentiated, with its graph; None where it did not run at the inputs themselves.
+        returned: What the function returned on the way, with its graph where the attributions
+            can be differentiated; None where it did not run at the inputs themselves.
         route: The route that gave them.
         refusal: Why there are none, where it is not the certificate that refuses.
         contradicted: Whether a proof allowed the route and a check refused it.

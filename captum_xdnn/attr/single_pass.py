@@ -23,12 +23,12 @@ class Pass:
     Attributes:
         outputs: The explained outputs at the inputs, detached.
         mean_gradients: ``1/k`` of the gradient for each input: the gradient's mean on the ray.
-        returned: All that the function returned, with its graph; None without ``create_graph``.
+        returned: All that the function returned, with its graph where it was asked for.
     """
 
     outputs: Tensor
     mean_gradients: tuple[Tensor, ...]
-    returned: Tensor | None = None
+    returned: Tensor
 
 
 def single_pass(
@@ -64,7 +64,7 @@ def single_pass(
         if degree != 1:
             gradients = tuple(gradient / float(degree) for gradient in gradients)
         wide = tuple(widened(gradient) for gradient in gradients)
-    return Pass(outputs.detach(), wide, returned if create_graph else None)
+    return Pass(outputs.detach(), wide, returned if create_graph else returned.detach())
 
 
 def explained(output: Any, target: Any) -> Tensor:
