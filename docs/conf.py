@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+import captum.attr
+from docutils import nodes
 
 import captum_xdnn
 
@@ -24,11 +29,18 @@ extensions = [
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "captum-xdnn"
+html_favicon = "favicon.svg"
+
+# MathJax 3.2.2 with its fonts in one file, served with the pages: formulas need no network.
+_MATHJAX = Path(str(importlib.import_module("sphinx-mathjax-offline").__file__)).parent
+html_static_path = [str(_MATHJAX / "static" / "mathjax" / "tex-svg.js")]
+mathjax_path = "tex-svg.js"
 
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 # The notebooks are run by their test; the pages show the outputs that are committed with them.
 nb_execution_mode = "off"
+nb_merge_streams = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
@@ -49,14 +61,38 @@ def _reachable(inventory: str) -> bool:
 _OTHERS = {
     "python": "https://docs.python.org/3/",
     "torch": "https://docs.pytorch.org/docs/stable/",
-    "captum": "https://captum.ai/api/",
 }
-# Without a network the pages are the same, without links into other documentations.
+# Without a network the pages are the same, without links into these two.
 intersphinx_mapping = {
     name: (address, None)
     for name, address in _OTHERS.items()
     if _reachable(f"{address}objects.inv")
 }
+
+# Captum publishes its reference without an inventory: the page of each class that ours derive from.
+_CAPTUMS = {
+    captum.attr.IntegratedGradients: "integrated_gradients",
+    captum.attr.LayerIntegratedGradients: "layer",
+    captum.attr.LayerConductance: "layer",
+    captum.attr.InternalInfluence: "layer",
+    captum.attr.NeuronIntegratedGradients: "neuron",
+    captum.attr.NeuronConductance: "neuron",
+}
+_CAPTUMS_PAGES = {
+    name: f"https://captum.ai/api/{page}.html#captum.attr.{kind.__name__}"
+    for kind, page in _CAPTUMS.items()
+    for name in (f"captum.attr.{kind.__name__}", f"{kind.__module__}.{kind.__name__}")
+}
+
+
+def _link(_app: Any, _env: Any, node: Any, text: Any) -> nodes.reference | None:
+    """A link into Captum's reference; torch's names as torch's inventory has them."""
+    name = node.get("reftarget")
+    if address := _CAPTUMS_PAGES.get(name):
+        return nodes.reference("", "", text, refuri=address, internal=False)
+    if name == "torch.nn.modules.module.Module":
+        node["reftarget"] = "torch.nn.Module"
+    return None
 
 
 def _copy_notebooks() -> None:
@@ -70,4 +106,7 @@ def _copy_notebooks() -> None:
         (copies / notebook.name).write_text(text, encoding="utf-8")
 
 
-_copy_notebooks()
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    _copy_notebooks()
+    app.connect("missing-reference", _link, priority=400)  # before intersphinx
