@@ -56,3 +56,16 @@ class HomogeneityWarning(UserWarning):
         >>> with warnings.catch_warnings():  # in a pipeline that should stop rather than fall back
         ...     warnings.simplefilter("error", HomogeneityWarning)
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The type of an exception and the first line of its message.
+
+    Args:
+        error: Exception raised by a user's code; its message may have many lines.
+
+    Returns:
+        For example ``ValueError: expected 3 channels``.
+    """
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
+from captum_xdnn.cli.console import OneLineParser, UsageError, say
 from captum_xdnn.cli.files import writable
 from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
-from captum_xdnn.errors import XDNNError
+from captum_xdnn.errors import XDNNError, first_line
 from captum_xdnn.homogeneity import certify
 
 __all__ = ["add_parser", "run"]

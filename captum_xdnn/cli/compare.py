@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xdnn.cli.console import OneLineParser, UsageError, first_line, say
+from captum_xdnn.cli.console import OneLineParser, UsageError, say
 from captum_xdnn.cli.files import writable
 from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
 from captum_xdnn.compare import DEFAULT_METHODS, compare
+from captum_xdnn.errors import first_line
 
 __all__ = ["add_parser", "run"]
 

@@ -3,7 +3,7 @@
 import argparse
 from typing import NoReturn
 
-__all__ = ["OneLineParser", "UsageError", "first_line", "say"]
+__all__ = ["OneLineParser", "UsageError", "say"]
 
 
 class UsageError(Exception):
@@ -29,16 +29,3 @@ def say(text: str = "") -> None:
         text: One line or more.
     """
     print(text, flush=True)
-
-
-def first_line(error: BaseException) -> str:
-    """The type of an exception and the first line of its message.
-
-    Args:
-        error: Exception raised by a user's code; its message may have many lines.
-
-    Returns:
-        For example ``ValueError: expected 3 channels``.
-    """
-    message = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {message[0]}" if message else type(error).__name__

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from captum_xdnn.cli.console import UsageError, first_line
+from captum_xdnn.cli.console import UsageError
+from captum_xdnn.errors import first_line
 
 __all__ = ["add_keyword_arguments", "load_model"]
 

@@ -18,7 +18,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Graph, Node
 from torch.utils import _pytree as pytree
 
-from captum_xdnn.errors import TraceError
+from captum_xdnn.errors import TraceError, first_line
 from captum_xdnn.homogeneity import backward, registry
 from captum_xdnn.homogeneity.derived import root_of
 from captum_xdnn.homogeneity.dice import no_dice
@@ -125,7 +125,7 @@ def trace(
             program = program.run_decompositions(_decompositions(registry.edition(), operations))
         except Exception as error:
             scripted = any(isinstance(m, torch.jit.ScriptModule) for m in root.modules())
-            raise TraceError(SCRIPTED if scripted else _first_line(error)) from error
+            raise TraceError(SCRIPTED if scripted else first_line(error)) from error
     _refuse_memory(root, raised)
     detours += backward.hooks_of(root)
     return _read(program, root, len(examples), size, tuple(dict.fromkeys(detours)))
@@ -159,11 +159,6 @@ def _decompositions(edition: int, operations: int) -> dict[Any, Callable[..., An
     del edition, operations
     table: Any = torch.export.default_decompositions()
     return {op: how for op, how in table.items() if not registry.is_known(str(op))}
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _refuse_memory(root: Root, raised: list[warnings.WarningMessage]) -> None:
