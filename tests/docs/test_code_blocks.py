@@ -39,12 +39,30 @@ def test_the_pages_that_show_code() -> None:
     }
 
 
-def test_links_lead_somewhere() -> None:
-    links = [
-        (page, target)
-        for page in PAGES
-        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
-        if "://" not in target
-    ]
-    assert links
-    assert not [(page.name, to) for page, to in links if not (page.parent / to).exists()]
+LINK = re.compile(r"""\]\(([^)\s]+)\)|(?:src|href)=\\?"([^"\\]+)""")
+LINKING = [*PAGES, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "tutorials").glob("*.ipynb"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """The places on a page that its headings make, named as GitHub and Sphinx name them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {
+        re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings
+    }
+
+
+@pytest.mark.parametrize("page", LINKING, ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for found in LINK.findall(page.read_text(encoding="utf-8")):
+        target = next(filter(None, found))
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), target
+
+
+def test_the_readme_has_a_picture() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert any(next(filter(None, found)).endswith(".png") for found in LINK.findall(readme))
