@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn.metrics.batches import pass_size
 from captum_xdnn.priors.attributions import parts_of
 
 CONTRASTS = tuple(tenths / 10 for tenths in range(10, 0, -1))
@@ -79,7 +80,8 @@ def contrast_invariance(
 
     Raises:
         AssertionError: If the inputs are no tensor.
-        ValueError: If a factor is not positive, or the labels are of another shape.
+        ValueError: If a factor or the size of a pass is not positive, or labels or scores are of
+            another shape.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.4.
@@ -95,15 +97,19 @@ def contrast_invariance(
     if not factors or min(factors) <= 0:
         message = f"contrasts must be positive, found {factors}"
         raise ValueError(message)
-    if labels is not None and labels.shape != images.shape[:1]:
-        message = f"labels of shape {tuple(labels.shape)} for {len(images)} inputs"
+    if labels is not None and getattr(labels, "shape", None) != images.shape[:1]:
+        found = f"shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
+        message = f"labels of {found} for {len(images)} inputs, they must be a tensor of shape (B,)"
         raise ValueError(message)
-    size = batch_size or len(images)
+    size = pass_size(batch_size, len(images))
 
     @torch.no_grad()
     def classes(factor: float) -> Tensor:
-        parts = torch.split(images, size)
-        return torch.cat([forward_func(factor * part).argmax(1) for part in parts])
+        scores = torch.cat([forward_func(factor * part) for part in torch.split(images, size)])
+        if scores.dim() != 2:
+            message = f"forward_func must give scores of shape (B, C), found {tuple(scores.shape)}"
+            raise ValueError(message)
+        return scores.argmax(1)
 
     reference = classes(1.0)
     predictions = torch.stack([classes(factor) for factor in factors])

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+OUR_STEPS = 50
+"""Captum's default, for ``XIntegratedGradients`` where it needs steps."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Convergence:
         per_example: Shape ``(B, K)``: the :func:`attribution_difference` at each number of steps.
         ours: Shape ``(B,)``: that of ``XIntegratedGradients``.
         route: The route it took.
+        our_steps: Its number of steps, which a single pass does not need.
 
     Example:
         >>> import torch
@@ -44,6 +47,7 @@ class Convergence:
     per_example: Tensor
     ours: Tensor
     route: str
+    our_steps: int = OUR_STEPS
 
     @property
     def values(self) -> Tensor:
@@ -117,7 +121,7 @@ def convergence(
         attribution_difference(captum.attribute(inputs, n_steps=count, **call), reference)
         for count in steps
     ]
-    ours = attribution_difference(xig.attribute(inputs, **call), reference)
+    ours = attribution_difference(xig.attribute(inputs, n_steps=OUR_STEPS, **call), reference)
     return Convergence(
         tuple(steps), reference_steps, torch.stack(columns, 1), ours, str(xig.last_route)
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr.single_pass import select
+from captum_xdnn.attr.single_pass import explained
 from captum_xdnn.metrics.difference import rank_correlation
 from captum_xdnn.priors.attributions import parts_of
 
@@ -39,10 +39,11 @@ def single_deletion_score(
         fill: What a deleted part is filled with.
 
     Returns:
-        Shape ``(B,)``, in float64, between -1 and 1; NaN where all parts are alike.
+        Shape ``(B,)``, in float64, between -1 and 1; NaN where all parts are alike, or one is NaN.
 
     Raises:
-        AssertionError: If inputs or attributions are no tensors.
+        AssertionError: If inputs or attributions are no tensors, or the target does not choose one
+            output for each example, as in Captum.
         ValueError: If their shapes do not match, or there are more parts than pixels.
 
     Source:
@@ -58,10 +59,11 @@ def single_deletion_score(
         tensor([1.0000], dtype=torch.float64)
     """
     (images,), (maps,) = parts_of(inputs, "inputs"), parts_of(attributions)
-    if images.dim() != 4 or maps.dim() != 4 or maps.shape[2:] != images.shape[2:]:
+    fits = images.dim() == maps.dim() == 4 and maps.shape[1] in (1, images.shape[1])
+    if not fits or (images.shape[0], images.shape[2:]) != (maps.shape[0], maps.shape[2:]):
         message = (
-            f"images must be of shape (B, C, H, W) and attributions like them; found "
-            f"{tuple(images.shape)} and {tuple(maps.shape)}"
+            f"images must be of shape (B, C, H, W) and attributions like them, or with one channel; "
+            f"found {tuple(images.shape)} and {tuple(maps.shape)}"
         )
         raise ValueError(message)
     height, width = images.shape[2:]
@@ -70,12 +72,12 @@ def single_deletion_score(
         raise ValueError(message)
     sums, drops = [], []
     with torch.no_grad():
-        whole = select(forward_func(images), target)
+        whole = explained(forward_func(images), target).reshape(-1)
         for rows in _parts(height, patches):
             for columns in _parts(width, patches):
                 deleted = images.clone()
                 deleted[:, :, rows, columns] = fill
-                drops.append(whole - select(forward_func(deleted), target))
+                drops.append(whole - explained(forward_func(deleted), target).reshape(-1))
                 sums.append(maps[:, :, rows, columns].double().flatten(1).sum(1))
     return rank_correlation(torch.stack(sums, 1), torch.stack(drops, 1).to(sums[0].device).double())
 

@@ -46,7 +46,7 @@ def rank_correlation(attributions: Attributions, reference: Attributions) -> Ten
     r"""Spearman's rank correlation of each example.
 
     The correlation of the ranks of the entries, where equal entries share their mean rank. NaN
-    where all entries of one of them are equal.
+    where all entries of one of them are equal, or one entry is NaN.
 
     Args:
         attributions: Tensor or tuple of tensors of shape ``(B, ...)``.
@@ -86,10 +86,12 @@ def _rows(attributions: Attributions, reference: Attributions) -> tuple[Tensor, 
 
 def _ranks(rows: Tensor) -> Tensor:
     """The rank of each entry in its row, from 1, equal ones sharing the mean of theirs."""
+    rows = rows.contiguous()
     ordered = rows.sort(1).values
-    below = torch.searchsorted(ordered, rows.contiguous())
-    upto = torch.searchsorted(ordered, rows.contiguous(), right=True)
-    return (below + upto + 1).double() / 2
+    below = torch.searchsorted(ordered, rows)
+    upto = torch.searchsorted(ordered, rows, right=True)
+    ranks = (below + upto + 1).double() / 2
+    return ranks.masked_fill(rows.isnan().any(1, keepdim=True), torch.nan)
 
 
 def _centred(rows: Tensor) -> Tensor:

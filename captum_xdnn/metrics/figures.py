@@ -24,14 +24,16 @@ def convergence_figure(found: Convergence) -> Figure:
     values = [max(float(v), SMALLEST) for v in found.values]
     axes.plot(found.steps, values, "o-", color=THEIRS, label="Captum, n steps")
     ours = max(float(found.ours.mean()), SMALLEST)
-    label = f"XIntegratedGradients ({found.route})"
+    # On the other routes it is a sum, too, and goes down with its own number of steps.
+    steps = "" if found.route == "single_pass" else f", {found.our_steps} steps"
+    label = f"XIntegratedGradients ({found.route}{steps})"
     axes.axhline(ours, color=OURS, linestyle="--", label=label)
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     axes.set_xticks(found.steps, [str(count) for count in found.steps])
     axes.set_xlabel("steps")
     axes.set_ylabel(f"difference to IG({found.reference_steps})")
-    axes.legend()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

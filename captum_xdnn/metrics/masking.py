@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.single_pass import select
+from captum_xdnn.attr.single_pass import explained
+from captum_xdnn.metrics.batches import pass_size
 from captum_xdnn.priors.attributions import parts_of
 
 Metric = Literal["KPM", "KNM", "KAM", "RPM", "RNM", "RAM"]
@@ -85,8 +86,8 @@ def masking_curve(
         forward_func: The function, as in Captum.
         inputs: Images, shape ``(B, C, H, W)``.
         attributions: Shape ``(B, C, H, W)``, or with one channel.
-        target: Index of the explained output, in any of Captum's forms; an integer or a tensor of
-            integers of shape ``(B,)`` for ``KAM`` and ``RAM``.
+        target: Index of the explained output, in any of Captum's forms; for ``KAM`` and ``RAM`` the
+            class, which an output of shape ``(B, C)`` has to be chosen by.
         metric: Which of the six.
         fractions: Fractions of the pixels, ascending.
         blur: ``"intended"``: a Gaussian of 51 x 51 pixels with standard deviation 41 and reflected
@@ -97,9 +98,11 @@ def masking_curve(
         The curve.
 
     Raises:
-        AssertionError: If inputs or attributions are no tensors.
-        ValueError: If a shape, fraction, name or size is wrong, or the image is too small for the
-            blur (26 pixels).
+        AssertionError: If inputs or attributions are no tensors, or the target does not choose one
+            output for each example, as in Captum.
+        IndexError: If there is no such output, as in Captum.
+        ValueError: If a shape, fraction, name or size is wrong, an attribution is NaN, or the image
+            is smaller than 26 pixels, too small for the blur.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.2, after Lundberg et al. (2020).
@@ -118,17 +121,18 @@ def masking_curve(
     scores = _scores(inputs, attributions, metric)
     chosen = _checked(fractions)
     smooth = blur if callable(blur) else _gaussian(blur)
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
-        message = f"batch_size must be a positive integer, found {batch_size!r}"
-        raise ValueError(message)
+    size = pass_size(batch_size, len(inputs))
     call = Call((inputs, scores), (0, 0), target, ())
     columns = []
     with torch.no_grad():
-        for part in call.chunks(batch_size or len(inputs)):
+        for part in call.chunks(size):
             images, order = part.inputs
-            sharp_and_blurred = (images, smooth(images))
-            values = _of_batch(forward_func, sharp_and_blurred, order, part.target, metric, chosen)
-            columns.append(values)
+            blurred = smooth(images)
+            if blurred.shape != images.shape:
+                message = f"blur gave {tuple(blurred.shape)} for images of {tuple(images.shape)}"
+                raise ValueError(message)
+            both = (images, blurred)
+            columns.append(_of_batch(forward_func, both, order, part.target, metric, chosen))
     return MaskingCurve(metric, chosen, torch.cat(columns))
 
 
@@ -155,12 +159,19 @@ def _of_batch(
             kept = (ranks >= positive - count) & (ranks < positive)
         kept = kept.reshape(len(sharp), 1, *sharp.shape[2:])
         output = forward_func(torch.where(kept, sharp, blurred))
-        if metric.endswith("AM"):
-            hits = output.argmax(1) == torch.as_tensor(target, device=output.device)
-            values.append(hits.double())
-        else:
-            values.append(select(output, target).double().reshape(-1))
+        there = target.to(output.device) if isinstance(target, Tensor) else target
+        value = _hits(output, there) if metric.endswith("AM") else explained(output, there)
+        values.append(value.double().reshape(-1))
     return torch.stack(values, 1)
+
+
+def _hits(output: Tensor, target: Any) -> Tensor:
+    """Whether the largest score is the target's: Captum's choice of an entry, made of the indices."""
+    if output.dim() != 2:
+        message = f"KAM and RAM need scores of shape (B, C), found {tuple(output.shape)}"
+        raise ValueError(message)
+    indices = torch.arange(output.shape[1], device=output.device).expand_as(output)
+    return output.argmax(1) == explained(indices, target).reshape(-1)
 
 
 def _scores(inputs: Tensor, attributions: Tensor, metric: str) -> Tensor:
@@ -177,6 +188,9 @@ def _scores(inputs: Tensor, attributions: Tensor, metric: str) -> Tensor:
         )
         raise ValueError(message)
     scores = maps.detach().to(images.device).mean(1).flatten(1)
+    if scores.isnan().any():
+        message = "attributions must have an order, found NaN"
+        raise ValueError(message)
     return {"P": scores, "N": -scores, "A": scores.abs()}[metric[1]]
 
 

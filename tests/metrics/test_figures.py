@@ -32,6 +32,15 @@ def test_convergence() -> None:
     assert axes.get_ylabel() == "difference to IG(300)"
 
 
+def test_our_own_steps_are_said_where_there_are_some() -> None:
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
+    found = convergence(net, torch.randn(3, 4), target=0, steps=(1, 4))
+    assert (
+        found.plot().axes[0].lines[1].get_label()
+        == f"XIntegratedGradients ({found.route}, 50 steps)"
+    )
+
+
 def test_masking_curves() -> None:
     x = torch.rand(2, 1, 6, 6)
     curves = {

@@ -69,6 +69,16 @@ def test_batches_make_no_difference(metric: Any) -> None:
     assert_close(one.per_example, same.per_example, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("metric", ["KPM", "KAM"])
+def test_targets_in_captums_forms(metric: Any) -> None:
+    x, net = images(), network()
+    attributions = torch.randn(3, 1, 30, 28)
+    found = masking_curve(net, x, attributions, TARGETS, metric)
+    for given in (TARGETS.tolist(), [(i,) for i in TARGETS.tolist()]):
+        same = masking_curve(net, x, attributions, given, metric, batch_size=2)
+        assert_close(same.per_example, found.per_example, rtol=1e-12, atol=1e-12)
+
+
 def test_what_is_not_positive_is_always_blurred() -> None:
     x = images(1)
     seen: list[Tensor] = []
@@ -117,6 +127,15 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no fractions": ({"fractions": ()}, ValueError, "ascend"),
     "blur": ({"blur": "strong"}, ValueError, "intended, original"),
     "batch_size": ({"batch_size": 0}, ValueError, "batch_size"),
+    "blurred shape": ({"blur": lambda x: x[:1]}, ValueError, r"gave \(1, 3, 30, 28\)"),
+    "no order": ({"attributions": torch.full((3, 1, 30, 28), torch.nan)}, ValueError, "NaN"),
+    "no target": ({"target": None}, AssertionError, "Target not provided"),
+    "no class": ({"target": 99999}, IndexError, "99999"),
+    "targets": ({"target": torch.tensor([0, 1])}, AssertionError, "not valid"),
+    "KAM of rows": ({"metric": "KAM", "target": (0, 1)}, AssertionError, "Cannot choose"),
+    "KAM of columns": ({"metric": "KAM", "target": TARGETS[:, None]}, AssertionError, "not valid"),
+    "KAM of no class": ({"metric": "KAM", "target": 99999}, IndexError, "99999"),
+    "KAM of a fraction": ({"metric": "KAM", "target": 1.5}, AssertionError, "not valid"),
     "small": (
         {"inputs": torch.ones(3, 1, 25, 40), "attributions": torch.ones(3, 1, 25, 40)},
         ValueError,

@@ -55,6 +55,10 @@ def test_rank_correlation(ties: bool) -> None:
     for mine, one, other in zip(found.tolist(), ours.tolist(), theirs.tolist(), strict=True):
         assert mine == pytest.approx(slow_metrics.rank_correlation(one, other), abs=1e-12)
     assert rank_correlation(torch.ones(1, 3), theirs[:1, :3]).isnan().all()
+    ours[0, 3] = torch.nan
+    broken = rank_correlation(ours, theirs)
+    assert broken[0].isnan()
+    assert torch.equal(broken[1:], found[1:])
 
 
 @pytest.mark.parametrize("patches", [2, 4])
@@ -108,7 +112,7 @@ def test_contrast() -> None:
         _ = contrast_invariance(twin, images).accuracy
 
 
-ONES = torch.ones(2, 3)
+ONES, IMAGES = torch.ones(2, 3), torch.ones(2, 1, 8, 8)
 WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "shapes": (lambda: attribution_difference(ONES, torch.ones(3, 2)), ValueError, "shapes"),
     "as many, other shapes": (
@@ -123,6 +127,31 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: contrast_invariance(lambda x: x, ONES, torch.ones(3)),
         ValueError,
         "labels of shape",
+    ),
+    "labels of another kind": (
+        lambda: contrast_invariance(lambda x: x, ONES, [1, 2]),
+        ValueError,
+        r"labels of \[1, 2\]",
+    ),
+    "one score": (
+        lambda: contrast_invariance(lambda x: x.sum(1), ONES),
+        ValueError,
+        r"scores of shape \(B, C\), found \(2,\)",
+    ),
+    "a pass of none": (
+        lambda: contrast_invariance(lambda x: x, ONES, batch_size=0),
+        ValueError,
+        "batch_size",
+    ),
+    "other images": (
+        lambda: single_deletion_score(torch.sum, IMAGES, torch.ones(1, 1, 8, 8), 0),
+        ValueError,
+        "like them",
+    ),
+    "no target": (
+        lambda: single_deletion_score(lambda x: x.flatten(1), IMAGES, IMAGES, None),
+        AssertionError,
+        "Target not provided",
     ),
     "rows": (lambda: single_deletion_score(lambda x: x, ONES, ONES, 0), ValueError, "like them"),
     "patches": (
