@@ -32,7 +32,8 @@ class Row:
         rank_correlation: Mean of :func:`~captum_xdnn.metrics.rank_correlation` with the reference.
         infidelity: Captum's, mean over the examples; NaN where it was not asked for.
         max_sensitivity: Captum's, mean over the examples; NaN where it was not asked for.
-        failure: Why the method gave no attributions; empty if it did.
+        failure: Why the method gave no attributions, or why not all of this could be measured;
+            empty if it was.
 
     Example:
         >>> Row("mine", failure="RuntimeError: out of memory").method
@@ -109,11 +110,18 @@ class Comparison:
         """A table in Markdown; columns in which no method has a number are left out."""
         names = [name for name in _HEADS if any(_text(row, name) for row in self.rows)]
         heads = [_HEADS[name].format(**vars(self), over=self.speed_up_over) for name in names]
-        cells = [[_text(row, name) for name in names] for row in self.rows if not row.failure]
+        shown = [row for row in self.rows if row.method in self.attributions]
+        cells = [[_text(row, name) for name in names] for row in shown]
         widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
         lines = [_line(row, widths) for row in (heads, ["-" * width for width in widths], *cells)]
-        failed = [f"- {row.method}: {row.failure}" for row in self.rows if row.failure]
-        return "\n".join([*lines, *(["", "No attributions:", "", *failed] if failed else [])])
+        for title, some in (("No attributions", False), ("Not all of it measured", True)):
+            failed = [
+                f"- {row.method}: {row.failure}"
+                for row in self.rows
+                if row.failure and (row.method in self.attributions) == some
+            ]
+            lines += ["", f"{title}:", "", *failed] if failed else []
+        return "\n".join(lines)
 
     def to_frame(self) -> Any:
         """A pandas ``DataFrame``, one row for each method.
@@ -167,5 +175,10 @@ def _text(row: Row, name: str) -> str:
     if name == "speed_up":
         return f"{value:.2f}x"
     if name == "memory":
-        return f"{value / 2**20:.1f}"
-    return f"{value:.4f}" if name == "seconds" else f"{value:.2g}"
+        return _three_digits(value / 2**20)
+    return _three_digits(value) if name == "seconds" else f"{value:.2g}"
+
+
+def _three_digits(value: float) -> str:
+    """Of seconds and MiB there may be thousands, and thousandths; without an exponent if possible."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

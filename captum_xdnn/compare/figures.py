@@ -68,10 +68,11 @@ def heat_maps(figure: Any, images: Tensor, maps: dict[str, Tensor], names: Seque
 
     axes = figure.subplots(len(names), 1 + len(maps), squeeze=False)
     for row, (image, name) in enumerate(zip(images, names, strict=True)):
-        picture = _channels_last(image)
+        picture = np.nan_to_num(_channels_last(image))
         shown = (picture - picture.min()) / max(float(np.ptp(picture)), FEWEST)
         visualization.visualize_image_attr(
-            picture,
+            # Captum scales an attribution here too, which it does not draw, and zeros it cannot.
+            np.ones_like(picture),
             # Captum draws an image of one channel in false colours.
             np.repeat(shown, 3, axis=2) if shown.shape[2] == 1 else shown,
             method="original_image",
@@ -80,10 +81,11 @@ def heat_maps(figure: Any, images: Tensor, maps: dict[str, Tensor], names: Seque
         )
         axes[row, 0].set_ylabel(name)
         for place, found in enumerate(maps.values(), start=1):
-            array = _channels_last(found[row])
-            if array.any():
+            array = _channels_last(found[row]).sum(2, keepdims=True)
+            largest = np.abs(array).max()
+            if 0 < largest < np.inf:
                 visualization.visualize_image_attr(
-                    array,
+                    array / largest,  # Captum warns of values that it takes for zero
                     method="heat_map",
                     sign="all",
                     plt_fig_axis=(figure, axes[row, place]),
@@ -91,9 +93,13 @@ def heat_maps(figure: Any, images: Tensor, maps: dict[str, Tensor], names: Seque
                     cmap=COLOURS,
                     use_pyplot=False,
                 )
-            else:  # Captum cannot scale zeros
-                axes[row, place].imshow(array.sum(2), cmap=COLOURS, vmin=-1, vmax=1)
+            else:  # Captum cannot scale these
+                blank = np.zeros(array.shape[:2])
+                axes[row, place].imshow(blank, cmap=COLOURS, vmin=-1, vmax=1)
                 axes[row, place].set_axis_off()
+                said = "all zero" if largest == 0 else "not finite"
+                middle = {"transform": axes[row, place].transAxes, "ha": "center", "va": "center"}
+                axes[row, place].text(0.5, 0.5, said, fontsize="small", **middle)
     axes[0, 0].set_title("image", fontsize="medium")
     for place, title in enumerate(maps, start=1):
         axes[0, place].set_title(title, fontsize="medium")
@@ -116,7 +122,7 @@ def scatter(figure: Any, comparison: Comparison) -> None:
         figure: Figure or subfigure.
         comparison: The comparison.
     """
-    rows = [row for row in comparison.rows if not row.failure]
+    rows = [row for row in comparison.rows if row.method in comparison.attributions]
     left, right = figure.subplots(1, 2)
     others = [row for row in rows if row.method != comparison.reference]
     _points(left, others, [row.difference for row in others])
@@ -126,17 +132,21 @@ def scatter(figure: Any, comparison: Comparison) -> None:
 
 
 def _points(axes: Any, rows: Sequence[Row], values: Sequence[float]) -> None:
-    drawn = [(row, v) for row, v in zip(rows, values, strict=True) if np.isfinite(v)]
-    for row, value in drawn:
-        place = (row.seconds, max(value, FEWEST))
+    pairs = zip(rows, values, strict=True)
+    drawn = [(row, v) for row, v in pairs if np.isfinite(v) and np.isfinite(row.seconds)]
+    drawn.sort(key=lambda pair: pair[0].seconds)
+    for place, (row, value) in enumerate(drawn):
+        point = (row.seconds, max(value, FEWEST))
         ours = bool(row.route)
-        axes.plot(*place, "o", color=OURS if ours else THEIRS, markersize=8 if ours else 6)
-        shift = (5, -12) if ours else (5, 4)  # the other route of one method is often beside it
-        axes.annotate(row.method, place, shift, textcoords="offset points", fontsize=8)
+        axes.plot(*point, "o", color=OURS if ours else THEIRS, markersize=8 if ours else 6)
+        # Methods that agree are on one line: every other name is below it.
+        shift = (5, -12) if place % 2 else (5, 4)
+        axes.annotate(row.method, point, shift, textcoords="offset points", fontsize=8)
     if drawn:
         axes.set_xscale("log")
         axes.set_yscale("log")
     axes.margins(x=0.25, y=0.15)
+    axes.tick_params(which="both", labelsize=8)
     axes.set_xlabel("seconds a call")
     axes.spines[["top", "right"]].set_visible(False)
 

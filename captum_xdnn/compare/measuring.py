@@ -6,8 +6,9 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -17,25 +18,39 @@ SHORTEST_ROUND = 0.05
 Call = Callable[[], object]
 
 
-def seconds_of(calls: Sequence[Call], rounds: int, device: torch.device) -> list[float]:
-    """The median time of each call, all of them in turn.
+def in_turn(
+    calls: Mapping[str, Call], rounds: int, measure: Callable[[Call], float]
+) -> dict[str, list[float]]:
+    """Measure several calls in turn, every other round in the opposite order.
 
-    So what else the machine does in the meantime slows all alike. Each has to have been called
-    before.
+    So what else the machine does meanwhile slows all alike, and none always follows the same one.
 
     Args:
-        calls: What is timed.
+        calls: What is measured, by name.
+        rounds: How often each is measured.
+        measure: Gives one measurement of a call.
+    """
+    measured: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds):
+        for name in list(calls)[:: 1 if turn % 2 else -1]:
+            measured[name].append(measure(calls[name]))
+    return measured
+
+
+def seconds_of(calls: Mapping[str, Call], rounds: int, device: torch.device) -> dict[str, float]:
+    """The median time of each call, all of them in turn.
+
+    Args:
+        calls: What is timed, by name. Each has to have been called before.
         rounds: How often each is timed.
         device: Where they run; waited for before and after each call.
     """
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(rounds):
-        for call, taken in zip(calls, times, strict=True):
-            taken += _round(call, device)
-    return [statistics.median(taken) for taken in times]
+    measured = in_turn(calls, rounds, partial(_seconds, device=device))
+    return {name: statistics.median(taken) for name, taken in measured.items()}
 
 
-def _round(call: Call, device: torch.device) -> list[float]:
+def _seconds(call: Call, device: torch.device) -> float:
+    """The median of as many calls as fill a round."""
     taken: list[float] = []
     start = end = now(device)
     while end - start < SHORTEST_ROUND:
@@ -43,7 +58,7 @@ def _round(call: Call, device: torch.device) -> list[float]:
         call()
         end = now(device)
         taken.append(end - before)
-    return taken
+    return statistics.median(taken)
 
 
 def now(device: torch.device) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from captum.attr import (
     Attribution,
     DeepLift,
@@ -147,15 +146,11 @@ def _captums(name: str, method: Any, problem: Problem, more: dict[str, Any]) -> 
 
     def explain(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         # Captum's gradient methods make the inputs require gradients, and say so in a warning.
-        leaves = tuple(x.detach().clone().requires_grad_(_is_real(x)) for x in inputs)
+        leaves = problem.leaves(inputs)
         with warnings.catch_warnings():
-            # DeepLift says at every call that it sets hooks, and that it removes them.
-            warnings.filterwarnings("ignore", "Setting forward, backward hooks")
+            # DeepLift and GuidedBackprop say at every call that they set hooks, and remove them.
+            warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")
             found = method.attribute(problem.unformatted(leaves), **call)
         return tuple(f.detach() for f in (found if isinstance(found, tuple) else (found,)))
 
     return Method(name, explain, lambda: str(getattr(method, "last_route", "") or ""))
-
-
-def _is_real(x: Tensor) -> bool:
-    return x.dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)

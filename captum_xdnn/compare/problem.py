@@ -59,6 +59,11 @@ class Problem:
         pairs = zip(self.call.inputs, self.call.baselines, strict=True)
         return tuple(torch.zeros_like(x.detach()) + b for x, b in pairs)
 
+    def leaves(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Copies of inputs that a method may do with as it likes, with gradients where there can be."""
+        copies = (x.detach().clone() for x in inputs)
+        return tuple(x.requires_grad_(x.is_floating_point() or x.is_complex()) for x in copies)
+
     def arguments(self, **more: Any) -> dict[str, Any]:
         """The call as keyword arguments of ``attribute``.
 
@@ -82,15 +87,27 @@ class Problem:
         gained: Tensor = ends[0].double() - ends[1].double()
         return gained.reshape(-1)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs are."""
+        return self.call.inputs[0].device
+
+    @property
+    def random_devices(self) -> list[torch.device]:
+        """The devices with a random state of their own that methods may draw from."""
+        return [self.device] if self.device.type == "cuda" else []
+
     @cached_property
     def pass_flops(self) -> int:
-        """Operations of one forward pass, and one backward pass to the inputs."""
+        """Operations of one forward pass, and one backward pass to the inputs that have gradients."""
 
         def one_pass() -> None:
             with torch.enable_grad():
-                leaves = self.call.leaves(keep_graph=False)
+                leaves = self.leaves(self.call.inputs)
                 outputs = self.forward_func(*leaves, *self.call.arguments)
                 chosen = explained(outputs, self.call.target)
-                torch.autograd.grad(chosen.sum(), leaves, allow_unused=True)
+                reached = [x for x in leaves if x.requires_grad]
+                if reached:
+                    torch.autograd.grad(chosen.sum(), reached, allow_unused=True)
 
         return count_flops(one_pass)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from captum_xdnn.compare.measuring import now
+from captum_xdnn.compare.measuring import in_turn, now
 
 Function = Callable[[], object]
 CPU = torch.device("cpu")
@@ -52,18 +52,16 @@ def interleaved(
     """
     for function in functions.values():
         function()
-    measured: dict[str, list[float]] = {name: [] for name in functions}
+
+    def seconds(function: Function) -> float:
+        start = now(device)
+        for _ in range(calls):
+            function()
+        return (now(device) - start) / calls
+
     gc.collect()
     gc.disable()
     try:
-        for turn in range(rounds):
-            names = list(functions) if turn % 2 else list(reversed(functions))
-            for name in names:
-                function = functions[name]
-                start = now(device)
-                for _ in range(calls):
-                    function()
-                measured[name].append((now(device) - start) / calls)
+        return Timings(in_turn(functions, rounds, seconds))
     finally:
         gc.enable()
-    return Timings(measured)
