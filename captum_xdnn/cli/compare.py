@@ -1,12 +1,14 @@
 """``python -m captum_xdnn compare MODULE:CALLABLE``: attribution methods on a user's own model."""
 
 import argparse
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_xdnn.cli.console import OneLineParser, UsageError, say
 from captum_xdnn.cli.files import writable
@@ -23,7 +25,8 @@ Integrated Gradients with the most steps. The table goes to {TABLE}, heat maps (
 scatter of quality and time to {PICTURE}, the attributions to one .npz file for each method.
 
 FILE.npz holds the inputs, in the order of the file, one array for each argument of the model with the
-batch dimension first. MODULE:CALLABLE is as in the command certify.
+batch dimension first. They are taken to where the model's weights are, and to their precision.
+MODULE:CALLABLE is as in the command certify.
 
 The exit code is 0, or 2 if the command line is wrong."""
 _EXAMPLES = """\
@@ -92,31 +95,38 @@ def run(options: argparse.Namespace) -> int:
             not known.
     """
     folder = writable(options.out)
-    inputs = _inputs(options.inputs)
+    arrays = _inputs(options.inputs)
     model = load_model(options.address, dict(options.kwargs)).eval()
+    inputs = _like_weights(arrays, model)
     try:
         found = compare(
             model,
             inputs if len(inputs) > 1 else inputs[0],
-            options.target,
+            _target_on(options.target, inputs[0].device),
             methods=options.methods or DEFAULT_METHODS,
             rounds=options.rounds,
             perturbations=options.perturbations,
             progress=True,
         )
     except Exception as error:  # a user's model may raise anything
-        raise UsageError(f"cannot compare on {options.address}: {first_line(error)}") from error
+        given = ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in inputs)
+        raise UsageError(
+            f"cannot compare on {options.address}, given {given}: {first_line(error)}"
+        ) from error
     say(found.to_markdown())
     (folder / TABLE).write_text(found.to_markdown() + "\n", encoding="utf-8")
     found.plot().savefig(folder / PICTURE, dpi=120)
     for name, parts in found.attributions.items():
-        arrays = {f"input_{i}": part.cpu().numpy() for i, part in enumerate(parts)}
-        np.savez(folder / f"{name}.npz", **arrays)  # type: ignore[arg-type]
+        saved = {f"input_{i}": _array(part) for i, part in enumerate(parts)}
+        np.savez(folder / f"{name}.npz", **saved)  # type: ignore[arg-type]
     say(f"\nWrote {TABLE}, {PICTURE} and the attributions to {folder.resolve()}")
     return 0
 
 
 def _inputs(path: Path) -> tuple[Tensor, ...]:
+    if path.is_file() and not zipfile.is_zipfile(path):
+        # numpy would say something of pickles.
+        raise UsageError(f"{path} is not an .npz file; numpy.savez(FILE, images) writes one")
     try:
         with np.load(path) as arrays:
             tensors = tuple(torch.from_numpy(arrays[name]) for name in arrays.files)
@@ -125,6 +135,26 @@ def _inputs(path: Path) -> tuple[Tensor, ...]:
     if not tensors:
         raise UsageError(f"{path} holds no arrays")
     return tensors
+
+
+def _like_weights(tensors: tuple[Tensor, ...], model: nn.Module) -> tuple[Tensor, ...]:
+    """The inputs as the model takes them: numpy makes float64 arrays, and knows no GPU."""
+    weights = [p for p in model.parameters() if p.is_floating_point()]
+    kinds, devices = {p.dtype for p in weights}, {p.device for p in weights}
+    if len(kinds) != 1 or len(devices) != 1:
+        return tensors
+    (kind,), (device,) = kinds, devices
+    return tuple(x.to(device, kind if x.is_floating_point() else x.dtype) for x in tensors)
+
+
+def _target_on(target: Any, device: torch.device) -> Any:
+    return target.to(device) if isinstance(target, Tensor) else target
+
+
+def _array(attributions: Tensor) -> npt.NDArray[Any]:
+    there = attributions.cpu()  # numpy has no bfloat16
+    found: npt.NDArray[Any] = (there.float() if there.dtype == torch.bfloat16 else there).numpy()
+    return found
 
 
 def _target(text: str) -> Any:

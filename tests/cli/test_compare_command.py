@@ -38,12 +38,33 @@ def test_table_pictures_and_attributions(
         assert arrays["input_0"].shape == (2, 1, 28, 28)
 
 
+def test_inputs_are_taken_to_the_weights_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "half_precision.py").write_text(
+        "import torch\nnet = torch.nn.Sequential(torch.nn.Linear(6, 3, bias=False), torch.nn.ReLU())\n"
+        "net = net.bfloat16()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    np.savez(tmp_path / "rows.npz", np.random.default_rng(0).random((4, 6)))
+    command = ["compare", "half_precision:net", "--inputs", str(tmp_path / "rows.npz")]
+    command += ["--target", "0,1,2,0", "--out", str(tmp_path), "--rounds", "1"]
+    assert main([*command, "--method", "InputXGradient", "--method", "Saliency"]) == 0
+    table = capsys.readouterr().out
+    assert "Not all of it measured" not in table
+    assert "No attributions" not in table
+    with np.load(tmp_path / "InputXGradient.npz") as arrays:
+        assert arrays["input_0"].dtype == np.float32
+
+
 WRONG = {
     "no file": (["--inputs", "missing.npz"], "cannot read arrays from missing.npz"),
     "no model": (["--model", "captum_xdnn.models:x_cnn_large"], "has no x_cnn_large"),
     "method": (["--method", "LIME"], "cannot compare"),
     "target": (["--target", "one"], "expected integers"),
-    "no such class": (["--target", "10"], "cannot compare"),
+    "no such class": (["--target", "10"], "given float32 (2, 1, 28, 28): IndexError"),
+    "no npz": (["--inputs", "images.npy"], "images.npy is not an .npz file"),
+    "no arrays": (["--inputs", "none.npz"], "none.npz holds no arrays"),
 }
 
 
@@ -56,6 +77,8 @@ def test_usage_errors_take_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    np.save("images.npy", np.ones((2, 1, 28, 28)))
+    np.savez("none.npz")
     given, said = WRONG[name]
     model = given.pop() if given[0] == "--model" else MODEL
     more = [] if given[0] == "--model" else given
