@@ -47,7 +47,11 @@ def strip_figure(certificate: Certificate) -> Figure:
     strip, text = figure.subplots(2, 1, height_ratios=(1.1, 0.4 + 0.17 * legend.count("\n")))
     _draw(strip, _boxes(certificate.strip), hoisted=certificate.speed_up > 1)
     text.set_axis_off()
-    text.text(0, 1, legend, fontsize=8, va="top", family="monospace", transform=text.transAxes)
+    lines = text.text(
+        0, 1, legend, fontsize=8, va="top", family="monospace", transform=text.transAxes
+    )
+    # Lines are as long as the figure is wide; the layout would make the strip shorter for them.
+    lines.set_in_layout(False)
     return figure
 
 
