@@ -18,8 +18,9 @@ from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precisio
 from captum_xdnn.attr.single_pass import Pass, select, single_pass
 from captum_xdnn.homogeneity.analysis import Analysis
 from captum_xdnn.homogeneity.calls import known_baseline
-from captum_xdnn.homogeneity.knowledge import Knowledge, knowledge_of
+from captum_xdnn.homogeneity.knowledge import Knowledge
 from captum_xdnn.homogeneity.limits import Unavailable
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 
 def fast_route(request: Request) -> Outcome:
@@ -55,7 +56,7 @@ def _single_pass_route(request: Request, knowledge: Knowledge, analyses: list[An
     """One forward and one backward pass, checked against completeness."""
     forward_func, call, parts = request.forward_func, request.call, request.parts()
     certificate, create_graph = analyses[-1].certificate, request.create_graph
-    if any(a.traced is not None and a.traced.mixes_examples() for a in analyses):
+    if any(a.mixes_examples() for a in analyses):
         return Outcome(certificate, refusal=MIXED, traced=False)
     if create_graph and any(t.requires_grad for a in analyses for t in a.relied):
         return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
@@ -121,7 +122,7 @@ def _contradiction(
 ) -> str:
     """How the passes contradict their certificates; empty if completeness holds."""
     outputs, start = ends
-    coarsest = max(a.traced.coarsest for a in analyses if a.traced is not None)
+    coarsest = max(a.coarsest for a in analyses)
     precision = precision_of(call.inputs, coarsest)
 
     def bounds() -> Tensor:

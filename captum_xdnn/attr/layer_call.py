@@ -18,7 +18,7 @@ from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.layer_functions import Shifted, ToLayer
 from captum_xdnn.attr.quadrature import Quadrature
 from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 ERRORS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
 
@@ -52,7 +52,7 @@ class LayerCall:
             function, call.inputs, call.baselines, call.arguments
         )
         certificate = analysis.certificate
-        mixes = analysis.traced is not None and analysis.traced.mixes_examples()
+        mixes = analysis.mixes_examples()
         return certificate, certificate.homogeneous and not mixes
 
     def shifted(self) -> tuple[Shifted, Call]:

@@ -21,8 +21,8 @@ from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature
 from captum_xdnn.attr.routed import Routed, warn_if_contradicted
 from captum_xdnn.errors import NotHomogeneousError
-from captum_xdnn.homogeneity.knowledge import knowledge_of
 from captum_xdnn.homogeneity.nodes import is_number
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.tracing import Traced

@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from captum_xdnn.homogeneity.blocker import Blocker, blocker_of, place
 from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.limits import ARGUMENT, BATCH, Limits
+from captum_xdnn.homogeneity.limits import ARGUMENT, BATCH, Limits, Unavailable
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power
 from captum_xdnn.homogeneity.piecewise_linear import is_piecewise_linear
 from captum_xdnn.homogeneity.propagation import Propagation, propagate
@@ -32,6 +32,19 @@ Baseline = Tensor | float | int
 
 
 @dataclass(frozen=True)
+class Outline:
+    """What of a graph counts where it is not there.
+
+    Attributes:
+        sizes: Batch sizes that it holds for.
+        coarsest: The largest unit of rounding among its floating dtypes.
+    """
+
+    sizes: frozenset[int]
+    coarsest: float
+
+
+@dataclass(frozen=True)
 class Analysis:
     """A certificate and what it depends on.
 
@@ -45,6 +58,7 @@ class Analysis:
         sources: Names of everything whose value was read.
         relied: The tensors of the function that were found to be zero, or to leave no shift.
         plan: How the function can be hoisted; None if it cannot.
+        outline: What is known of a graph that another process holds; None if this one does.
     """
 
     certificate: Certificate
@@ -56,6 +70,17 @@ class Analysis:
     sources: frozenset[str] = frozenset()
     relied: tuple[Tensor, ...] = ()
     plan: Plan | None = None
+    outline: Outline | None = None
+
+    @property
+    def coarsest(self) -> float:
+        """The largest unit of rounding among the floating dtypes in the graph; 0 without one."""
+        known = self.traced or self.outline
+        return 0.0 if known is None else known.coarsest
+
+    def mixes_examples(self) -> bool:
+        """Whether dimension 0 of the inputs is no batch."""
+        return self.traced is not None and self.traced.mixes_examples()
 
     def is_current(self) -> bool:
         """Whether the tensors whose values were read are as they were."""
@@ -64,6 +89,8 @@ class Analysis:
     def covers(self, size: int, baselines: Sequence[Baseline]) -> bool:
         """Whether the verdict holds for this batch size and these baselines."""
         if size != self.size and BATCH in self.sources:
+            return False
+        if self.outline is not None and size not in self.outline.sizes:
             return False
         for index, (mine, given) in enumerate(zip(self.baselines, baselines, strict=True)):
             if is_zero_number(mine) != is_zero_number(given):
@@ -87,8 +114,8 @@ class Analysis:
             Unavailable: If it cannot be computed.
         """
         if self.traced is None or self.propagation is None:
-            message = "a function without a graph has no analysis to read a value from"
-            raise RuntimeError(message)
+            message = "there is no graph to read a value from"
+            raise Unavailable(message)
         limits = _limits(self.traced, size, baselines, arguments)
         for node, motion in self.propagation.motions.items():
             if isinstance(motion, Motion):

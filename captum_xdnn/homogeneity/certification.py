@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 
 def certify(

@@ -36,7 +36,7 @@ class Fingerprint:
 
     def _take(self, function: Callable[..., Any]) -> None:
         self._died = False
-        self._marks = [_mark(atom, self._note_death) for atom in _atoms(function)]
+        self._marks = [_mark(atom, self._note_death) for atom in atoms_of(function)]
         try:
             self._watch: Watch | None = Watch(function)
         except Unwatchable:
@@ -59,7 +59,7 @@ class Fingerprint:
         return True
 
     def _matches_in_full(self, function: Callable[..., Any]) -> bool:
-        atoms = _atoms(function)
+        atoms = atoms_of(function)
         marks = self._marks
         if len(atoms) != len(marks):
             return False
@@ -74,7 +74,7 @@ class Fingerprint:
         return True
 
 
-class _Identity:
+class Identity:
     """An object that cannot be referred to weakly, by its address."""
 
     __slots__ = ("address",)
@@ -83,7 +83,7 @@ class _Identity:
         self.address = address
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other.address == self.address
+        return isinstance(other, Identity) and other.address == self.address
 
     def __hash__(self) -> int:
         return self.address
@@ -91,13 +91,17 @@ class _Identity:
 
 def _mark(atom: Any, on_death: Callable[[Any], None]) -> Any:
     """The atom itself where holding it is harmless, else a weak reference to it."""
-    if isinstance(atom, (*PLAIN, Tensor, _Identity)):
+    if isinstance(atom, (*PLAIN, Tensor, Identity)):
         return atom
     return weakref.ref(atom, on_death)
 
 
-def _atoms(function: Callable[..., Any]) -> list[Any]:
-    """Everything reachable that decides what the function computes, in a fixed order."""
+def atoms_of(function: Callable[..., Any]) -> list[Any]:
+    """Everything reachable that decides what the function computes, in a fixed order.
+
+    Args:
+        function: The function.
+    """
     atoms: list[Any] = [len(hooks) for hooks in GLOBAL_HOOKS]
     _walk(function, atoms, set(), 0)
     return atoms
@@ -209,5 +213,5 @@ def _referable(value: Any) -> Any:
     try:
         weakref.ref(value)
     except TypeError:
-        return _Identity(id(value))
+        return Identity(id(value))
     return value

@@ -1,12 +1,9 @@
-"""What is known of each forward function: its traces and analyses, kept as long as it lives."""
+"""What is known of a forward function: its traces and analyses."""
 
 from __future__ import annotations
 
-import functools
 import logging
 import threading
-import types
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +22,7 @@ from captum_xdnn.homogeneity.calls import (
     unsuitable,
 )
 from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.derived import Derived, root_of
+from captum_xdnn.homogeneity.derived import root_of
 from captum_xdnn.homogeneity.fingerprint import Fingerprint
 from captum_xdnn.homogeneity.patience import Patience
 
@@ -36,7 +33,6 @@ logger = logging.getLogger("captum_xdnn")
 
 KEPT_ANALYSES = 8
 KEPT_CALLS = 256
-KEPT_FUNCTIONS = 16
 CONTRADICTIONS = 3
 """So many certificates of one function may fail in use before it gets no more."""
 RESTLESS = 4
@@ -55,6 +51,7 @@ class Knowledge:
         self._holding: dict[Any, Traced | TraceError] = {}
         self._analyses: dict[int, list[Analysis]] = {}
         self._recent: dict[Any, Analysis] = {}
+        self._adopted: dict[Any, Analysis] = {}
         self._contradictions: list[str] = []
         self._announced: str | None = None
         self._patience = Patience()
@@ -103,6 +100,18 @@ class Knowledge:
                 self._recent[call] = analysis
             return analysis
 
+    def adopt(self, function: Callable[..., Any], key: Any, analysis: Analysis) -> None:
+        """Take over an analysis that was made elsewhere, until the function changes.
+
+        Args:
+            function: The function that this knowledge is of.
+            key: What its graph was traced for.
+            analysis: The analysis; that it is of this function has been checked.
+        """
+        with self._lock:
+            self._refresh(function)
+            self._adopted[key] = analysis
+
     def drop(self, reason: str) -> None:
         """Forget the certificates, because a call contradicted one.
 
@@ -121,12 +130,14 @@ class Knowledge:
         with self._lock:
             self._analyses.clear()
             self._recent.clear()
+            self._adopted.clear()
 
     def _forget_all(self) -> None:
         self._traces.clear()
         self._holding.clear()
         self._analyses.clear()
         self._recent.clear()
+        self._adopted.clear()
         self._patience = Patience()
 
     def _refresh(self, function: Callable[..., Any]) -> None:
@@ -158,6 +169,9 @@ class Knowledge:
         if self._changes >= RESTLESS:
             reason = "its modules or attributes change at every call"
             return Analysis(Certificate.untraceable(reason))
+        adopted = self._adopted_for(inputs, baselines, arguments)
+        if adopted is not None:
+            return adopted
         traced = self._traced(function, inputs, arguments)
         if traced is None:
             return Analysis(self._patience.verdict())
@@ -177,6 +191,17 @@ class Knowledge:
         known.append(analysis)
         del known[:-KEPT_ANALYSES]
         return analysis
+
+    def _adopted_for(
+        self, inputs: Sequence[Tensor], baselines: tuple[Baseline, ...], arguments: Sequence[Any]
+    ) -> Analysis | None:
+        """An analysis that was made elsewhere and covers this call."""
+        if not self._adopted or arguments:
+            return None
+        analysis = self._adopted.get(key_of_trace(inputs, ()))
+        if analysis is None or not analysis.is_current():
+            return None
+        return analysis if analysis.covers(inputs[0].shape[0], baselines) else None
 
     def _with_pair(
         self,
@@ -258,49 +283,3 @@ class Knowledge:
 def _name(function: Callable[..., Any]) -> str:
     function = root_of(function)
     return str(getattr(function, "__qualname__", "") or type(function).__name__)
-
-
-_KNOWN: dict[Any, tuple[Any, Knowledge]] = {}
-_KNOWN_LOCK = threading.Lock()
-_KEPT: list[Any] = []
-"""Keys of functions that cannot be referred to weakly, oldest first."""
-
-
-def knowledge_of(function: Callable[..., Any]) -> Knowledge:
-    """The knowledge of a function, shared by all who attribute it, gone when it is gone."""
-    owner: Any = root_of(function)
-    part: Any = None
-    if isinstance(owner, types.MethodType):
-        owner, part = owner.__self__, owner.__func__
-    key: Any = (id(owner), id(part))
-    if isinstance(function, Derived):
-        key = (*key, function.key)
-    held = _KNOWN.get(key)
-    if held is not None and held[0]() is owner:
-        return held[1]
-    with _KNOWN_LOCK:
-        held = _KNOWN.get(key)
-        if held is not None and held[0]() is owner:
-            return held[1]
-        try:
-            reference: Any = weakref.ref(owner, functools.partial(_forget, key))
-        except TypeError:
-            reference = functools.partial(_itself, owner)
-            _KEPT.append(key)
-            for old in _KEPT[:-KEPT_FUNCTIONS]:
-                _KNOWN.pop(old, None)
-            del _KEPT[:-KEPT_FUNCTIONS]
-        knowledge = Knowledge()
-        _KNOWN[key] = (reference, knowledge)
-        return knowledge
-
-
-def _itself(owner: Any) -> Any:
-    """In place of a weak reference, for the few callables that allow none."""
-    return owner
-
-
-def _forget(key: Any, reference: Any) -> None:
-    held = _KNOWN.get(key)
-    if held is not None and held[0] is reference:
-        _KNOWN.pop(key, None)

@@ -18,7 +18,7 @@ from hoisted_networks import gelu_mlp
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 pytestmark = pytest.mark.usefixtures("always_hoisted")
 

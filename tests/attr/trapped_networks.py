@@ -10,7 +10,7 @@ from captum_parity import gap
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 STEPS = 6
 CLOSE = 1e-7

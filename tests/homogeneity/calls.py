@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from captum_xdnn.homogeneity import Certificate
-from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 
 def certify(

@@ -13,7 +13,8 @@ from calls import Counter, certify
 from small_networks import stack
 from torch import Tensor, nn
 
-from captum_xdnn.homogeneity.knowledge import RESTLESS, knowledge_of
+from captum_xdnn.homogeneity.knowledge import RESTLESS
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 X = torch.ones(2, 3)
 

@@ -15,8 +15,9 @@ from small_networks import stack
 from torch import Tensor, nn
 
 from captum_xdnn.homogeneity import certify as certify_anew
-from captum_xdnn.homogeneity import knowledge
-from captum_xdnn.homogeneity.knowledge import KEPT_CALLS, knowledge_of
+from captum_xdnn.homogeneity import knowledge, remembered
+from captum_xdnn.homogeneity.knowledge import KEPT_CALLS
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 X = torch.ones(2, 3)
 
@@ -41,11 +42,11 @@ def test_a_contradicted_certificate_is_dropped_and_in_the_end_not_given_again(
 @pytest.mark.parametrize("kind", ["module", "function", "method"])
 def test_what_is_known_goes_with_the_function(kind: str) -> None:
     gone = _asked_once(kind)
-    before = len(knowledge._KNOWN)
+    before = len(remembered._KNOWN)
     gc.collect()
     assert [reference() for reference in gone] == [None, None, None]
-    assert len(knowledge._KNOWN) <= before
-    assert not any(reference() is None for reference, _ in knowledge._KNOWN.values())
+    assert len(remembered._KNOWN) <= before
+    assert not any(reference() is None for reference, _ in remembered._KNOWN.values())
 
 
 def _asked_once(kind: str) -> list[weakref.ref[Any]]:
@@ -62,11 +63,11 @@ def test_callables_without_weak_references_are_kept_in_small_number() -> None:
         def __call__(self, x: Tensor) -> Tensor:
             return x.relu()
 
-    functions = [Slotted() for _ in range(knowledge.KEPT_FUNCTIONS + 3)]
+    functions = [Slotted() for _ in range(remembered.KEPT_FUNCTIONS + 3)]
     known = [knowledge_of(f) for f in functions]
     assert knowledge_of(functions[-1]) is known[-1]
     assert knowledge_of(functions[0]) is not known[0]
-    assert len(knowledge._KEPT) <= knowledge.KEPT_FUNCTIONS
+    assert len(remembered._KEPT) <= remembered.KEPT_FUNCTIONS
 
 
 def test_memory_of_calls_is_bounded() -> None:

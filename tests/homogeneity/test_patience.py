@@ -13,8 +13,8 @@ from torch.testing import assert_close
 
 import captum_xdnn
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients
-from captum_xdnn.homogeneity.knowledge import knowledge_of
 from captum_xdnn.homogeneity.patience import SHAPES
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 
 def bent() -> Callable[[Tensor], Tensor]:

@@ -10,7 +10,8 @@ from calls import Counter, certify
 from small_networks import stack
 from torch import nn
 
-from captum_xdnn.homogeneity.knowledge import KEPT_ANALYSES, knowledge_of
+from captum_xdnn.homogeneity.knowledge import KEPT_ANALYSES
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 X = torch.ones(2, 3)
 

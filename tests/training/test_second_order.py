@@ -14,7 +14,7 @@ from trained_networks import BENT, PIECEWISE_LINEAR, perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.attr import single_pass
-from captum_xdnn.homogeneity.knowledge import knowledge_of
+from captum_xdnn.homogeneity.remembered import knowledge_of
 
 NETWORKS = PIECEWISE_LINEAR | BENT
 
