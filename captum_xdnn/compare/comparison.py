@@ -25,7 +25,7 @@ class Row:
             floating-point operations; NaN where the function has none that torch counts.
         seconds: Median time of a call, after one that is not counted.
         speed_up: How many times faster than the method ``Comparison.speed_up_over``.
-        memory: Bytes that a call holds at once, at most.
+        memory: Bytes that a call holds at once, at most; on a CPU or a CUDA device.
         gap: Largest :math:`|\sum_i A_{ni} - (F(x_n) - F(b_n))|` over the examples.
         difference: Mean over the examples of the
             :func:`~captum_xdnn.metrics.attribution_difference` to the reference.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import statistics
 import sys
@@ -67,17 +68,20 @@ def now(device: torch.device) -> float:
     Args:
         device: Waited for.
     """
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     return time.perf_counter()
 
 
-def peak_bytes(call: Call, device: torch.device) -> int:
+def peak_bytes(call: Call, device: torch.device) -> float:
     """The most memory that a call holds at once, above what was there before.
 
     Args:
         call: It is called once.
         device: Where it runs.
+
+    Returns:
+        Bytes; NaN on a device of which torch keeps no such books.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -86,6 +90,8 @@ def peak_bytes(call: Call, device: torch.device) -> int:
         call()
         torch.cuda.synchronize(device)
         return int(torch.cuda.max_memory_allocated(device)) - before
+    if device.type != "cpu":
+        return math.nan
     with _quietly(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     results = profiler.profiler.kineto_results
