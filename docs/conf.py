@@ -95,6 +95,11 @@ def _link(_app: Any, _env: Any, node: Any, text: Any) -> nodes.reference | None:
     return None
 
 
+def _public_bases(_app: Any, _name: Any, _kind: Any, _options: Any, bases: list[Any]) -> None:
+    """What a class derives from, as far as a user can meet it."""
+    bases[:] = [base for base in bases if not base.__module__.endswith(".routed")]
+
+
 def _copy_notebooks() -> None:
     """Put the notebooks beside the pages: Sphinx reads nothing outside of its folder."""
     here = Path(__file__).parent
@@ -110,3 +115,4 @@ def setup(app: Any) -> None:
     """Called by Sphinx."""
     _copy_notebooks()
     app.connect("missing-reference", _link, priority=400)  # before intersphinx
+    app.connect("autodoc-process-bases", _public_bases)
