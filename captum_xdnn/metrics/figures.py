@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SMALLEST = 1e-17
 """What a difference of zero is drawn as, on an axis of powers of ten."""
+WIDEST = 3.5
+"""Width of the first method's line: of equal curves each shows beneath the next."""
 
 
 def convergence_figure(found: Convergence) -> Figure:
@@ -67,10 +69,11 @@ def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
     figure = new_figure(3.6 * columns, (2.8 + 0.16 * len(curves)) * lines)
     panels = figure.subplots(lines, columns, squeeze=False).flatten()
     for place, (axes, metric) in enumerate(zip(panels, names, strict=False)):
-        for method, of_method in curves.items():
+        for order, (method, of_method) in enumerate(curves.items()):
             curve = of_method[place]
             label = f"{method}: {curve.area:.2f}"
-            axes.plot(curve.fractions, curve.values.cpu(), label=label)
+            width = WIDEST - (WIDEST - 1) * order / len(curves)
+            axes.plot(curve.fractions, curve.values.cpu(), label=label, linewidth=width)
         axes.set_xscale("log")
         axes.set_title(metric)
         axes.set_xlabel("fraction of the pixels")
