@@ -14,7 +14,7 @@ from torch import nn
 from captum_xdnn.cli.console import UsageError
 from captum_xdnn.errors import first_line
 
-__all__ = ["add_keyword_arguments", "load_model"]
+__all__ = ["add_keyword_arguments", "load_attribute", "load_model"]
 
 
 def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
@@ -35,13 +35,7 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
         UsageError: If the address has another form, cannot be imported, or leads to no
             ``nn.Module``.
     """
-    module_name, separator, path = address.partition(":")
-    if not (module_name and separator and path):
-        raise UsageError(
-            f"expected MODULE:CALLABLE, for example torchvision.models:resnet18, got {address!r}"
-        )
-    found = _attribute(_import(module_name), module_name, path)
-
+    found = load_attribute(address)
     if isinstance(found, nn.Module):
         if arguments:
             raise UsageError(
@@ -60,6 +54,26 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise UsageError(f"{address} returned a {type(model).__name__}, expected an nn.Module")
     return model
+
+
+def load_attribute(address: str) -> Any:
+    """Import ``MODULE`` and get its attribute.
+
+    Args:
+        address: ``MODULE:ATTRIBUTE``, dots allowed in both.
+
+    Returns:
+        What is there.
+
+    Raises:
+        UsageError: If the address has another form, or nothing is there.
+    """
+    module_name, separator, path = address.partition(":")
+    if not (module_name and separator and path):
+        raise UsageError(
+            f"expected MODULE:CALLABLE, for example torchvision.models:resnet18, got {address!r}"
+        )
+    return _attribute(_import(module_name), module_name, path)
 
 
 def _import(name: str) -> Any:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from captum_xdnn._version import __version__
-from captum_xdnn.cli import certify, compare, demo
+from captum_xdnn.cli import attribute, certify, compare, demo
 from captum_xdnn.cli.console import OneLineParser, UsageError
 
 __all__ = ["main"]
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"captum-xdnn {__version__}")
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True)
-    for command in (demo, certify, compare):
+    for command in (demo, certify, compare, attribute):
         command.add_parser(commands)
 
     options = parser.parse_args(given)

@@ -1,0 +1,152 @@
+"""``attribute_dataset``: a loader through a method into shards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from captum_xdnn.dataset.attributing import Attributing, Target, Unpack, input_and_label
+from captum_xdnn.dataset.batches import fetched, samples_of
+from captum_xdnn.dataset.description import description_of
+from captum_xdnn.dataset.records import Id, Reject
+from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.dataset.shards import ParquetShards
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run over a data set did.
+
+    Attributes:
+        attributed: Samples attributed now.
+        before: Samples that earlier runs had attributed into the same folder.
+        rejects: All samples that are set aside.
+        seconds: How long it took.
+
+    Example:
+        >>> from captum_xdnn.dataset import Run
+        >>> Run(attributed=100, before=0, rejects=(), seconds=4.0).per_second
+        25.0
+    """
+
+    attributed: int
+    before: int
+    rejects: tuple[Reject, ...]
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Samples attributed in a second."""
+        return self.attributed / self.seconds if self.seconds else 0.0
+
+
+def attribute_dataset(
+    method: Any,
+    loader: Iterable[Any],
+    sink: str | Path | ParquetShards,
+    /,
+    *,
+    target: Target = "label",
+    baselines: Any = None,
+    reduce: Reduction | None = None,
+    autocast: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    ids: Sequence[Id] | None = None,
+    unpack: Unpack = input_and_label,
+    retry_rejected: bool = False,
+    progress: bool = True,
+    **arguments: Any,
+) -> Run:
+    r"""Attribute all samples of a loader and write what was found to a folder, shard by shard.
+
+    For each sample: its id, target, prediction (the largest output), the output explained, the
+    route, the completeness gap :math:`\sum_i A_i - (F(x) - F(b))`, and the attributions. A run
+    that was stopped, however, goes on where its last whole shard ends: no sample is written twice
+    or lost. Samples that cannot be loaded or attributed are set aside with the reason, in
+    ``rejects.csv``, and the others go on.
+
+    Args:
+        method: Object of any of Captum's ``Attribution`` classes, ours among them.
+        loader: A ``DataLoader``; over a map-style data set, an index is a sample's id. Of any other
+            iterable of batches the samples are counted, so it has to give the same ones in the
+            same order where a run is to go on.
+        sink: The folder, or ``ParquetShards`` with sizes of its own.
+        target: ``"label"`` (those of the loader), ``"predicted"`` (the largest output), or an
+            index for all samples, as in Captum; None where there is one output.
+        baselines: As in Captum, the same for all samples: None, a number, a tensor of batch
+            size 1, or a tuple of these.
+        reduce: What is kept of the attributions: None for all, ``SumChannels()``, ``TopK(k)``.
+        autocast: Dtype of mixed precision, ``torch.bfloat16`` or ``torch.float16``; None for none.
+        device: Where to compute; None for where the model is.
+        ids: The samples' ids by index (integers, or strings such as file names); None for the
+            indices.
+        unpack: Makes ``(inputs, labels)`` of what the loader gives; pairs need none.
+        retry_rejected: Whether samples that an earlier run set aside are tried again.
+        progress: Whether to show a progress bar, with samples in a second and the time left.
+        arguments: Further arguments of ``method.attribute``: ``n_steps``, ``method``, ...
+
+    Returns:
+        How many samples were attributed, and which were set aside.
+
+    Raises:
+        TypeError: If ``method`` is no method of Captum's kind, or the batches are of another form.
+        ValueError: If the folder holds another run, the loader leaves samples out, or the model
+            is in training mode.
+        RuntimeError: If another process writes to the folder.
+        Exception: What the method raises where nothing at all can be attributed.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from torch.utils.data import DataLoader, TensorDataset
+        >>> from captum_xdnn import XIntegratedGradients
+        >>> from captum_xdnn.dataset import attribute_dataset, read_shards
+        >>> net = torch.nn.Linear(3, 2, bias=False)
+        >>> data = TensorDataset(torch.rand(10, 3), torch.arange(10) % 2)
+        >>> folder = tempfile.mkdtemp()
+        >>> xig = XIntegratedGradients(net)
+        >>> run = attribute_dataset(xig, DataLoader(data, 4), folder, progress=False)
+        >>> run.attributed, len(run.rejects)
+        (10, 0)
+        >>> found = read_shards(folder)
+        >>> found["attribution"].shape, found["route"][0]
+        ((10, 3), 'single_pass')
+        >>> attribute_dataset(xig, DataLoader(data, 4), folder, progress=False).before
+        10
+    """
+    attributing = Attributing(
+        method,
+        target=target,
+        baselines=baselines,
+        reduce=Dense() if reduce is None else reduce,
+        autocast=autocast,
+        device=None if device is None else torch.device(device),
+        unpack=unpack,
+        arguments=arguments,
+    )
+    shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
+    start = time.perf_counter()
+    done = shards.open(description_of(attributing), retry_rejected=retry_rejected)
+    before = shards.attributed
+    total = samples_of(loader)
+    bar = tqdm(total=total, initial=len(done), unit=" samples", disable=not progress)
+    try:
+        for each in fetched(loader, done, ids):
+            records, rejects = [], list(each.rejects)
+            for batch in each.batches:
+                found, set_aside = attributing(batch)
+                records += found
+                rejects += set_aside
+            shards.add(records, rejects)
+            bar.update(sum(map(len, records)) + len(rejects))
+    finally:  # also after an error: what was done need not be done again
+        bar.close()
+        shards.close()
+    now = shards.attributed - before
+    return Run(now, before, shards.rejects, time.perf_counter() - start)

@@ -1,0 +1,94 @@
+"""What is written for a sample: a row of columns, or a reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Id: TypeAlias = int | str
+Columns: TypeAlias = dict[str, npt.NDArray[Any]]
+Form: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]
+"""Names, shapes of one row and dtypes of the columns that differ from run to run."""
+
+NONE = -1
+"""In integer columns: there is none. No target or class is negative."""
+SCALARS = ("id", "target", "prediction", "output", "route", "completeness_gap")
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A sample that was set aside.
+
+    Attributes:
+        id: Its id.
+        reason: Why, in one line.
+
+    Example:
+        >>> from captum_xdnn.dataset import Reject
+        >>> Reject(7, "input is not finite: 1 NaN").id
+        7
+    """
+
+    id: Id
+    reason: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows of the same columns.
+
+    Attributes:
+        columns: One array for each column, dimension 0 the rows: ``id``; ``target``, the index of
+            the explained output, and ``prediction``, the largest one's (-1 where there is none);
+            ``output``, the value explained; ``route``; ``completeness_gap``, the sum of the
+            attributions minus ``F(x) - F(b)`` (NaN where a method promises none); and those of the
+            attributions.
+    """
+
+    columns: Columns
+
+    def __len__(self) -> int:
+        return len(self.columns["id"])
+
+    @property
+    def ids(self) -> list[Id]:
+        """The rows' ids."""
+        found: list[Id] = self.columns["id"].tolist()
+        return found
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(array.nbytes for array in self.columns.values())
+
+    @property
+    def form(self) -> Form:
+        """What all rows of one run have in common."""
+        return tuple(
+            (name, array.shape[1:], array.dtype.str)
+            for name, array in self.columns.items()
+            if name not in SCALARS
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Records]) -> Records:
+        """The rows of several, in their order.
+
+        Args:
+            parts: At least one, all of one form.
+        """
+        names = parts[0].columns
+        return Records({n: np.concatenate([p.columns[n] for p in parts]) for n in names})
+
+
+def described(form: Form) -> str:
+    """A form as people read it.
+
+    Args:
+        form: The form.
+    """
+    return ", ".join(f"{name} of shape {shape}" for name, shape, _ in form)

@@ -1,0 +1,124 @@
+"""What is kept of an attribution: all of it, the sum over channels, or the largest entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from captum_xdnn.dataset.records import Columns
+
+
+class Reduction(Protocol):
+    """Makes columns of the attributions of a batch; its ``repr`` says which."""
+
+    def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
+        """The columns.
+
+        Args:
+            attributions: For each input a tensor of shape ``(B, ...)``.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Dense:
+    """All attributions: one column ``attribution``, or ``attribution_0``, ``attribution_1``, ..."""
+
+    def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
+        """The columns, of the attributions' shapes.
+
+        Args:
+            attributions: For each input a tensor of shape ``(B, ...)``.
+        """
+        return dict(
+            zip(_names("attribution", attributions), map(_array, attributions), strict=True)
+        )
+
+
+@dataclass(frozen=True)
+class SumChannels:
+    r"""The sum over the channels, :math:`\sum_c A_{bc\dots}`: a map of ``(H, W)`` for each image.
+
+    The sum of a map is that of the attributions, so completeness holds as before.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.dataset import SumChannels
+        >>> SumChannels()((torch.ones(2, 3, 4, 4),))["attribution"].shape
+        (2, 4, 4)
+    """
+
+    def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
+        """The columns, of the attributions' shapes without dimension 1.
+
+        Args:
+            attributions: For each input a tensor of shape ``(B, C, ...)``.
+
+        Raises:
+            ValueError: If one has no channels.
+        """
+        flat = [a.shape for a in attributions if a.dim() < 3]
+        if flat:
+            message = f"channels are summed of shapes (B, C, ...), found {tuple(flat[0])}"
+            raise ValueError(message)
+        return Dense()(tuple(a.sum(1) for a in attributions))
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The ``k`` entries of largest absolute value, largest first, and their places.
+
+    Columns ``attribution`` and ``place``, both of shape ``(k,)``; a place counts the entries of a
+    sample in row-major order (``numpy.unravel_index`` gives its coordinates).
+
+    Args:
+        k: How many; where an attribution has fewer, all of them.
+
+    Raises:
+        ValueError: If ``k`` is not positive.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.dataset import TopK
+        >>> columns = TopK(2)((torch.tensor([[1.0, -3.0, 2.0]]),))
+        >>> columns["attribution"].tolist(), columns["place"].tolist()
+        ([[-3.0, 2.0]], [[1, 2]])
+    """
+
+    k: int
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            message = f"k must be positive, found {self.k}"
+            raise ValueError(message)
+
+    def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
+        """The columns.
+
+        Args:
+            attributions: For each input a tensor of shape ``(B, ...)``.
+        """
+        columns: Columns = {}
+        values, places = _names("attribution", attributions), _names("place", attributions)
+        for value, place, attribution in zip(values, places, attributions, strict=True):
+            rows = attribution.reshape(len(attribution), -1)
+            # Equal values in the order of their places, the same on every device.
+            order = rows.abs().sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+            columns[value] = _array(rows.gather(1, order))
+            columns[place] = _array(order.to(torch.int32))
+        return columns
+
+
+def _names(name: str, attributions: tuple[Tensor, ...]) -> list[str]:
+    return [name] if len(attributions) == 1 else [f"{name}_{i}" for i in range(len(attributions))]
+
+
+def _array(tensor: Tensor) -> npt.NDArray[np.generic]:
+    known = tensor.float() if tensor.dtype == torch.bfloat16 else tensor  # NumPy has no bfloat16
+    array: npt.NDArray[np.generic] = known.detach().cpu().numpy()
+    return array

@@ -1,0 +1,265 @@
+"""A folder of Parquet shards: each is whole or absent, and says which samples it is for.
+
+The shards are the only truth: which samples are done, and which were set aside, is read from
+them, so there is no second file that could disagree after a crash. ``rejects.csv`` is a view.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from captum_xdnn.dataset.parquet import read_ids, write_table
+from captum_xdnn.dataset.records import Form, Id, Records, Reject, described
+
+RUN, REJECTS, LOCK, SHARDS = "run.json", "rejects.csv", ".lock", "shard-*.parquet"
+MEBIBYTE = 2**20
+
+
+class ParquetShards:
+    """Where a run writes its records, a shard at a time.
+
+    A shard is written under a temporary name, synchronised with the disk and renamed, so a file
+    ``shard-*.parquet`` is always whole. Memory holds the records of one shard.
+
+    Args:
+        folder: The folder; it is made where there is none. A run that was stopped goes on in it.
+        shard_size: A shard is written when so many samples have come ...
+        shard_mebibytes: ... or so many MiB of records.
+
+    Raises:
+        ImportError: If pyarrow is not installed.
+        ValueError: If a size is not positive.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from captum_xdnn.dataset import ParquetShards, Records, read_shards
+        >>> folder = tempfile.mkdtemp()
+        >>> sink = ParquetShards(folder)
+        >>> sink.open({"what": "an example"})
+        set()
+        >>> sink.add([Records({"id": np.array([3, 4]), "attribution": np.ones((2, 5))})], [])
+        >>> sink.close()
+        >>> read_shards(folder)["id"].tolist()
+        [3, 4]
+    """
+
+    def __init__(
+        self, folder: str | Path, *, shard_size: int = 1024, shard_mebibytes: float = 64
+    ) -> None:
+        if shard_size < 1 or shard_mebibytes <= 0:
+            message = f"shards need a positive size, found {shard_size} and {shard_mebibytes} MiB"
+            raise ValueError(message)
+        self.folder = Path(folder)
+        self.shard_size = shard_size
+        self.shard_bytes = int(shard_mebibytes * MEBIBYTE)
+        #: Samples that are attributed, as far as they are written.
+        self.attributed = 0
+        self._lock: FileLock | None = None
+        self._form: Form | None = None
+        self._next = 0
+        self._records: list[Records] = []
+        self._rejects: list[Reject] = []
+        self._rejected: dict[Id, str] = {}
+
+    def open(self, run: dict[str, Any], *, retry_rejected: bool = False) -> set[Id]:
+        """Take the folder, and see what is in it.
+
+        Args:
+            run: What decides the records; a folder holds those of one run only.
+            retry_rejected: Whether samples that were set aside are to be tried again.
+
+        Returns:
+            The ids that are done.
+
+        Raises:
+            RuntimeError: If another process writes to the folder.
+            ValueError: If the folder holds another run, or the same sample twice.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / LOCK)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            message = f"another process is writing to {self.folder}"
+            raise RuntimeError(message) from None
+        self._lock = lock
+        try:
+            return self._opened(run, retry_rejected=retry_rejected)
+        except BaseException:
+            self._release()
+            raise
+
+    def _opened(self, run: dict[str, Any], *, retry_rejected: bool) -> set[Id]:
+        self._check(run)
+        for left in self.folder.glob(".*.tmp"):  # what a killed run was writing
+            left.unlink()
+        shards = sorted(self.folder.glob(SHARDS))
+        done, self._rejected, self._form = survey(shards)
+        numbers = [path.stem.rpartition("-")[2] for path in shards]
+        self._next = 1 + max((int(n) for n in numbers if n.isdigit()), default=-1)
+        self.attributed = len(done)
+        self._write_rejects()
+        return done if retry_rejected else done | self._rejected.keys()
+
+    def _check(self, run: dict[str, Any]) -> None:
+        """Compare with the run that the folder was made for; note this one in a new folder."""
+        path = self.folder / RUN
+        wanted = json.loads(json.dumps(run))
+        if not path.exists():
+            write_whole(path, json.dumps(wanted, indent=1).encode())
+            return
+        found = json.loads(path.read_text(encoding="utf-8"))
+        names = sorted(n for n in {*found, *wanted} if found.get(n) != wanted.get(n))
+        if names:
+            differing = "; ".join(f"{n}: {found.get(n)!r}, now {wanted.get(n)!r}" for n in names)
+            message = f"{self.folder} holds another run ({differing}): give another folder"
+            raise ValueError(message)
+
+    def add(self, records: Sequence[Records], rejects: Sequence[Reject]) -> None:
+        """Take what became of a batch; write a shard if that fills one.
+
+        What is added in one call goes into one shard, so a run that goes on meets whole batches.
+
+        Args:
+            records: What is to be written.
+            rejects: What was set aside.
+        """
+        self._records += [r for r in records if len(r)]
+        self._rejects += rejects
+        samples = len(self._rejects) + sum(map(len, self._records))
+        if samples >= self.shard_size or self._nbytes() >= self.shard_bytes:
+            self.flush()
+
+    def _nbytes(self) -> int:
+        return sum(record.nbytes for record in self._records)
+
+    def flush(self) -> None:
+        """Write what has come as a shard, though it is not full."""
+        # Taken out first: what is interrupted is not written a second time.
+        records, rejects = self._records, self._rejects
+        self._records, self._rejects = [], []
+        if not (records or rejects):
+            return
+        if self._form is None and records:
+            self._form = _usual(records)
+        kept = [r for r in records if r.form == self._form]
+        rejects += [each for r in records if r.form != self._form for each in self._unlike(r)]
+        path = self.folder / f"shard-{self._next:06d}.parquet"
+        self._next += 1
+        write_shard(path, Records.joined(kept) if kept else None, rejects)
+        self.attributed += sum(map(len, kept))
+        self._rejected.update((r.id, r.reason) for r in rejects)
+        if self._rejected:
+            for each in (i for r in kept for i in r.ids):
+                self._rejected.pop(each, None)
+            self._write_rejects()
+
+    def _unlike(self, record: Records) -> list[Reject]:
+        """A reject for each row of another form."""
+        reason = f"it has {described(record.form)}, others {described(self._form or ())}"
+        return [Reject(i, reason) for i in record.ids]
+
+    def close(self) -> None:
+        """Write what is left, and give the folder back."""
+        try:
+            self.flush()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @property
+    def rejects(self) -> tuple[Reject, ...]:
+        """All samples that are set aside, those of earlier runs among them."""
+        found = {**self._rejected, **{r.id: r.reason for r in self._rejects}}
+        return tuple(Reject(i, reason) for i, reason in found.items())
+
+    def _write_rejects(self) -> None:
+        path = self.folder / REJECTS
+        if not self._rejected:
+            path.unlink(missing_ok=True)
+            return
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(("id", "reason"))
+        writer.writerows(self._rejected.items())
+        write_whole(path, text.getvalue().encode())
+
+
+def survey(shards: Sequence[Path]) -> tuple[set[Id], dict[Id, str], Form | None]:
+    """What shards hold: the ids done, the ids set aside with the reason, the form of the rows.
+
+    Args:
+        shards: Their paths.
+
+    Raises:
+        ValueError: If a sample is in them twice.
+    """
+    times: Counter[Id] = Counter()
+    rejected: dict[Id, str] = {}
+    form: Form | None = None
+    for path in shards:
+        ids, rejects, found = read_ids(path)
+        times.update(ids)
+        rejected.update((r.id, r.reason) for r in rejects)
+        form = form or found
+    twice = [i for i, count in times.items() if count > 1]
+    if twice:
+        message = f"{len(twice)} samples are in {shards[0].parent} twice, {twice[0]!r} is the first"
+        raise ValueError(message)
+    return set(times), {i: why for i, why in rejected.items() if i not in times}, form
+
+
+def write_shard(path: Path, records: Records | None, rejects: Sequence[Reject]) -> None:
+    """Write a shard; at every moment it is whole or absent.
+
+    Args:
+        path: Its name.
+        records: Its rows; None for none.
+        rejects: The samples that were set aside among those that it is for.
+    """
+    buffer = io.BytesIO()
+    write_table(buffer, records, rejects)
+    write_whole(path, buffer.getbuffer())
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file under a temporary name, wait for the disk, and rename it.
+
+    Args:
+        path: Its name.
+        content: What it holds.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+    if os.name != "nt":  # a folder's own entries reach the disk by themselves there
+        number = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _usual(records: Sequence[Records]) -> Form:
+    """The form that most samples have, the first of them where several have as many."""
+    counts: Counter[Form] = Counter()
+    for record in records:
+        counts[record.form] += len(record)
+    return counts.most_common(1)[0][0]

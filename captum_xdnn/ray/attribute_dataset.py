@@ -1,0 +1,141 @@
+"""``attribute_dataset`` on a cluster: the same folder, the same records, the work done by Ray."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from torch.utils.data import default_collate
+
+from captum_xdnn.dataset.attribute_dataset import Run
+from captum_xdnn.dataset.attributing import Attributing
+from captum_xdnn.dataset.batches import Collate, Together, loaded
+from captum_xdnn.dataset.description import description_of
+from captum_xdnn.dataset.records import Id
+from captum_xdnn.dataset.shards import ParquetShards
+from captum_xdnn.ray.attributor import Attributor
+from captum_xdnn.ray.sink import ShardSink
+
+SETTINGS = ("target", "baselines", "reduce", "autocast", "unpack")
+MOST_TRIED = 64
+"""So many samples are tried for an example that can be attributed."""
+
+
+def attribute_dataset(
+    method: Any,
+    dataset: Any,
+    sink: str | Path | ParquetShards,
+    /,
+    *,
+    batch_size: int = 128,
+    concurrency: int | tuple[int, int] = 2,
+    num_gpus: float = 0,
+    device: str | None = None,
+    collate: Collate = default_collate,
+    ids: Sequence[Id] | None = None,
+    retry_rejected: bool = False,
+    attribute: dict[str, Any] | None = None,
+    **settings: Any,
+) -> Run:
+    """Attribute a map-style data set on Ray and write what was found as shards.
+
+    The folder and the records are those of :func:`captum_xdnn.dataset.attribute_dataset`; a run
+    that was stopped goes on, and either may go on where the other stopped. Each actor loads the
+    samples that it attributes. Workers that die are replaced by Ray and their batches repeated.
+
+    Args:
+        method: Object of any of Captum's ``Attribution`` classes; it and its model are pickled.
+        dataset: A map-style data set; it is pickled. An index is a sample's id.
+        sink: A folder that all nodes see, or ``ParquetShards``.
+        batch_size: How many samples an actor takes at a time.
+        concurrency: How many actors, or least and most.
+        num_gpus: How many GPUs each actor has, parts allowed.
+        device: Where an actor computes, ``"cuda"`` with GPUs; None for where the model is.
+        collate: How samples are put together.
+        ids: The samples' ids by index; None for the indices.
+        retry_rejected: Whether samples that an earlier run set aside are tried again.
+        attribute: Further arguments of ``method.attribute``.
+        settings: ``target``, ``baselines``, ``reduce``, ``autocast`` and ``unpack``, as there.
+
+    Returns:
+        How many samples were attributed, and which were set aside.
+
+    Raises:
+        TypeError: If a setting is not known, or ``method`` is no method of Captum's kind.
+        ValueError: If the folder holds another run, or none of the first samples can be
+            attributed.
+
+    Example:
+        >>> from captum_xdnn.ray import attribute_dataset
+        >>> attribute_dataset.__name__
+        'attribute_dataset'
+    """
+    unknown = sorted(settings.keys() - set(SETTINGS))
+    if unknown:
+        message = f"unknown arguments: {', '.join(unknown)}; those of attribute() go to attribute="
+        raise TypeError(message)
+    shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
+    start = time.perf_counter()
+    known = {name: value for name, value in settings.items() if value is not None}
+    description = description_of(Attributing(method, arguments=attribute or {}, **known))
+    done = shards.open(description, retry_rejected=retry_rejected)
+    before = shards.attributed
+    try:
+        batches = _remaining(len(dataset), batch_size, done, ids)
+        if batches:
+            arguments = Attributor.arguments(
+                method,
+                _example(dataset, collate, [i for b in batches for i in b.tolist()]),
+                largest_batch=batch_size,
+                attribute=attribute,
+                dataset=dataset,
+                collate=collate,
+                names=ids,
+                device=device,
+                **settings,
+            )
+            tables = [pa.table({"index": indices}) for indices in batches]
+            ray.data.from_arrow(tables).map_batches(
+                Attributor,
+                fn_constructor_kwargs=arguments,
+                batch_size=None,  # a block is a batch: the same samples together in every run
+                batch_format="numpy",
+                concurrency=concurrency,
+                num_gpus=num_gpus,
+            ).write_datasink(
+                ShardSink(shards.folder, shards.shard_size),
+                ray_remote_args={"num_cpus": 0},  # else it waits for actors that hold all of them
+            )
+    finally:
+        shards.close()
+    shards.open(description)  # what Ray's tasks have written
+    shards.close()
+    now = shards.attributed - before
+    return Run(now, before, shards.rejects, time.perf_counter() - start)
+
+
+def _remaining(
+    size: int, batch_size: int, done: set[Id], names: Sequence[Id] | None
+) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
+    """The indices that are left, in the batches of a run from the start."""
+    batches = []
+    for first in range(0, size, batch_size):
+        indices = range(first, min(first + batch_size, size))
+        left = [i for i in indices if (i if names is None else names[i]) not in done]
+        if left:
+            batches.append(np.array(left, np.int64))
+    return batches
+
+
+def _example(dataset: Any, collate: Collate, indices: Sequence[int]) -> Any:
+    """A batch of the first samples that go together, two where there are as many."""
+    fetched = Together(collate)(loaded(dataset, indices[:MOST_TRIED]))
+    if not fetched.batches:
+        message = f"none of the first samples can be used: {fetched.rejects[0].reason}"
+        raise ValueError(message)
+    return max(fetched.batches, key=lambda batch: len(batch.ids)).data

@@ -1,0 +1,222 @@
+"""``Attributor``: what runs in Ray's actors, for ``ray.data.Dataset.map_batches``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import default_collate
+
+from captum_xdnn.dataset.attributing import Attributing, Target, Unpack, input_and_label, model_of
+from captum_xdnn.dataset.batches import Batch, Collate, Fetched, Together, loaded, numbered
+from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, described
+from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.homogeneity import SealedCertificate, adopt, seal
+
+ERROR = "error"
+"""The column that says why a sample has no attribution; empty where it has one."""
+
+
+class Attributor:
+    """Attributes batches of a ``ray.data.Dataset``; Ray makes one in each of its actors.
+
+    ``Attributor.arguments`` certifies the function once, where it is called; the certificate goes
+    to the actors with the function, which do not trace it again.
+
+    Args:
+        method: Object of any of Captum's ``Attribution`` classes.
+        form: Names, shapes and dtypes of the attributions' columns.
+        sealed: The certificate that came with the function; None to certify it in each actor.
+        columns: Names of the input columns and of the label column; the latter None for none.
+        dataset: A map-style data set to load samples from by the column ``index``; None where
+            the columns hold the samples.
+        collate: How its samples are put together.
+        names: Its samples' ids by index; None for the indices.
+        device: Where to compute; the model is moved there.
+        settings: The arguments of ``attribute_dataset`` that decide an attribution.
+
+    Example:
+        See :meth:`arguments`.
+
+        >>> from captum_xdnn.ray import Attributor
+        >>> callable(Attributor)
+        True
+    """
+
+    def __init__(
+        self,
+        method: Any,
+        form: Form,
+        sealed: SealedCertificate | None = None,
+        *,
+        columns: tuple[tuple[str, ...], str | None] = (("image",), "label"),
+        dataset: Any = None,
+        collate: Collate = default_collate,
+        names: Sequence[Id] | None = None,
+        device: str | None = None,
+        **settings: Any,
+    ) -> None:
+        model = model_of(method.forward_func)
+        if device is not None and model is not None:
+            model.to(device)
+        #: Whether the certificate that came with the function is in use.
+        self.adopted = sealed is not None and adopt(method.forward_func, sealed)
+        place = None if device is None else torch.device(device)
+        self._attributing = Attributing(method, device=place, **settings)
+        self._form = form
+        self._inputs, self._label = columns
+        self._dataset = dataset
+        self._together = Together(collate, names)
+
+    @staticmethod
+    def arguments(
+        method: Any,
+        example: Any,
+        *,
+        target: Target = "label",
+        baselines: Any = None,
+        reduce: Reduction | None = None,
+        autocast: torch.dtype | None = None,
+        unpack: Unpack = input_and_label,
+        largest_batch: int = 1024,
+        attribute: dict[str, Any] | None = None,
+        **others: Any,
+    ) -> dict[str, Any]:
+        """Certify the function and say what an ``Attributor`` needs: ``fn_constructor_kwargs``.
+
+        Args:
+            method: Object of any of Captum's ``Attribution`` classes; it and its model are pickled.
+            example: A batch of at least two samples as ``unpack`` takes it: ``(inputs, labels)``.
+            target: As in ``attribute_dataset``.
+            baselines: As in ``attribute_dataset``.
+            reduce: As in ``attribute_dataset``.
+            autocast: As in ``attribute_dataset``.
+            unpack: As in ``attribute_dataset``.
+            largest_batch: The largest batch that actors will be given.
+            attribute: Further arguments of ``method.attribute``.
+            others: Further arguments of :class:`Attributor`.
+
+        Returns:
+            The arguments.
+
+        Raises:
+            ValueError: If no sample of the example can be attributed; the message says why.
+
+        Example:
+            >>> import torch
+            >>> from captum_xdnn import XIntegratedGradients
+            >>> from captum_xdnn.ray import Attributor
+            >>> xig = XIntegratedGradients(torch.nn.Linear(3, 2, bias=False))
+            >>> given = Attributor.arguments(
+            ...     xig, (torch.rand(4, 3), torch.zeros(4)), columns=(("x",), "y")
+            ... )
+            >>> attributor = Attributor(**given)  # as Ray does in an actor
+            >>> found = attributor({"x": torch.ones(5, 3).numpy(), "y": torch.ones(5).numpy()})
+            >>> found["attribution"].shape, attributor.adopted
+            ((5, 3), True)
+        """
+        settings: dict[str, Any] = {
+            "target": target,
+            "baselines": baselines,
+            "reduce": Dense() if reduce is None else reduce,
+            "autocast": autocast,
+            "unpack": unpack,
+            "arguments": attribute or {},
+        }
+        attributing = Attributing(method, **settings)
+        inputs, _ = unpack(example)
+        first = inputs[0] if isinstance(inputs, list | tuple) else inputs
+        records, rejects = attributing(Batch(tuple(range(len(first))), example))
+        if not records:
+            message = f"no sample of the example can be attributed: {rejects[0].reason}"
+            raise ValueError(message)
+        sealed = _sealed(attributing, inputs, largest_batch)
+        return {"method": method, "form": records[0].form, "sealed": sealed, **settings, **others}
+
+    def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> Columns:
+        """Attribute a batch.
+
+        Args:
+            batch: The columns.
+
+        Returns:
+            The columns of :class:`captum_xdnn.dataset.Records`, and ``error``: why a sample has no
+            attribution, empty where it has one. Each sample of the batch is in one row.
+        """
+        fetched = self._fetched(batch)
+        records, rejects = [], list(fetched.rejects)
+        for each in fetched.batches:
+            found, set_aside = self._attributing(each)
+            records += [r for r in found if r.form == self._form]
+            rejects += [
+                Reject(i, f"it has {described(r.form)}, others {described(self._form)}")
+                for r in found
+                if r.form != self._form
+                for i in r.ids
+            ] + set_aside
+        rows = [_with_error(r, np.full(len(r), "")) for r in records]
+        rows += [_set_aside(rejects, self._form)] if rejects else []
+        return Records.joined(rows).columns
+
+    def _fetched(self, batch: dict[str, npt.NDArray[Any]]) -> Fetched:
+        if self._dataset is not None:
+            return self._together(loaded(self._dataset, batch["index"].tolist()))
+        named = [batch[name] for name in self._inputs]
+        size = len(named[0])
+        ids = batch["id"].tolist() if "id" in batch else list(range(size))
+        labels = [None] * size if self._label is None else list(batch[self._label])
+        contents = []
+        for place in range(size):
+            tensors = tuple(torch.as_tensor(np.array(column[place])) for column in named)
+            inputs = tensors if len(tensors) > 1 else tensors[0]
+            contents.append(inputs if self._label is None else (inputs, labels[place]))
+        return self._together(numbered(ids, contents))
+
+
+def _sealed(attributing: Attributing, inputs: Any, most: int) -> SealedCertificate | None:
+    """The certificate, where the method asks for one that can travel."""
+    method = attributing.method
+    if not hasattr(method, "certificate") or getattr(method, "layer", None) is not None:
+        return None
+    if attributing.arguments.get("additional_forward_args") is not None:
+        return None
+    given = tuple(inputs) if isinstance(inputs, list) else inputs
+    with attributing.precision():
+        return seal(method.forward_func, given, attributing.baselines, largest_batch=most)
+
+
+def _with_error(records: Records, errors: npt.NDArray[Any]) -> Records:
+    return Records({**records.columns, ERROR: errors})
+
+
+def _set_aside(rejects: list[Reject], form: Form) -> Records:
+    """Rows of samples that have no attribution."""
+    size = len(rejects)
+    columns: Columns = {
+        "id": np.array([r.id for r in rejects]),
+        "target": np.full(size, NONE),
+        "prediction": np.full(size, NONE),
+        "output": np.full(size, np.nan),
+        "route": np.full(size, ""),
+        "completeness_gap": np.full(size, np.nan),
+    }
+    columns |= {name: np.zeros((size, *shape), dtype) for name, shape, dtype in form}
+    return _with_error(Records(columns), np.array([r.reason for r in rejects]))
+
+
+def parted(columns: Columns) -> tuple[Records | None, list[Reject]]:
+    """What an ``Attributor`` returned, as records and samples set aside.
+
+    Args:
+        columns: Its columns.
+    """
+    errors = columns[ERROR].astype(str)
+    fine = errors == ""
+    ids = columns["id"].tolist()
+    rejects = [Reject(i, str(e)) for i, e in zip(ids, errors, strict=True) if e]
+    kept = {name: column[fine] for name, column in columns.items() if name != ERROR}
+    kept["route"] = kept["route"].astype(str)
+    return (Records(kept) if fine.any() else None), rejects
