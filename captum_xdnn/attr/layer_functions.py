@@ -207,8 +207,18 @@ def differentiates(gradient_func: Callable[..., Any], making: Making) -> Callabl
         making: Makes, of the forward function, the function that is differentiated: it takes what
             the gradient function is given as inputs and further arguments.
     """
-    setattr(gradient_func, _DIFFERENTIATES, (weakref.ref(gradient_func), making))
+    setattr(gradient_func, _DIFFERENTIATES, _Mark(gradient_func, making))
     return gradient_func
+
+
+class _Mark:
+    """What a function differentiates; it is of that very function, and does not travel."""
+
+    def __init__(self, gradient_func: Callable[..., Any], making: Making) -> None:
+        self.of, self.making = weakref.ref(gradient_func), making
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
 
 
 def differentiated_by(
@@ -220,9 +230,8 @@ def differentiated_by(
         gradient_func: A gradient function.
         forward_func: The forward function.
     """
-    marked, making = getattr(gradient_func, _DIFFERENTIATES, (None, None))
+    mark = getattr(gradient_func, _DIFFERENTIATES, None)
     # functools.wraps copies the mark of what it wraps.
-    if marked is None or making is None or marked() is not gradient_func:
+    if not isinstance(mark, _Mark) or mark.of() is not gradient_func:
         return None
-    function: Derived = making(forward_func)
-    return function
+    return mark.making(forward_func)

@@ -270,16 +270,6 @@ class Together:
         return name
 
 
-def numbered(indices: Sequence[Any], contents: Sequence[Any]) -> list[Any]:
-    """Samples as ``Together`` takes them.
-
-    Args:
-        indices: Their indices.
-        contents: What was loaded of each.
-    """
-    return [_Sample(i, c) for i, c in zip(indices, contents, strict=True)]
-
-
 def loaded(dataset: Any, indices: Sequence[Any]) -> list[Any]:
     """Samples of a map-style data set as ``Together`` takes them, those that fail with the error.
 

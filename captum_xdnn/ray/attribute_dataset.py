@@ -79,6 +79,7 @@ def attribute_dataset(
     if unknown:
         message = f"unknown arguments: {', '.join(unknown)}; those of attribute() go to attribute="
         raise TypeError(message)
+    least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
     shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
     start = time.perf_counter()
     known = {name: value for name, value in settings.items() if value is not None}
@@ -105,10 +106,11 @@ def attribute_dataset(
                 fn_constructor_kwargs=arguments,
                 batch_size=None,  # a block is a batch: the same samples together in every run
                 batch_format="numpy",
-                concurrency=concurrency,
+                compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
                 num_gpus=num_gpus,
             ).write_datasink(
                 ShardSink(shards.folder, shards.shard_size),
+                concurrency=most,
                 ray_remote_args={"num_cpus": 0},  # else it waits for actors that hold all of them
             )
     finally:

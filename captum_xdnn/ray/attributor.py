@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attributing import Attributing, Target, Unpack, input_and_label, model_of
-from captum_xdnn.dataset.batches import Batch, Collate, Fetched, Together, loaded, numbered
+from captum_xdnn.dataset.batches import Batch, Collate, Fetched, Together, loaded
 from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, described
 from captum_xdnn.dataset.reductions import Dense, Reduction
 from captum_xdnn.homogeneity import SealedCertificate, adopt, seal
@@ -68,8 +68,7 @@ class Attributor:
         self._attributing = Attributing(method, device=place, **settings)
         self._form = form
         self._inputs, self._label = columns
-        self._dataset = dataset
-        self._together = Together(collate, names)
+        self._dataset, self._collate, self._names = dataset, collate, names
 
     @staticmethod
     def arguments(
@@ -163,17 +162,24 @@ class Attributor:
 
     def _fetched(self, batch: dict[str, npt.NDArray[Any]]) -> Fetched:
         if self._dataset is not None:
-            return self._together(loaded(self._dataset, batch["index"].tolist()))
-        named = [batch[name] for name in self._inputs]
-        size = len(named[0])
-        ids = batch["id"].tolist() if "id" in batch else list(range(size))
-        labels = [None] * size if self._label is None else list(batch[self._label])
-        contents = []
-        for place in range(size):
-            tensors = tuple(torch.as_tensor(np.array(column[place])) for column in named)
-            inputs = tensors if len(tensors) > 1 else tensors[0]
-            contents.append(inputs if self._label is None else (inputs, labels[place]))
-        return self._together(numbered(ids, contents))
+            together = Together(self._collate, self._names)
+            return together(loaded(self._dataset, batch["index"].tolist()))
+        rows = _Rows([batch[name] for name in self._inputs], batch.get(self._label or ""))
+        places = range(len(batch[self._inputs[0]]))
+        ids = batch["id"].tolist() if "id" in batch else None
+        return Together(self._collate, ids)(loaded(rows, places))
+
+
+class _Rows:
+    """Columns of a batch as a data set, one row a sample."""
+
+    def __init__(self, inputs: list[npt.NDArray[Any]], labels: npt.NDArray[Any] | None) -> None:
+        self._inputs, self._labels = inputs, labels
+
+    def __getitem__(self, place: int) -> Any:
+        tensors = tuple(torch.as_tensor(np.array(column[place])) for column in self._inputs)
+        inputs = tensors if len(tensors) > 1 else tensors[0]
+        return inputs if self._labels is None else (inputs, self._labels[place])
 
 
 def _sealed(attributing: Attributing, inputs: Any, most: int) -> SealedCertificate | None:

@@ -2,6 +2,7 @@
 
 pytest tests/benchmarks                                # measure and check the bounds
 pytest tests/benchmarks --report docs/benchmarks.md    # and write the tables and plots
+pytest tests/benchmarks --data ROOT                    # with the real Fashion-MNIST
 pytest tests/benchmarks --device cuda                  # on a GPU
 """
 
@@ -20,6 +21,7 @@ _REPORT = pytest.StashKey[Report]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--report", help="write the measured tables to this Markdown file")
     parser.addoption("--threads", type=int, default=1, help="threads of torch (1)")
+    parser.addoption("--data", help="ROOT with FashionMNIST/raw, for the section on data sets")
     parser.addoption("--device", type=torch.device, default="cpu", help="cpu or cuda (cpu)")
 
 
@@ -27,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_REPORT] = Report()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def report(request: pytest.FixtureRequest) -> Report:
     return request.config.stash[_REPORT]
 
@@ -46,4 +48,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     path = session.config.getoption("--report")
     if path:
         device = torch.device(session.config.getoption("--device"))
-        session.config.stash[_REPORT].write(Path(path), device)
+        data = session.config.getoption("--data") is not None
+        session.config.stash[_REPORT].write(Path(path), device, data=data)

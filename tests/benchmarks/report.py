@@ -36,18 +36,19 @@ class Report:
         rows[:] = [row for row in rows if row.subject != subject]
         rows.append(Row(subject, figure, bound, held))
 
-    def write(self, path: Path, device: torch.device) -> None:
+    def write(self, path: Path, device: torch.device, *, data: bool = False) -> None:
         """Write the page, and its plots into the folder ``figures`` beside it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.markdown(device), encoding="utf-8")
+        path.write_text(self.markdown(device, data=data), encoding="utf-8")
         for section, figure in self.plots.items():
             file = path.parent / _file(section)
             file.parent.mkdir(exist_ok=True)
             figure.savefig(file, dpi=110)
 
-    def markdown(self, device: torch.device) -> str:
-        """The page of the documentation."""
+    def markdown(self, device: torch.device, *, data: bool = False) -> str:
+        """The page of the documentation; ``data`` says whether Fashion-MNIST was at hand."""
         command = COMMAND if device.type == "cpu" else f"{COMMAND} --device {device.type}"
+        command += " --data ROOT" if data else ""
         lines = [
             "# Benchmarks",
             "",
@@ -58,6 +59,7 @@ class Report:
             command,
             "```",
             "",
+            *(["where `ROOT` holds `FashionMNIST/raw`,"] if data else []),
             f"on {environment(device)}.",
         ]
         for section, rows in self.sections.items():

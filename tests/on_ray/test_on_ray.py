@@ -1,0 +1,149 @@
+"""The same on Ray: two actors, one of which is killed, write what one process writes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+import torch
+from killed_run import ids_in
+from noted_rows import Noted
+from small_data import BAD, CLASSES, Rows, bad_rows, network, rows
+from torch.utils.data import DataLoader
+
+from captum_xdnn import XIntegratedGradients
+from captum_xdnn.cli import main
+from captum_xdnn.dataset import ParquetShards, attribute_dataset, read_shards
+from captum_xdnn.ray import Attributor, ShardSink
+from captum_xdnn.ray import attribute_dataset as attribute_on_ray
+
+pytestmark = [
+    pytest.mark.usefixtures("cluster"),
+    # Ray reads settings of its own that it has deprecated, and leaves files of its logs open.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+COUNT = 120
+
+
+def same(one: Path, other: Path) -> None:
+    left, right = read_shards(one), read_shards(other)
+    assert list(left) == list(right)
+    for name, column in left.items():
+        np.testing.assert_array_equal(column, right[name])
+
+
+def alone(folder: Path, data: Rows) -> None:
+    xig = XIntegratedGradients(network())
+    attribute_dataset(xig, DataLoader(data, 4), folder, progress=False)
+
+
+def on_ray(folder: Path, data: Rows, **more: Any) -> Any:
+    sink = ParquetShards(folder, shard_size=16)
+    return attribute_on_ray(XIntegratedGradients(network()), data, sink, batch_size=4, **more)
+
+
+def test_the_same_as_in_one_process(tmp_path: Path) -> None:
+    run = on_ray(tmp_path / "ray", bad_rows(COUNT))
+    assert (run.attributed, run.before) == (COUNT - len(BAD), 0)
+    assert {r.id for r in run.rejects} == set(BAD)
+    alone(tmp_path / "alone", bad_rows(COUNT))
+    same(tmp_path / "ray", tmp_path / "alone")
+
+
+def test_an_actor_that_is_killed(tmp_path: Path) -> None:
+    notes = tmp_path / "processes"
+    notes.mkdir()
+    data = Noted(COUNT, notes, 0.05, bad_rows().replaced)
+    killed: list[int] = []
+    done = threading.Event()
+
+    def kill() -> None:
+        while not done.wait(0.02):
+            if len(data.processes()) >= 2:  # both are at work
+                killed.append(data.processes()[0])
+                os.kill(killed[0], signal.SIGKILL)
+                return
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        run = on_ray(tmp_path / "ray", data)
+    finally:
+        done.set()
+        thread.join()
+    assert len(killed) == 1
+    assert len(data.processes()) >= 3  # Ray has put another in its place
+    assert run.attributed == COUNT - len(BAD)
+    times = ids_in(tmp_path / "ray")
+    assert sorted(times) == list(range(COUNT))
+    assert set(times.values()) == {1}
+    alone(tmp_path / "alone", bad_rows(COUNT))
+    same(tmp_path / "ray", tmp_path / "alone")
+
+
+def test_a_run_goes_on_from_either(tmp_path: Path) -> None:
+    alone(tmp_path / "whole", Rows(COUNT))
+    loader = DataLoader(torch.utils.data.Subset(Rows(COUNT), range(40)), 4)
+    attribute_dataset(XIntegratedGradients(network()), loader, tmp_path / "ray", progress=False)
+    run = on_ray(tmp_path / "ray", Rows(COUNT))
+    assert (run.attributed, run.before) == (COUNT - 40, 40)
+    same(tmp_path / "whole", tmp_path / "ray")
+    assert on_ray(tmp_path / "ray", Rows(COUNT)).attributed == 0
+    alone(tmp_path / "ray", Rows(COUNT))
+
+
+def test_names_and_samples_that_are_tried_again(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(20)]
+    first = on_ray(tmp_path, bad_rows(20), ids=names)
+    assert {r.id for r in first.rejects} == {f"{i}.png" for i in BAD}
+    again = on_ray(tmp_path, Rows(20), ids=names, retry_rejected=True)
+    assert (again.attributed, again.rejects) == (len(BAD), ())
+    assert sorted(read_shards(tmp_path, ["id"])["id"]) == sorted(names)
+
+
+def test_map_batches(tmp_path: Path) -> None:
+    xig = XIntegratedGradients(network())
+    data = ray.data.from_items(
+        [{"id": i, "image": row.numpy(), "label": i % CLASSES} for i, row in enumerate(rows(40))]
+    )
+    arguments = Attributor.arguments(xig, (rows(2), torch.zeros(2)), largest_batch=16)
+    actors = ray.data.ActorPoolStrategy(size=1)
+    found = data.map_batches(
+        Attributor, fn_constructor_kwargs=arguments, batch_size=16, compute=actors
+    ).take_all()
+    assert sorted(row["id"] for row in found) == list(range(40))
+    expected = xig.attribute(rows(40), target=torch.arange(40) % CLASSES)
+    for row in found:
+        torch.testing.assert_close(torch.tensor(row["attribution"].tolist()), expected[row["id"]])
+        assert (row["route"], row["error"]) == ("single_pass", "")
+    data.map_batches(
+        Attributor, fn_constructor_kwargs=arguments, batch_size=16, compute=actors
+    ).write_datasink(ShardSink(tmp_path))
+    assert read_shards(tmp_path)["id"].tolist() == list(range(40))
+
+
+def test_wrong_settings(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="n_steps"):
+        on_ray(tmp_path / "a", Rows(8), n_steps=4)
+    broken = Rows(4, dict.fromkeys(range(4), (torch.ones(6), None)))
+    with pytest.raises(ValueError, match="none of the first samples"):
+        on_ray(tmp_path / "b", broken)
+    alone(tmp_path / "b2", Rows(8))
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "of_the_user.py").write_text(
+        "from small_data import bad_rows, network\nnet = network()\ndata = bad_rows()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    command = ["attribute", "--model", "of_the_user:net", "--data", "of_the_user:data", "--ray"]
+    assert main([*command, "--out", str(tmp_path / "out"), "--batch-size", "4"]) == 1
+    assert len(read_shards(tmp_path / "out")["id"]) == 20 - len(BAD)
