@@ -4,6 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from captum_xdnn.data import load_fashion_mnist_samples
+
+
+def write_bundled_images(root: Path) -> Path:
+    """Write the bundled images in that layout; return the folder to pass as ROOT."""
+    images, labels, _ = load_fashion_mnist_samples()
+    pixels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
+    return write_fashion_mnist_files(root, pixels, labels.to(torch.uint8).numpy())
 
 
 def write_fashion_mnist_files(

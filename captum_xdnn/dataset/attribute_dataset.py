@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from captum_xdnn.dataset.attributing import Attributing, Target, Unpack, input_and_label
+from captum_xdnn.dataset.attributing import Attributing
 from captum_xdnn.dataset.batches import fetched, samples_of
 from captum_xdnn.dataset.description import description_of
 from captum_xdnn.dataset.records import Id, Reject
 from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label
 from captum_xdnn.dataset.shards import ParquetShards
 
 
@@ -120,7 +121,7 @@ def attribute_dataset(
         >>> attribute_dataset(xig, DataLoader(data, 4), folder, progress=False).before
         10
     """
-    attributing = Attributing(
+    settings = Settings(
         method,
         target=target,
         baselines=baselines,
@@ -132,7 +133,8 @@ def attribute_dataset(
     )
     shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
     start = time.perf_counter()
-    done = shards.open(description_of(attributing), retry_rejected=retry_rejected)
+    attributing = Attributing(settings)
+    done = shards.open(description_of(settings), retry_rejected=retry_rejected)
     before = shards.attributed
     total = samples_of(loader)
     bar = tqdm(total=total, initial=len(done), unit=" samples", disable=not progress)

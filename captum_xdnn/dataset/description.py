@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.dataset.attributing import Attributing, model_of
+from captum_xdnn.dataset.settings import Settings, model_of
 
 
-def description_of(attributing: Attributing) -> dict[str, Any]:
+def description_of(settings: Settings) -> dict[str, Any]:
     """What has to be the same where a run goes on.
 
     Weights count by their digest, so a run does not go on with another checkpoint. Of a function
     that is no module, only its name is known.
 
     Args:
-        attributing: What attributes the batches.
+        settings: How samples are attributed.
     """
-    method = attributing.method
+    method = settings.method
     model = model_of(method.forward_func)
     layer = getattr(method, "layer", None)
     names = [name for name, m in model.named_modules() if m is layer] if model is not None else []
@@ -31,11 +31,11 @@ def description_of(attributing: Attributing) -> dict[str, Any]:
         "function": _name(method.forward_func if model is None else model),
         "weights": None if model is None else _digest_of_state(model),
         "layer": names[0] if names else None,
-        "target": _said(attributing.target),
-        "baselines": _said(attributing.baselines),
-        "reduce": repr(attributing.reduce),
-        "autocast": _said(attributing.autocast),
-        "arguments": {name: _said(value) for name, value in sorted(attributing.arguments.items())},
+        "target": _said(settings.target),
+        "baselines": _said(settings.baselines),
+        "reduce": repr(settings.reduce),
+        "autocast": _said(settings.autocast),
+        "arguments": {name: _said(value) for name, value in sorted(settings.arguments.items())},
     }
 
 

@@ -13,10 +13,10 @@ import ray
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attribute_dataset import Run
-from captum_xdnn.dataset.attributing import Attributing
 from captum_xdnn.dataset.batches import Collate, Together, loaded
 from captum_xdnn.dataset.description import description_of
 from captum_xdnn.dataset.records import Id
+from captum_xdnn.dataset.settings import Settings
 from captum_xdnn.dataset.shards import ParquetShards
 from captum_xdnn.ray.attributor import Attributor
 from captum_xdnn.ray.sink import ShardSink
@@ -83,7 +83,7 @@ def attribute_dataset(
     shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
     start = time.perf_counter()
     known = {name: value for name, value in settings.items() if value is not None}
-    description = description_of(Attributing(method, arguments=attribute or {}, **known))
+    description = description_of(Settings(method, arguments=attribute or {}, **known))
     done = shards.open(description, retry_rejected=retry_rejected)
     before = shards.attributed
     try:

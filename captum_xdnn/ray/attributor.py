@@ -10,10 +10,11 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import default_collate
 
-from captum_xdnn.dataset.attributing import Attributing, Target, Unpack, input_and_label, model_of
+from captum_xdnn.dataset.attributing import Attributing
 from captum_xdnn.dataset.batches import Batch, Collate, Fetched, Together, loaded
 from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, described
 from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label, model_of
 from captum_xdnn.homogeneity import SealedCertificate, adopt, seal
 
 ERROR = "error"
@@ -65,7 +66,7 @@ class Attributor:
         #: Whether the certificate that came with the function is in use.
         self.adopted = sealed is not None and adopt(method.forward_func, sealed)
         place = None if device is None else torch.device(device)
-        self._attributing = Attributing(method, device=place, **settings)
+        self._attributing = Attributing(Settings(method, device=place, **settings))
         self._form = form
         self._inputs, self._label = columns
         self._dataset, self._collate, self._names = dataset, collate, names
@@ -117,7 +118,7 @@ class Attributor:
             >>> found["attribution"].shape, attributor.adopted
             ((5, 3), True)
         """
-        settings: dict[str, Any] = {
+        chosen: dict[str, Any] = {
             "target": target,
             "baselines": baselines,
             "reduce": Dense() if reduce is None else reduce,
@@ -125,15 +126,15 @@ class Attributor:
             "unpack": unpack,
             "arguments": attribute or {},
         }
-        attributing = Attributing(method, **settings)
+        settings = Settings(method, **chosen)
         inputs, _ = unpack(example)
         first = inputs[0] if isinstance(inputs, list | tuple) else inputs
-        records, rejects = attributing(Batch(tuple(range(len(first))), example))
+        records, rejects = Attributing(settings)(Batch(tuple(range(len(first))), example))
         if not records:
             message = f"no sample of the example can be attributed: {rejects[0].reason}"
             raise ValueError(message)
-        sealed = _sealed(attributing, inputs, largest_batch)
-        return {"method": method, "form": records[0].form, "sealed": sealed, **settings, **others}
+        sealed = _sealed(settings, inputs, largest_batch)
+        return {"method": method, "form": records[0].form, "sealed": sealed, **chosen, **others}
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> Columns:
         """Attribute a batch.
@@ -182,16 +183,16 @@ class _Rows:
         return inputs if self._labels is None else (inputs, self._labels[place])
 
 
-def _sealed(attributing: Attributing, inputs: Any, most: int) -> SealedCertificate | None:
+def _sealed(settings: Settings, inputs: Any, most: int) -> SealedCertificate | None:
     """The certificate, where the method asks for one that can travel."""
-    method = attributing.method
+    method = settings.method
     if not hasattr(method, "certificate") or getattr(method, "layer", None) is not None:
         return None
-    if attributing.arguments.get("additional_forward_args") is not None:
+    if settings.arguments.get("additional_forward_args") is not None:
         return None
     given = tuple(inputs) if isinstance(inputs, list) else inputs
-    with attributing.precision():
-        return seal(method.forward_func, given, attributing.baselines, largest_batch=most)
+    with settings.precision():
+        return seal(method.forward_func, given, settings.baselines, largest_batch=most)
 
 
 def _with_error(records: Records, errors: npt.NDArray[Any]) -> Records:

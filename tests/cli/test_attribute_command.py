@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from fashion_mnist_files import write_fashion_mnist_files
+from fashion_mnist_files import write_bundled_images
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.cli import main
@@ -47,9 +47,7 @@ class Doubled:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     pytest.importorskip("torchvision")
-    images, labels, _ = load_fashion_mnist_samples()
-    pixels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
-    return write_fashion_mnist_files(tmp_path, pixels, labels.to(torch.uint8).numpy())
+    return write_bundled_images(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from captum_xdnn import NotHomogeneousError, XIntegratedGradients, XLayerIntegra
 from captum_xdnn.dataset import Records, SumChannels
 from captum_xdnn.dataset.attributing import HOPELESS, Attributing
 from captum_xdnn.dataset.batches import Batch
+from captum_xdnn.dataset.settings import Settings
 
 SIZE = 7
 LABELS = torch.arange(SIZE) % CLASSES
@@ -34,7 +35,7 @@ def batch(inputs: Any = None, labels: Any = LABELS, size: int = SIZE) -> Batch:
 
 
 def attributed(method: Any, given: Batch | None = None, **settings: Any) -> dict[str, Any]:
-    records, rejects = Attributing(method, **settings)(given or batch())
+    records, rejects = Attributing(Settings(method, **settings))(given or batch())
     assert rejects == []
     return Records.joined(records).columns
 
@@ -149,7 +150,7 @@ def test_mixed_precision(dtype: torch.dtype) -> None:
 def test_one_forward_pass_a_batch() -> None:
     net, passes = network(), []
     net.register_forward_hook(lambda *_: passes.append(1))
-    attributing = Attributing(XIntegratedGradients(net))
+    attributing = Attributing(Settings(XIntegratedGradients(net)))
     for _ in range(3):  # the first traces, counts the outputs, looks at the baseline
         passes.clear()  # what the hook holds is a part of the function
         attributing(batch())
@@ -173,7 +174,7 @@ def test_a_sample_that_the_network_fails_for_is_set_aside() -> None:
     x = rows(SIZE)
     bad = [i for i in range(SIZE) if x[i, 0] > 0.5]
     assert 0 < len(bad) < SIZE
-    records, rejects = Attributing(IntegratedGradients(Picky(0.5)))(batch())
+    records, rejects = Attributing(Settings(IntegratedGradients(Picky(0.5))))(batch())
     assert [r.id for r in rejects] == bad
     assert {r.reason for r in rejects} == {"ValueError: out of range"}
     assert Records.joined(records).ids == [i for i in range(SIZE) if i not in bad]
@@ -185,7 +186,9 @@ def test_a_sample_that_the_network_fails_for_is_set_aside() -> None:
 def test_an_attribution_that_is_not_finite_is_set_aside() -> None:
     x = rows(SIZE)
     x[4] = 0
-    records, rejects = Attributing(IntegratedGradients(lambda x: 1 / x), target=0)(batch(x))
+    records, rejects = Attributing(Settings(IntegratedGradients(lambda x: 1 / x), target=0))(
+        batch(x)
+    )
     assert [r.id for r in rejects] == [4]
     assert "not finite" in rejects[0].reason
     assert 4 not in Records.joined(records).ids
@@ -195,8 +198,8 @@ def test_where_nothing_works_the_error_is_raised() -> None:
     many = HOPELESS + 1
     labels = torch.zeros(many, dtype=torch.int64)
     with pytest.raises(ValueError, match="out of range"):
-        Attributing(IntegratedGradients(Picky(-1)))(batch(labels=labels, size=many))
-    attributing = Attributing(IntegratedGradients(Picky(-1)))
+        Attributing(Settings(IntegratedGradients(Picky(-1))))(batch(labels=labels, size=many))
+    attributing = Attributing(Settings(IntegratedGradients(Picky(-1))))
     for _ in range(HOPELESS - 1):
         records, rejects = attributing(batch(labels=LABELS[:1], size=1))
         assert (len(records), len(rejects)) == (0, 1)
@@ -207,9 +210,9 @@ def test_where_nothing_works_the_error_is_raised() -> None:
 @pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
 def test_what_is_no_fault_of_a_sample_is_raised(error: type[Exception]) -> None:
     with pytest.raises(error):
-        Attributing(IntegratedGradients(Picky(0.5, error)))(batch())
+        Attributing(Settings(IntegratedGradients(Picky(0.5, error))))(batch())
     with pytest.raises(NotHomogeneousError):
-        Attributing(XIntegratedGradients(nn.Tanh(), strategy="single_pass"))(batch())
+        Attributing(Settings(XIntegratedGradients(nn.Tanh(), strategy="single_pass")))(batch())
 
 
 def wrong(**settings: Any) -> Callable[[], Any]:
@@ -217,7 +220,7 @@ def wrong(**settings: Any) -> Callable[[], Any]:
     given = settings.pop("given", batch())
 
     def call() -> None:
-        attributing = Attributing(method, **settings)
+        attributing = Attributing(Settings(method, **settings))
         for _ in range(HOPELESS):
             attributing(given)
 

@@ -8,10 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
-from fashion_mnist_files import write_fashion_mnist_files
-
-from captum_xdnn.data import load_fashion_mnist_samples
+from fashion_mnist_files import write_bundled_images
 
 FOLDER = Path(__file__).parents[2] / "tutorials" / "experiments"
 
@@ -27,6 +24,4 @@ def imported(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
 def root(tmp_path: Path) -> Path:
     """The bundled images in files of Fashion-MNIST's layout."""
     pytest.importorskip("torchvision")
-    images, labels, _ = load_fashion_mnist_samples()
-    pixels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
-    return write_fashion_mnist_files(tmp_path, pixels, labels.to(torch.uint8).numpy())
+    return write_bundled_images(tmp_path)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from fashion_mnist_files import write_fashion_mnist_files
+from fashion_mnist_files import write_bundled_images
 
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.models import x_cnn_small
@@ -15,9 +15,7 @@ pytest.importorskip("torchvision")
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    images, labels, _ = load_fashion_mnist_samples()
-    pixels = (images[:, 0] * 255).round().to(torch.uint8).numpy()
-    return write_fashion_mnist_files(tmp_path, pixels, labels.to(torch.uint8).numpy())
+    return write_bundled_images(tmp_path)
 
 
 @pytest.mark.parametrize("bias", [False, True])
