@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import shutil
 import urllib.request
 from pathlib import Path
@@ -42,6 +42,8 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
 
+# The page on Ray needs no Ray, which is large.
+autodoc_mock_imports = [] if importlib.util.find_spec("ray") else ["ray"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

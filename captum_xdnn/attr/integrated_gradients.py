@@ -86,7 +86,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
 
     @property
     def last_outputs(self) -> Tensor | None:
-        """What ``forward_func`` returned on the way to the last attributions: ``forward_func(inputs)``.
+        """``forward_func(inputs)``, as it was returned on the way to the last attributions.
 
         None unless the last call took the route ``"single_pass"``: the others do not run the
         function at the inputs. After a call with ``create_graph=True`` autograd's graph is kept

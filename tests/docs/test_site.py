@@ -27,6 +27,7 @@ PACKAGES = (
     "metrics",
     "compare",
     "data",
+    "dataset",
 )
 
 
