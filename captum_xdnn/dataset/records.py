@@ -47,6 +47,13 @@ class Records:
             ``output``, the value explained; ``route``; ``completeness_gap``, the sum of the
             attributions minus ``F(x) - F(b)`` (NaN where a method promises none); and those of the
             attributions.
+
+    Example:
+        >>> import numpy as np
+        >>> from captum_xdnn.dataset import Records
+        >>> records = Records({"id": np.array([4, 9]), "attribution": np.zeros((2, 3, 8, 8))})
+        >>> len(records), records.ids
+        (2, [4, 9])
     """
 
     columns: Columns
