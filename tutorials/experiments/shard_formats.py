@@ -113,7 +113,7 @@ def photograph_maps(count: int) -> Maps:
     """Maps of an AlexNet without biases for crops of two photographs, ``(N, 3, 224, 224)``."""
     generator = torch.Generator().manual_seed(0)
     torch.manual_seed(0)
-    photos = [torch.from_numpy(p).permute(2, 0, 1) / 255 for p in load_sample_images().images]
+    photos = [torch.tensor(p).permute(2, 0, 1) / 255 for p in load_sample_images().images]
     crops = []
     for index in range(count):
         photo = photos[index % len(photos)]
