@@ -71,9 +71,13 @@ def attribute_dataset(
             attributed.
 
     Example:
+        With a method ``xig``, a data set ``data`` and a folder that all nodes see,
+        ``attribute_dataset(xig, data, folder, concurrency=8, num_gpus=1, device="cuda")``.
+
         >>> from captum_xdnn.ray import attribute_dataset
-        >>> attribute_dataset.__name__
-        'attribute_dataset'
+        >>> attribute_dataset(None, [], "folder", n_steps=20)
+        Traceback (most recent call last):
+        TypeError: unknown arguments: n_steps; those of attribute() go to attribute=
     """
     unknown = sorted(settings.keys() - set(SETTINGS))
     if unknown:

@@ -41,10 +41,6 @@ class Attributor:
 
     Example:
         See :meth:`arguments`.
-
-        >>> from captum_xdnn.ray import Attributor
-        >>> callable(Attributor)
-        True
     """
 
     def __init__(
