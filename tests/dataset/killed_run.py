@@ -1,15 +1,19 @@
 """A run that is killed at random moments and started again each time, as a user would.
 
 python tests/dataset/killed_run.py --data ROOT [--kills 20]
+python tests/dataset/killed_run.py --data ROOT --ray
 
 attributes the 10,000 test images of Fashion-MNIST by ``python -m captum_xdnn attribute``, once in
-peace and once killed (SIGKILL) so many times, and compares what the two have written.
+peace and once killed (SIGKILL) so many times, and compares what the two have written. With ``--ray``
+the second run is Ray's, with two actors, one of which is killed once shards are written.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +64,29 @@ def _wait_for_work(process: subprocess.Popen[bytes], said: object) -> None:
         time.sleep(0.005)
 
 
+def run_with_an_actor_killed(command: list[str], folder: Path) -> int:
+    """Run a command on Ray; kill one of its actors when there are shards; return how often."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([*command, "--ray"], stdout=said, stderr=said)
+        while process.poll() is None and not list(folder.glob("shard-*")):
+            time.sleep(0.05)
+        actors = _actors()
+        for actor in actors[:1]:
+            os.kill(actor, signal.SIGKILL)
+        if process.wait() not in (0, 1):
+            said.seek(0)
+            raise RuntimeError(said.read().decode())
+    return len(actors[:1])
+
+
+def _actors() -> list[int]:
+    """The processes that Ray names after what attributes in them."""
+    lines = subprocess.run(
+        ["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return [int(line.split()[0]) for line in lines if "ray::MapWorker" in line]
+
+
 def ids_in(folder: Path) -> Counter[int | str]:
     """How often each id is in the shards, set aside or not."""
     times: Counter[int | str] = Counter()
@@ -83,6 +110,7 @@ def main() -> None:
     parser.add_argument("--data", required=True, metavar="ROOT")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ray", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         whole, killed = Path(folder) / "whole", Path(folder) / "killed"
@@ -92,12 +120,15 @@ def main() -> None:
         start = time.perf_counter()
         run_killed([*command, "--out", str(whole)], 0, 0)
         taken = time.perf_counter() - start
-        # So long that all kills together leave some of the work to the last run.
-        count = run_killed(
-            [*command, "--out", str(killed)], options.kills, taken / options.kills, options.seed
-        )
+        command += ["--out", str(killed)]
+        if options.ray:
+            print(f"actors killed: {run_with_an_actor_killed(command, killed)}")
+        else:
+            # So long that all kills together leave some of the work to the last run.
+            longest = taken / options.kills
+            count = run_killed(command, options.kills, longest, options.seed)
+            print(f"killed {count} times")
         times = ids_in(killed)
-        print(f"killed {count} times")
         print(f"ids: {len(times)}, each once: {set(times.values()) == {1}}")
         print(f"columns that differ from the run in peace: {differences(whole, killed) or 'none'}")
 
