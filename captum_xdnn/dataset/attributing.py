@@ -8,7 +8,7 @@ import numpy as np
 
 from captum_xdnn.dataset.batches import Batch
 from captum_xdnn.dataset.computing import BROKEN, Computation, Inputs, Part
-from captum_xdnn.dataset.records import Records, Reject
+from captum_xdnn.dataset.records import SCALARS, Records, Reject
 from captum_xdnn.dataset.screening import flaws_of_inputs, flaws_of_labels
 from captum_xdnn.dataset.settings import Settings
 from captum_xdnn.errors import first_line
@@ -97,10 +97,10 @@ class Attributing:
         """The records of a part whose attributions are finite, the other samples set aside."""
         records = self._computation.records(part)
         self._shapes = self._shapes or [tuple(x.shape[1:]) for x in part.inputs]
-        numbers = [c for c in records.columns.values() if c.dtype.kind == "f" and c.ndim > 1]
         finite = np.isfinite(records.columns["output"])
-        for column in numbers:
-            finite &= np.isfinite(column).reshape(len(column), -1).all(1)
+        for name, column in records.columns.items():
+            if name not in SCALARS:
+                finite &= np.isfinite(column).reshape(len(column), -1).all(1)
         if finite.all():
             return [records], []
         rejects = [

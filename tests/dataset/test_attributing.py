@@ -194,6 +194,15 @@ def test_an_attribution_that_is_not_finite_is_set_aside() -> None:
     assert 4 not in Records.joined(records).ids
 
 
+def test_inputs_of_one_number_are_looked_at_too() -> None:
+    x = torch.tensor([1.0, 0.0, 4.0])
+    root = IntegratedGradients(lambda x: x.sqrt())  # its slope at zero is infinite
+    settings = Settings(root, target=None, baselines=0.0, arguments={"n_steps": 3})
+    records, rejects = Attributing(settings)(batch(x, None, 3))
+    assert [r.id for r in rejects] == [1]
+    assert Records.joined(records).ids == [0, 2]
+
+
 def test_where_nothing_works_the_error_is_raised() -> None:
     many = HOPELESS + 1
     labels = torch.zeros(many, dtype=torch.int64)
