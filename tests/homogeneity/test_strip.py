@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torchvision
 from matplotlib import pyplot as plt
 from torch import Tensor, nn
 
@@ -19,7 +18,8 @@ IMAGES = torch.zeros(2, 3, 32, 32)
 
 
 def resnet() -> nn.Module:
-    model = torchvision.models.resnet18().eval()
+    torchvision = pytest.importorskip("torchvision")
+    model: nn.Module = torchvision.models.resnet18().eval()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.bias)
