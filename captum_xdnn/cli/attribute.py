@@ -88,6 +88,9 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
     parser.add_argument("--ray", action="store_true", help="on Ray: on a cluster, or started here")
     parser.add_argument("--concurrency", type=int, default=2, metavar="N", help="Ray's actors (2)")
     parser.add_argument(
+        "--num-cpus", type=float, metavar="N", help="processors of each of Ray's actors (1)"
+    )
+    parser.add_argument(
         "--num-gpus", type=float, default=0, metavar="N", help="GPUs of each of Ray's actors (0)"
     )
     add_keyword_arguments(parser)
@@ -142,6 +145,7 @@ def _on_ray(
         shards,
         batch_size=options.batch_size,
         concurrency=options.concurrency,
+        num_cpus=options.num_cpus,
         num_gpus=options.num_gpus,
         device=options.device,
         **settings,

@@ -133,9 +133,9 @@ def attribute_dataset(
     )
     shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
     start = time.perf_counter()
-    attributing = Attributing(settings)
     done = shards.open(description_of(settings), retry_rejected=retry_rejected)
     before = shards.attributed
+    attributing = Attributing(settings, worked=before > 0)
     total = samples_of(loader)
     bar = tqdm(total=total, initial=len(done), unit=" samples", disable=not progress)
     try:

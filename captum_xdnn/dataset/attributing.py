@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from captum_xdnn.dataset.batches import Batch
 from captum_xdnn.dataset.computing import BROKEN, Computation, Inputs, Part
 from captum_xdnn.dataset.records import SCALARS, Records, Reject
 from captum_xdnn.dataset.screening import flaws_of_inputs, flaws_of_labels
 from captum_xdnn.dataset.settings import Settings
+from captum_xdnn.dataset.together import Batch
 from captum_xdnn.errors import first_line
 
 HOPELESS = 32
@@ -22,13 +23,24 @@ class Attributing:
 
     Args:
         settings: How samples are attributed.
+        worked: Whether samples of this data set have been attributed before, in an earlier run or
+            another process; what fails then fails for its samples, not for all.
+        shapes: The shapes of one sample's inputs, where they are known.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        worked: bool = False,
+        shapes: Sequence[tuple[int, ...]] | None = None,
+    ) -> None:
         self.settings = settings
+        #: The shapes of the first sample's inputs that was attributed.
+        self.shapes = shapes
         self._computation = Computation(settings)
         self._outputs: int | None = None
-        self._shapes: list[tuple[int, ...]] | None = None
+        self._worked = worked or shapes is not None
         self._failures = 0
 
     def __call__(self, batch: Batch) -> tuple[list[Records], list[Reject]]:
@@ -47,7 +59,8 @@ class Attributing:
             inputs, labels = self.settings.unpacked(batch.data, len(batch.ids))
             pairs = zip(flaws_of_inputs(inputs), self._label_flaws(inputs, labels), strict=True)
         except (TypeError, ValueError) as error:
-            if self._shapes is None:
+            # Samples that were put together are of one form: several of a wrong one are no accident.
+            if self._hopeless(len(batch.ids)) or (len(batch.ids) > 1 and not self._worked):
                 raise
             return [], [Reject(i, first_line(error)) for i in batch.ids]
         flaws = [of_input or of_label for of_input, of_label in pairs]
@@ -66,10 +79,14 @@ class Attributing:
         except Exception as error:
             if len(part.ids) > 1:
                 return self._one_by_one(part)
-            self._failures += 1
-            if self._shapes is None and self._failures >= HOPELESS:
+            if self._hopeless(1):
                 raise
             return [], [Reject(part.ids[0], self._why(part, error))]
+
+    def _hopeless(self, failures: int) -> bool:
+        """Count failures, and say whether it is the run that is wrong."""
+        self._failures += failures
+        return not self._worked and self._failures >= HOPELESS
 
     def _one_by_one(self, part: Part) -> tuple[list[Records], list[Reject]]:
         """Find out which samples a batch fails for, and attribute the others together."""
@@ -86,17 +103,17 @@ class Attributing:
         return records, rejects + more
 
     def _why(self, part: Part, error: Exception) -> str:
-        shapes = [tuple(x.shape[1:]) for x in part.inputs]
+        shapes = _shapes(part)
         reason = first_line(error)
-        if self._shapes is None or shapes == self._shapes:
+        if self.shapes is None or shapes == self.shapes:
             return reason
-        found, usual = (", ".join(map(str, s)) for s in (shapes, self._shapes))
+        found, usual = (", ".join(map(str, s)) for s in (shapes, self.shapes))
         return f"input of shape {found}, others have {usual}: {reason}"
 
     def _kept(self, part: Part) -> tuple[list[Records], list[Reject]]:
         """The records of a part whose attributions are finite, the other samples set aside."""
         records = self._computation.records(part)
-        self._shapes = self._shapes or [tuple(x.shape[1:]) for x in part.inputs]
+        self._worked, self.shapes = True, self.shapes or _shapes(part)
         finite = np.isfinite(records.columns["output"])
         for name, column in records.columns.items():
             if name not in SCALARS:
@@ -121,3 +138,7 @@ class Attributing:
         if self._outputs is None:
             self._outputs = self._computation.count_outputs(inputs)
         return flaws_of_labels(labels, len(inputs[0]), self._outputs)
+
+
+def _shapes(part: Part) -> list[tuple[int, ...]]:
+    return [tuple(x.shape[1:]) for x in part.inputs]

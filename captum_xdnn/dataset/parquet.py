@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +11,11 @@ import numpy as np
 
 from captum_xdnn.dataset.records import NONE, SCALARS, Columns, Form, Id, Records, Reject
 
+SHARDS, SET_ASIDE = "shard-*.parquet", "rejects-*.parquet"
+"""Names of files with rows, and of those that only say which samples were set aside.
+
+Apart, since readers of many files take the columns of the first for those of all.
+"""
 REJECTS_KEY = b"captum_xdnn.rejects"
 ROWS_IN_GROUP = 64
 """So many rows are read where one is wanted."""
@@ -122,23 +127,19 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
         FileNotFoundError: no shards in no such folder
     """
     pa, pq = _pyarrow()
-    paths = sorted(Path(folder).glob("shard-*.parquet"))
+    paths = sorted(Path(folder).glob(SHARDS))
     if not paths:
+        if any(Path(folder).glob(SET_ASIDE)):
+            return {"id": np.array([], np.int64)}
         message = f"no shards in {folder}"
         raise FileNotFoundError(message)
     wanted = None if columns is None else list(dict.fromkeys(("id", *columns)))
-    tables = [pq.read_table(path, columns=wanted) for path in _with_rows(paths, pq)]
-    if not tables:
-        return {"id": np.array([], np.int64)}
+    tables = [pq.read_table(path, columns=wanted) for path in paths]
     table = pa.concat_tables([t.replace_schema_metadata() for t in tables])
     arrays = {name: _array(name, table.column(name)) for name in table.column_names}
     order = np.argsort(arrays["id"], kind="stable")
     found = {name: array[order] for name, array in arrays.items()}
     return found if columns is None else {name: found[name] for name in columns}
-
-
-def _with_rows(paths: Iterable[Path], pq: Any) -> list[Path]:
-    return [path for path in paths if pq.read_metadata(path).num_rows]
 
 
 def _array(name: str, column: Any) -> Any:

@@ -17,10 +17,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from captum_xdnn.dataset.parquet import read_ids, write_table
+from captum_xdnn.dataset.parquet import SET_ASIDE, SHARDS, read_ids, write_table
 from captum_xdnn.dataset.records import Form, Id, Records, Reject, described
 
-RUN, REJECTS, LOCK, SHARDS = "run.json", "rejects.csv", ".lock", "shard-*.parquet"
+RUN, REJECTS, LOCK = "run.json", "rejects.csv", ".lock"
 MEBIBYTE = 2**20
 
 
@@ -28,7 +28,8 @@ class ParquetShards:
     """Where a run writes its records, a shard at a time.
 
     A shard is written under a temporary name, synchronised with the disk and renamed, so a file
-    ``shard-*.parquet`` is always whole. Memory holds the records of one shard.
+    ``shard-*.parquet`` is always whole. Memory holds the records of one shard. Where all of a
+    shard's samples were set aside it is called ``rejects-*.parquet``: it has no attributions.
 
     Args:
         folder: The folder; it is made where there is none. A run that was stopped goes on in it.
@@ -103,10 +104,9 @@ class ParquetShards:
         self._check(run)
         for left in self.folder.glob(".*.tmp"):  # what a killed run was writing
             left.unlink()
-        shards = sorted(self.folder.glob(SHARDS))
+        shards = shards_in(self.folder)
         done, self._rejected, self._form = survey(shards)
-        numbers = [path.stem.rpartition("-")[2] for path in shards]
-        self._next = 1 + max((int(n) for n in numbers if n.isdigit()), default=-1)
+        self._next = 1 + max(map(_number_of, shards), default=-1)
         self.attributed = len(done)
         self._write_rejects()
         return done if retry_rejected else done | self._rejected.keys()
@@ -154,9 +154,8 @@ class ParquetShards:
             self._form = _usual(records)
         kept = [r for r in records if r.form == self._form]
         rejects += [each for r in records if r.form != self._form for each in self._unlike(r)]
-        path = self.folder / f"shard-{self._next:06d}.parquet"
-        self._next += 1
-        write_shard(path, Records.joined(kept) if kept else None, rejects)
+        number, self._next = self._next, self._next + 1
+        write_shard(self.folder, f"{number:06d}", Records.joined(kept) if kept else None, rejects)
         self.attributed += sum(map(len, kept))
         self._rejected.update((r.id, r.reason) for r in rejects)
         if self._rejected:
@@ -199,6 +198,15 @@ class ParquetShards:
         write_whole(path, text.getvalue().encode())
 
 
+def shards_in(folder: Path) -> list[Path]:
+    """A folder's shards as they were written one after another, those of Ray's tasks first.
+
+    Args:
+        folder: The folder.
+    """
+    return sorted([*folder.glob(SHARDS), *folder.glob(SET_ASIDE)], key=_number_of)
+
+
 def survey(shards: Sequence[Path]) -> tuple[set[Id], dict[Id, str], Form | None]:
     """What shards hold: the ids done, the ids set aside with the reason, the form of the rows.
 
@@ -223,17 +231,27 @@ def survey(shards: Sequence[Path]) -> tuple[set[Id], dict[Id, str], Form | None]
     return set(times), {i: why for i, why in rejected.items() if i not in times}, form
 
 
-def write_shard(path: Path, records: Records | None, rejects: Sequence[Reject]) -> None:
+def write_shard(
+    folder: Path, name: str, records: Records | None, rejects: Sequence[Reject]
+) -> None:
     """Write a shard; at every moment it is whole or absent.
 
     Args:
-        path: Its name.
+        folder: Where to.
+        name: What tells it from the others.
         records: Its rows; None for none.
         rejects: The samples that were set aside among those that it is for.
     """
     buffer = io.BytesIO()
     write_table(buffer, records, rejects)
-    write_whole(path, buffer.getbuffer())
+    pattern = SET_ASIDE if records is None else SHARDS
+    write_whole(folder / pattern.replace("*", name), buffer.getbuffer())
+
+
+def _number_of(shard: Path) -> int:
+    """The number in a shard's name; -1 where it is named otherwise, as Ray's tasks do."""
+    number = shard.stem.partition("-")[2]
+    return int(number) if number.isdigit() else -1
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

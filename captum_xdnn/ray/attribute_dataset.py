@@ -13,11 +13,11 @@ import ray
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attribute_dataset import Run
-from captum_xdnn.dataset.batches import Collate, Together, loaded
 from captum_xdnn.dataset.description import description_of
 from captum_xdnn.dataset.records import Id
 from captum_xdnn.dataset.settings import Settings
 from captum_xdnn.dataset.shards import ParquetShards
+from captum_xdnn.dataset.together import Collate, Together, loaded
 from captum_xdnn.ray.attributor import Attributor
 from captum_xdnn.ray.sink import ShardSink
 
@@ -34,6 +34,7 @@ def attribute_dataset(
     *,
     batch_size: int = 128,
     concurrency: int | tuple[int, int] = 2,
+    num_cpus: float | None = None,
     num_gpus: float = 0,
     device: str | None = None,
     collate: Collate = default_collate,
@@ -54,6 +55,8 @@ def attribute_dataset(
         sink: A folder that all nodes see, or ``ParquetShards``.
         batch_size: How many samples an actor takes at a time.
         concurrency: How many actors, or least and most.
+        num_cpus: How many processors each actor has; None for Ray's default, one. Ray gives torch
+            as many threads, unless ``OMP_NUM_THREADS`` is set.
         num_gpus: How many GPUs each actor has, parts allowed.
         device: Where an actor computes, ``"cuda"`` with GPUs; None for where the model is.
         collate: How samples are put together.
@@ -67,8 +70,8 @@ def attribute_dataset(
 
     Raises:
         TypeError: If a setting is not known, or ``method`` is no method of Captum's kind.
-        ValueError: If the folder holds another run, or none of the first samples can be
-            attributed.
+        ValueError: If the folder holds another run, or none of some samples from all over the
+            data set can be attributed.
 
     Example:
         With a method ``xig``, a data set ``data`` and a folder that all nodes see,
@@ -95,7 +98,7 @@ def attribute_dataset(
         if batches:
             arguments = Attributor.arguments(
                 method,
-                _example(dataset, collate, [i for b in batches for i in b.tolist()]),
+                _example(dataset, collate),
                 largest_batch=batch_size,
                 attribute=attribute,
                 dataset=dataset,
@@ -111,6 +114,7 @@ def attribute_dataset(
                 batch_size=None,  # a block is a batch: the same samples together in every run
                 batch_format="numpy",
                 compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
+                num_cpus=num_cpus,
                 num_gpus=num_gpus,
             ).write_datasink(
                 ShardSink(shards.folder, shards.shard_size),
@@ -138,10 +142,15 @@ def _remaining(
     return batches
 
 
-def _example(dataset: Any, collate: Collate, indices: Sequence[int]) -> Any:
-    """A batch of the first samples that go together, two where there are as many."""
-    fetched = Together(collate)(loaded(dataset, indices[:MOST_TRIED]))
+def _example(dataset: Any, collate: Collate) -> Any:
+    """The most samples that go together, of some from all over the data set.
+
+    Not of those that are left: a run that goes on may have only bad ones left.
+    """
+    size = len(dataset)
+    count = min(size, MOST_TRIED)
+    fetched = Together(collate)(loaded(dataset, [i * size // count for i in range(count)]))
     if not fetched.batches:
-        message = f"none of the first samples can be used: {fetched.rejects[0].reason}"
+        message = f"none of the {count} samples tried can be used: {fetched.rejects[0].reason}"
         raise ValueError(message)
     return max(fetched.batches, key=lambda batch: len(batch.ids)).data

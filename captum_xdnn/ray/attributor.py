@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attributing import Attributing
-from captum_xdnn.dataset.batches import Batch, Collate, Fetched, Together, loaded
 from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, described
 from captum_xdnn.dataset.reductions import Dense, Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label, model_of
+from captum_xdnn.dataset.together import Batch, Collate, Fetched, Together, loaded
 from captum_xdnn.homogeneity import SealedCertificate, adopt, seal
 
 ERROR = "error"
@@ -30,6 +30,7 @@ class Attributor:
     Args:
         method: Object of any of Captum's ``Attribution`` classes.
         form: Names, shapes and dtypes of the attributions' columns.
+        shapes: The shapes of one sample's inputs.
         sealed: The certificate that came with the function; None to certify it in each actor.
         columns: Names of the input columns and of the label column; the latter None for none.
         dataset: A map-style data set to load samples from by the column ``index``; None where
@@ -47,6 +48,7 @@ class Attributor:
         self,
         method: Any,
         form: Form,
+        shapes: Sequence[tuple[int, ...]],
         sealed: SealedCertificate | None = None,
         *,
         columns: tuple[tuple[str, ...], str | None] = (("image",), "label"),
@@ -62,7 +64,8 @@ class Attributor:
         #: Whether the certificate that came with the function is in use.
         self.adopted = sealed is not None and adopt(method.forward_func, sealed)
         place = None if device is None else torch.device(device)
-        self._attributing = Attributing(Settings(method, device=place, **settings))
+        # What the caller has learnt is known in each actor, whichever batch comes to it first.
+        self._attributing = Attributing(Settings(method, device=place, **settings), shapes=shapes)
         self._form = form
         self._inputs, self._label = columns
         self._dataset, self._collate, self._names = dataset, collate, names
@@ -125,12 +128,14 @@ class Attributor:
         settings = Settings(method, **chosen)
         inputs, _ = unpack(example)
         first = inputs[0] if isinstance(inputs, list | tuple) else inputs
-        records, rejects = Attributing(settings)(Batch(tuple(range(len(first))), example))
+        attributing = Attributing(settings)
+        records, rejects = attributing(Batch(tuple(range(len(first))), example))
         if not records:
             message = f"no sample of the example can be attributed: {rejects[0].reason}"
             raise ValueError(message)
         sealed = _sealed(settings, inputs, largest_batch)
-        return {"method": method, "form": records[0].form, "sealed": sealed, **chosen, **others}
+        learnt = {"form": records[0].form, "shapes": attributing.shapes, "sealed": sealed}
+        return {"method": method, **learnt, **chosen, **others}
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> Columns:
         """Attribute a batch.

@@ -56,7 +56,7 @@ class ShardSink(Datasink[int]):
             return 0
         digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
         whole = Records.joined([_plain(r) for r in records]) if records else None
-        write_shard(self._folder / f"shard-of-{digest}.parquet", whole, rejects)
+        write_shard(self._folder, f"of-{digest}", whole, rejects)
         return len(ids)
 
 

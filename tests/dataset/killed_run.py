@@ -25,6 +25,7 @@ import numpy as np
 
 from captum_xdnn.dataset import read_shards
 from captum_xdnn.dataset.parquet import read_ids
+from captum_xdnn.dataset.shards import shards_in
 
 
 def run_killed(command: list[str], kills: int, longest: float, seed: int = 0) -> int:
@@ -90,7 +91,7 @@ def _actors() -> list[int]:
 def ids_in(folder: Path) -> Counter[int | str]:
     """How often each id is in the shards, set aside or not."""
     times: Counter[int | str] = Counter()
-    for path in folder.glob("shard-*.parquet"):
+    for path in shards_in(folder):
         ids, rejects, _ = read_ids(path)
         times.update(ids)
         times.update(reject.id for reject in rejects)

@@ -90,6 +90,24 @@ def test_what_was_set_aside_is_tried_again_when_asked(tmp_path: Path) -> None:
     assert not (tmp_path / "rejects.csv").exists()
 
 
+@pytest.mark.parametrize("first", BAD)
+def test_a_bad_sample_that_comes_first_does_not_stop_the_run(first: int, tmp_path: Path) -> None:
+    run = attribute(tmp_path, Rows(9, {0: BAD[first][0]}), size=4)
+    assert [r.id for r in run.rejects] == [0]
+    assert read_shards(tmp_path)["id"].tolist() == list(range(1, 9))
+
+
+def test_bad_samples_that_alone_are_left_do_not_stop_the_run(tmp_path: Path) -> None:
+    first = attribute(tmp_path, bad_rows(), size=4)
+    again = attribute(tmp_path, bad_rows(), size=4, retry_rejected=True)
+    assert (again.attributed, again.before) == (0, 20 - len(BAD))
+    assert {r.id for r in again.rejects} == {r.id for r in first.rejects}
+    nameless = {i: (torch.ones(6), "shoe") for i in BAD}
+    still = attribute(tmp_path, Rows(20, nameless), size=4, retry_rejected=True)
+    assert still.attributed == 0
+    assert all("labels must be a tensor" in r.reason for r in still.rejects)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_a_run_that_was_stopped_goes_on(
     error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,8 +23,8 @@ from torch.testing import assert_close
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.dataset import Records, SumChannels
 from captum_xdnn.dataset.attributing import HOPELESS, Attributing
-from captum_xdnn.dataset.batches import Batch
 from captum_xdnn.dataset.settings import Settings
+from captum_xdnn.dataset.together import Batch
 
 SIZE = 7
 LABELS = torch.arange(SIZE) % CLASSES

@@ -18,7 +18,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from captum_xdnn.dataset.batches import Fetched, fetched, samples_of
+from captum_xdnn.dataset.batches import fetched, samples_of
+from captum_xdnn.dataset.together import Fetched
 
 
 def ids_of(found: list[Fetched]) -> list[Any]:
@@ -131,6 +132,22 @@ def test_what_cannot_be_loaded_or_put_together_is_set_aside() -> None:
     assert sorted([*ids_of(found), *rejects]) == list(range(20))
     forms = [{batch.data[0].shape[1:] for batch in each.batches} for each in found]
     assert forms[0] == {(6,), (7,)}  # of another shape: put into a batch of its own
+
+
+def test_a_string_where_others_have_numbers_is_put_apart_wherever_it_comes() -> None:
+    for place in range(4):
+        data = Rows(4, {place: (torch.ones(6), "shoe")})
+        (each,) = fetched(DataLoader(data, 4), set(), None)
+        assert [batch.ids for batch in each.batches] == [
+            tuple(i for i in range(4) if i != place), (place,),
+        ]  # fmt: skip
+        assert each.batches[0].data[1].tolist() == [i % 3 for i in range(4) if i != place]
+
+
+def test_strings_that_all_have_stay_together() -> None:
+    data = Rows(4, {i: (torch.ones(6), i, f"{i}.png") for i in range(4)})
+    (each,) = fetched(DataLoader(data, 4), set(), None)
+    assert [batch.ids for batch in each.batches] == [(0, 1, 2, 3)]
 
 
 def test_a_collation_of_ones_own() -> None:

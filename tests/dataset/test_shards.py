@@ -82,7 +82,7 @@ def test_a_shard_is_written_when_it_is_full(tmp_path: Path) -> None:
     assert names(tmp_path) == ["run.json", "shard-000000.parquet"]
     sink.add([], [Reject(i, "bad") for i in range(6, 11)])  # these count, too
     sink.close()
-    assert names(tmp_path)[:2] == ["rejects.csv", "run.json"]
+    assert names(tmp_path)[:2] == ["rejects-000001.parquet", "rejects.csv"]
     assert len(names(tmp_path)) == 4
     small = opened(tmp_path / "small", shard_mebibytes=1e-4)
     small.add([records(*range(9))], [])
@@ -104,6 +104,28 @@ def test_a_run_goes_on(tmp_path: Path) -> None:
         "shard-000001.parquet",
     ]
     assert read_shards(tmp_path)["id"].tolist() == [0, 1, 3]
+
+
+def test_a_shard_of_samples_set_aside_does_not_hide_the_columns_of_others(tmp_path: Path) -> None:
+    sink = opened(tmp_path, shard_size=2)
+    sink.add([], [Reject(0, "bad"), Reject(1, "worse")])
+    sink.add([records(2)], [Reject(3, "bad")])
+    sink.add([], [Reject(4, "bad"), Reject(5, "bad")])
+    sink.close()
+    shards = [n for n in names(tmp_path) if n.endswith(".parquet")]
+    assert shards == ["rejects-000000.parquet", "rejects-000002.parquet", "shard-000001.parquet"]
+    files = sorted(tmp_path.glob("shard-*.parquet"))
+    assert "attribution" in pyarrow.dataset.dataset(files, format="parquet").schema.names
+    again = ParquetShards(tmp_path)
+    assert again.open(RUN, retry_rejected=True) == {2}
+    again.add([records(0)], [Reject(1, "still")])
+    again.add([], [Reject(3, "still")])
+    again.close()
+    last = ParquetShards(tmp_path)
+    assert last.open(RUN) == set(range(6))
+    last.close()
+    assert {r.id: r.reason for r in last.rejects} == {1: "still", 3: "still", 4: "bad", 5: "bad"}
+    assert read_shards(tmp_path)["id"].tolist() == [0, 2]
 
 
 def test_rejects_are_a_view_of_the_shards(tmp_path: Path) -> None:

@@ -100,6 +100,13 @@ def test_only_bad_samples() -> None:
     assert found["attribution"].shape == (2, FEATURES)
 
 
+@pytest.mark.parametrize("index", BAD)
+def test_a_bad_sample_may_come_first(index: int) -> None:
+    given = Attributor.arguments(XIntegratedGradients(network()), EXAMPLE, dataset=bad_rows())
+    (said,) = Attributor(**given)({"index": np.array([index])})["error"]
+    assert BAD[index][1] in said
+
+
 def test_the_data_set_may_stay_with_the_actors() -> None:
     given = Attributor.arguments(XIntegratedGradients(network()), EXAMPLE, dataset=bad_rows())
     found = Attributor(**given)({"index": np.arange(20)})

@@ -104,9 +104,19 @@ def test_names_and_samples_that_are_tried_again(tmp_path: Path) -> None:
     names = [f"{i}.png" for i in range(20)]
     first = on_ray(tmp_path, bad_rows(20), ids=names)
     assert {r.id for r in first.rejects} == {f"{i}.png" for i in BAD}
+    still = on_ray(tmp_path, bad_rows(20), ids=names, retry_rejected=True)
+    assert (still.attributed, {r.id for r in still.rejects}) == (0, {r.id for r in first.rejects})
     again = on_ray(tmp_path, Rows(20), ids=names, retry_rejected=True)
     assert (again.attributed, again.rejects) == (len(BAD), ())
     assert sorted(read_shards(tmp_path, ["id"])["id"]) == sorted(names)
+
+
+def test_processors_of_an_actor(tmp_path: Path) -> None:
+    notes = tmp_path / "processes"
+    notes.mkdir()
+    run = on_ray(tmp_path / "ray", Noted(8, notes, 0), concurrency=1, num_cpus=2)
+    assert run.attributed == 8
+    assert [path.read_text() for path in notes.iterdir()] == ["2"]
 
 
 def test_map_batches(tmp_path: Path) -> None:
@@ -134,7 +144,7 @@ def test_wrong_settings(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="n_steps"):
         on_ray(tmp_path / "a", Rows(8), n_steps=4)
     broken = Rows(4, dict.fromkeys(range(4), (torch.ones(6), None)))
-    with pytest.raises(ValueError, match="none of the first samples"):
+    with pytest.raises(ValueError, match="none of the 4 samples tried"):
         on_ray(tmp_path / "b", broken)
     alone(tmp_path / "b2", Rows(8))
 
