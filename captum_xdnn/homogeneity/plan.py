@@ -18,6 +18,7 @@ from captum_xdnn.homogeneity.nodes import (
     is_never_read,
     is_number,
     is_random,
+    leaves_unwritten,
     number_of,
 )
 from captum_xdnn.homogeneity.row_domain import Rows, State, place_of
@@ -201,7 +202,7 @@ def _parts(traced: Traced, propagation: Propagation) -> Split | None:
 
 def _is_undetermined(node: Node) -> bool:
     """Whether an operation draws random numbers, writes, or reads what nobody has written."""
-    if is_random(node.target) or is_mutable(node.target):
+    if is_random(node.target) or is_mutable(node.target) or leaves_unwritten(node):
         return True
     return registry.name_of(node.target) in registry.VOLATILE and not is_never_read(node)
 

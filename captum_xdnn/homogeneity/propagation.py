@@ -36,6 +36,7 @@ from captum_xdnn.homogeneity.nodes import (
     is_never_read,
     is_number,
     is_random,
+    leaves_unwritten,
     unbacked,
 )
 from captum_xdnn.homogeneity.operand import Operand
@@ -268,6 +269,11 @@ def _undetermined(node: Node, name: str) -> Motion | None:
     """The motion of what its arguments do not determine: memory, random numbers; else None."""
     if name in registry.VOLATILE and is_never_read(node):
         return FIXED
+    if leaves_unwritten(node):
+        return Unknown(
+            "torch returns uninitialised memory for a median along an expanded dimension",
+            "call .contiguous() before it",
+        )
     if name in registry.VOLATILE or is_mutable(node.target):
         return registry.REFUSED.get(name, _random(name))
     return _random(name) if is_random(node.target) and name not in registry.RULES else None

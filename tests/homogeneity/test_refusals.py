@@ -52,6 +52,31 @@ def test_uninitialised_memory_is_refused() -> None:
     assert "uninitialised memory" in first(lambda x: x * torch.empty(3))
 
 
+WEIGHTS = torch.tensor([[1.0], [2.0]])
+
+
+@pytest.mark.parametrize("median", [torch.median, torch.nanmedian])
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, m: m(x.sum(1, keepdim=True).expand(-1, 3), 1).values,
+        lambda x, m: m(x[:, :2, None].expand(-1, -1, 4).transpose(1, 2), -2, keepdim=True).values,
+        lambda x, m: x[:, :2] * m(WEIGHTS.expand(2, 3), 1).values,
+    ],
+    ids=["of the input", "of a view", "of a weight"],
+)
+def test_a_median_that_torch_gets_wrong_is_refused(
+    function: Callable[..., Tensor], median: Callable[..., Any]
+) -> None:
+    assert "uninitialised memory for a median" in first(lambda x: function(x, median))
+    assert proved(lambda x: function(x, lambda h, *a, **k: median(h.contiguous(), *a, **k)), X)
+
+
+def test_medians_that_torch_gets_right_are_fine() -> None:
+    assert proved(lambda x: x.t().median(0).values, X)
+    assert proved(lambda x: x[:, None].expand(-1, 3, -1).median(-1).values, X)
+
+
 def test_memory_that_is_written_in_full_is_fine() -> None:
     assert proved(lambda x: torch.empty_like(x).copy_(x).relu_()).degree == 1
     assert proved(lambda x: x * torch.empty(3).fill_(2.0)).degree == 1
