@@ -25,7 +25,7 @@ Integrated Gradients with the most steps. The table goes to {TABLE}, heat maps (
 scatter of quality and time to {PICTURE}, the attributions to one .npz file for each method.
 
 FILE.npz holds the inputs, in the order of the file, one array for each argument of the model with the
-batch dimension first. They are taken to where the model's weights are, and to their precision.
+batch dimension first; so do the baselines. They are taken to where the model's weights are, and to their precision.
 MODULE:CALLABLE is as in the command certify.
 
 The exit code is 0, or 2 if the command line is wrong."""
@@ -58,6 +58,12 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         type=_target,
         metavar="N[,N...]",
         help="index of the explained output: one for all examples, or one for each",
+    )
+    parser.add_argument(
+        "--baselines",
+        type=_baselines,
+        metavar="FILE.npz|NUMBER",
+        help="an array for each input, of its shape or of batch size 1; or a number (default: 0)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for table and pictures"
@@ -95,14 +101,21 @@ def run(options: argparse.Namespace) -> int:
             not known.
     """
     folder = writable(options.out)
-    arrays = _inputs(options.inputs)
+    arrays = _arrays(options.inputs)
     model = load_model(options.address, dict(options.kwargs)).eval()
     inputs = _like_weights(arrays, model)
+    baselines = options.baselines
+    if isinstance(baselines, Path):
+        starts = _like_weights(_arrays(baselines), model)
+        baselines = starts if len(starts) > 1 else starts[0]
+    elif baselines is not None and len(inputs) > 1:
+        baselines = (baselines,) * len(inputs)
     try:
         found = compare(
             model,
             inputs if len(inputs) > 1 else inputs[0],
             _target_on(options.target, inputs[0].device),
+            baselines,
             methods=options.methods or DEFAULT_METHODS,
             rounds=options.rounds,
             perturbations=options.perturbations,
@@ -123,10 +136,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _inputs(path: Path) -> tuple[Tensor, ...]:
+def _arrays(path: Path) -> tuple[Tensor, ...]:
     if path.is_file() and not zipfile.is_zipfile(path):
         # numpy would say something of pickles.
-        raise UsageError(f"{path} is not an .npz file; numpy.savez(FILE, images) writes one")
+        raise UsageError(f"{path} is not an .npz file; numpy.savez(FILE, array) writes one")
     try:
         with np.load(path) as arrays:
             tensors = tuple(torch.from_numpy(arrays[name]) for name in arrays.files)
@@ -164,3 +177,10 @@ def _target(text: str) -> Any:
         message = f"expected integers such as 3 or 3,1,4, got {text!r}"
         raise argparse.ArgumentTypeError(message) from None
     return numbers[0] if len(numbers) == 1 else torch.tensor(numbers)
+
+
+def _baselines(text: str) -> float | Path:
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)

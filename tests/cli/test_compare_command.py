@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from captum.attr import IntegratedGradients
 
 from captum_xdnn.cli import main
 from captum_xdnn.data import load_fashion_mnist_samples
+from captum_xdnn.models import x_cnn_small
 
 MODEL = "captum_xdnn.models:x_cnn_small"
 
@@ -57,12 +59,29 @@ def test_inputs_are_taken_to_the_weights_precision(
         assert arrays["input_0"].dtype == np.float32
 
 
+@pytest.mark.parametrize("form", ["number", "one for all", "one for each"])
+def test_baselines(form: str, images: Path, tmp_path: Path) -> None:
+    given = tmp_path / "starts.npz"
+    np.savez(given, np.full((2 if form == "one for each" else 1, 1, 28, 28), 0.25))
+    command = ["compare", MODEL, "--kwarg", "weights=DEFAULT", "--inputs", str(images)]
+    command += ["--baselines", "0.25" if form == "number" else str(given), "--target", "3"]
+    command += ["--out", str(tmp_path), "--rounds", "1", "--perturbations", "0"]
+    assert main([*command, "--method", "IG(3)"]) == 0
+    data, _, _ = load_fashion_mnist_samples()
+    method = IntegratedGradients(x_cnn_small(weights="DEFAULT").eval())
+    expected = method.attribute(data[:2], 0.25, 3, n_steps=3)
+    with np.load(tmp_path / "IG(3).npz") as arrays:
+        np.testing.assert_allclose(arrays["input_0"], expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
 WRONG = {
     "no file": (["--inputs", "missing.npz"], "cannot read arrays from missing.npz"),
     "no model": (["--model", "captum_xdnn.models:x_cnn_large"], "has no x_cnn_large"),
     "method": (["--method", "LIME"], "cannot compare"),
     "target": (["--target", "one"], "expected integers"),
     "no such class": (["--target", "10"], "given float32 (2, 1, 28, 28): IndexError"),
+    "no file of baselines": (["--baselines", "missing.npz"], "cannot read arrays from missing.npz"),
+    "shape of baselines": (["--baselines", "wide.npz"], "cannot compare on"),
     "no npz": (["--inputs", "images.npy"], "images.npy is not an .npz file"),
     "no arrays": (["--inputs", "none.npz"], "none.npz holds no arrays"),
 }
@@ -79,6 +98,7 @@ def test_usage_errors_take_one_line(
     monkeypatch.chdir(tmp_path)
     np.save("images.npy", np.ones((2, 1, 28, 28)))
     np.savez("none.npz")
+    np.savez("wide.npz", np.zeros((1, 1, 3, 3)))
     given, said = WRONG[name]
     model = given.pop() if given[0] == "--model" else MODEL
     more = [] if given[0] == "--model" else given
