@@ -22,6 +22,8 @@ from captum_xdnn.ray.attributor import Attributor
 from captum_xdnn.ray.sink import ShardSink
 
 SETTINGS = ("target", "baselines", "reduce", "autocast", "unpack")
+MOST_DEATHS = 3
+"""So many actors may die one after the other while they are made."""
 MOST_TRIED = 64
 """So many samples are tried for an example that can be attributed."""
 
@@ -108,7 +110,9 @@ def attribute_dataset(
                 **settings,
             )
             tables = [pa.table({"index": indices}) for indices in batches]
-            ray.data.from_arrow(tables).map_batches(
+            data = ray.data.from_arrow(tables)
+            _forgive_deaths(data.context)
+            data.map_batches(
                 Attributor,
                 fn_constructor_kwargs=arguments,
                 batch_size=None,  # a block is a batch: the same samples together in every run
@@ -127,6 +131,13 @@ def attribute_dataset(
     shards.close()
     now = shards.attributed - before
     return Run(now, before, shards.rejects, time.perf_counter() - start)
+
+
+def _forgive_deaths(context: Any) -> None:
+    """Let Ray replace actors that die while they are made; by default it does so later only."""
+    name = "max_consecutive_actor_init_deaths"  # since Ray 2.60
+    if getattr(context, name, None) == 0:
+        setattr(context, name, MOST_DEATHS)
 
 
 def _remaining(

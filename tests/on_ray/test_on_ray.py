@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 import ray
 import torch
 from killed_run import ids_in
-from noted_rows import Noted
+from noted_rows import Noted, SlowToMove
 from small_data import BAD, CLASSES, Rows, bad_rows, network, rows
+from torch import nn
 from torch.utils.data import DataLoader
 
 from captum_xdnn import XIntegratedGradients
@@ -45,9 +47,9 @@ def alone(folder: Path, data: Rows) -> None:
     attribute_dataset(xig, DataLoader(data, 4), folder, progress=False)
 
 
-def on_ray(folder: Path, data: Rows, **more: Any) -> Any:
-    sink = ParquetShards(folder, shard_size=16)
-    return attribute_on_ray(XIntegratedGradients(network()), data, sink, batch_size=4, **more)
+def on_ray(folder: Path, data: Rows, net: nn.Module | None = None, **more: Any) -> Any:
+    sink, xig = ParquetShards(folder, shard_size=16), XIntegratedGradients(net or network())
+    return attribute_on_ray(xig, data, sink, batch_size=4, **more)
 
 
 def test_the_same_as_in_one_process(tmp_path: Path) -> None:
@@ -58,16 +60,14 @@ def test_the_same_as_in_one_process(tmp_path: Path) -> None:
     same(tmp_path / "ray", tmp_path / "alone")
 
 
-def test_an_actor_that_is_killed(tmp_path: Path) -> None:
-    notes = tmp_path / "processes"
-    notes.mkdir()
-    data = Noted(COUNT, notes, 0.05, bad_rows().replaced)
+def killing_one(data: Noted, once: int, run: Callable[[], Any]) -> tuple[Any, list[int]]:
+    """What a run gives in which an actor is killed as soon as so many have said that they live."""
     killed: list[int] = []
     done = threading.Event()
 
     def kill() -> None:
         while not done.wait(0.02):
-            if len(data.processes()) >= 2:  # both are at work
+            if len(data.processes()) >= once:
                 killed.append(data.processes()[0])
                 os.kill(killed[0], signal.SIGKILL)
                 return
@@ -75,10 +75,23 @@ def test_an_actor_that_is_killed(tmp_path: Path) -> None:
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     try:
-        run = on_ray(tmp_path / "ray", data)
+        return run(), killed
     finally:
         done.set()
         thread.join()
+
+
+@pytest.mark.parametrize("when", ["at work", "in its making"])
+def test_an_actor_that_is_killed(when: str, tmp_path: Path) -> None:
+    notes = tmp_path / "processes"
+    notes.mkdir()
+    data = Noted(COUNT, notes, 0.05, bad_rows().replaced)
+    net, once, device = network(), 2, None
+    if when == "in its making":
+        net, once, device = SlowToMove(data), 1, "cpu"
+    run, killed = killing_one(
+        data, once, lambda: on_ray(tmp_path / "ray", data, net=net, device=device)
+    )
     assert len(killed) == 1
     assert len(data.processes()) >= 3  # Ray has put another in its place
     assert run.attributed == COUNT - len(BAD)
