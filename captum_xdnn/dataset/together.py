@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils import _pytree as pytree
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from captum_xdnn.dataset.records import Id, Reject
 from captum_xdnn.errors import first_line
@@ -102,7 +102,7 @@ class Together:
             return Fetched((), tuple(rejects))
         with suppress(Exception):  # whichever it is: each is tried alone
             batch = self._batch(good)
-            if not _mixed(batch, good):
+            if self._collate is not default_collate or not _mixed(batch, good):
                 return Fetched((batch,), tuple(rejects))
         groups: dict[Any, list[Sample]] = defaultdict(list)
         for sample in good:
@@ -147,9 +147,9 @@ def _why(sample: Sample, error: Exception) -> str:
 
 
 def _mixed(batch: Batch, samples: list[Sample]) -> bool:
-    """Whether samples of several kinds were put together: what is no number is not stacked.
+    """Whether torch's collation put samples of several kinds together.
 
-    Where the first label is a string, torch's collation gives a list of whatever the labels are.
+    Where the first label is a string it gives a list of whatever the labels are.
     """
     if all(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(batch.data)):
         return False

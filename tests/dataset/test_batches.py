@@ -159,6 +159,15 @@ def test_a_collation_of_ones_own() -> None:
     assert_close(each.batches[0].data[0], data.rows * 2)
 
 
+def test_a_collation_of_ones_own_that_takes_several_kinds_is_left_alone() -> None:
+    def texts(samples: list[Any]) -> Any:
+        return torch.stack([x for x, _ in samples]), [str(y) for _, y in samples]
+
+    data = Rows(4, {2: (torch.ones(6), "shoe")})
+    (each,) = fetched(DataLoader(data, 4, collate_fn=texts), set(), None)
+    assert [batch.data[1] for batch in each.batches] == [["0", "1", "shoe", "0"]]
+
+
 def test_data_sets_that_load_several_at_once() -> None:
     class Several(Rows):
         def __getitems__(self, indices: list[int]) -> list[Any]:
