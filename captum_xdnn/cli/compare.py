@@ -25,8 +25,8 @@ Integrated Gradients with the most steps. The table goes to {TABLE}, heat maps (
 scatter of quality and time to {PICTURE}, the attributions to one .npz file for each method.
 
 FILE.npz holds the inputs, in the order of the file, one array for each argument of the model with the
-batch dimension first; so do the baselines. They are taken to where the model's weights are, and to their precision.
-MODULE:CALLABLE is as in the command certify.
+batch dimension first; a file of baselines likewise. Both are taken to where the model's weights are,
+and to their precision. MODULE:CALLABLE is as in the command certify.
 
 The exit code is 0, or 2 if the command line is wrong."""
 _EXAMPLES = """\

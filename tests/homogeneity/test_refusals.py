@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from verdicts import IMAGE, X, blamed, conv, proved
 
+from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify
 
 
@@ -70,6 +71,21 @@ def test_a_median_that_torch_gets_wrong_is_refused(
 ) -> None:
     assert "uninitialised memory for a median" in first(lambda x: function(x, median))
     assert proved(lambda x: function(x, lambda h, *a, **k: median(h.contiguous(), *a, **k)), X)
+
+
+def test_a_median_that_torch_gets_wrong_is_not_hoisted() -> None:
+    trunk = nn.Sequential(nn.Linear(3, 512, bias=False), nn.ReLU(), nn.Linear(512, 2, bias=False))
+
+    def network(x: Tensor, between: Callable[[Tensor], Tensor]) -> Tensor:
+        several = trunk(x).softmax(1)[:, :, None].expand(-1, -1, 3)
+        return between(several).median(2).values
+
+    routes = {}
+    for name, between in {"wrong": lambda h: h, "right": torch.Tensor.contiguous}.items():
+        xig = XIntegratedGradients(lambda x, between=between: network(x, between))
+        xig.attribute(torch.rand(2, 3), target=0)
+        routes[name] = xig.last_route
+    assert routes == {"wrong": "captum", "right": "hoisted"}
 
 
 def test_medians_that_torch_gets_right_are_fine() -> None:
