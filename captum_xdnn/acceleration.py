@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import weakref
 from collections import Counter
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -29,8 +28,6 @@ _LOCK = threading.RLock()
 _ORIGINAL = IntegratedGradients.attribute
 _ORIGINAL_OF_LAYERS = LayerIntegratedGradients._make_gradient_func
 _routes: Counter[str] = Counter()
-ONCE = 3
-"""So many functions of one kind are traced for one call each before the next has to come twice."""
 _enabled = 0
 _replaced: list[tuple[Any, str, Any]] = []
 """What stood in Captum before, with its place."""
@@ -45,9 +42,6 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
     integration as it is. The numbers are Captum's for the same ``n_steps`` and ``method``, with one
     exception: where a single pass is exact, the rules ``riemann_left`` and ``riemann_trapezoid``
     give the exact integral, which Captum itself misses by a constant factor.
-
-    A function is traced at its first call. Where a package makes a new function for each call, only
-    the first few are: after that, Captum's own code answers what comes once.
 
     It is in force for the whole process, for as long as any of the objects is enabled; they can be
     nested, and used in several threads.
@@ -141,52 +135,12 @@ def _attribute(
     )
     if not _is_captums(self):
         return _ORIGINAL.__wrapped__(self, *arguments)
-    if not _FIRSTS.admits(self.forward_func):
-        with _LOCK:
-            _routes["captum"] += 1
-        return _ORIGINAL.__wrapped__(self, *arguments)
     fast = XIntegratedGradients(self.forward_func, self.multiplies_by_inputs)
     fast.gradient_func = self.gradient_func
     result = XIntegratedGradients.attribute.__wrapped__(fast, *arguments)  # type: ignore[attr-defined]
     with _LOCK:
         _routes[fast.last_route or "captum"] += 1
     return result
-
-
-class _Firsts:
-    """Which functions are worth tracing at their first call.
-
-    Some packages wrap a model in a new object for every explanation, so that what was found out
-    about it is never used again. Of a kind whose objects came and went with one call each, a
-    further one is traced at its second call.
-    """
-
-    def __init__(self) -> None:
-        self._calls: dict[int, int] = {}
-        self._once: Counter[Any] = Counter()
-
-    def admits(self, function: Any) -> bool:
-        """Whether to look for a fast route in this call; each call is to be asked about once."""
-        owner = getattr(function, "__self__", function)
-        kind = getattr(owner, "__code__", type(owner))
-        key = id(owner)
-        with _LOCK:
-            if key not in self._calls:
-                try:
-                    weakref.finalize(owner, self._gone, key, kind).atexit = False
-                except TypeError:  # it cannot be told when it goes
-                    return True
-                self._calls[key] = 0
-            self._calls[key] += 1
-            return self._calls[key] > 1 or self._once[kind] < ONCE
-
-    def _gone(self, key: int, kind: Any) -> None:
-        with _LOCK:
-            once = self._calls.pop(key, 0) == 1
-            self._once[kind] = self._once[kind] + 1 if once else 0
-
-
-_FIRSTS = _Firsts()
 
 
 def _is_captums(method: Any) -> bool:

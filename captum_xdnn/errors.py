@@ -35,7 +35,9 @@ class NotHomogeneousError(XDNNError):
 
 
 class TraceError(XDNNError):
-    """A function could not be traced into one functional graph.
+    """A function could not be recorded as one graph of operations.
+
+    No call of this package raises it: such a function takes Captum's route.
 
     Example:
         >>> from captum_xdnn import TraceError, XDNNError

@@ -98,8 +98,8 @@ class Call:
     def leaves(self, *, keep_graph: bool) -> tuple[Tensor, ...]:
         """Tensors to differentiate by, with the inputs' values; the caller's stay as they are.
 
-        They share the inputs' memory: a certified function does not write to its inputs (the
-        trace would show it), and a copy would be a good part of a small network's memory.
+        They share the inputs' memory (a copy would be a good part of a small network's memory);
+        what the function writes into them is seen, and put back after the run.
 
         Args:
             keep_graph: Whether those of inputs that require a gradient stay connected to them.
@@ -110,7 +110,7 @@ class Call:
         )
 
     def tensor_arguments(self) -> list[Tensor]:
-        """The tensors among the additional arguments, in the order of the trace."""
+        """The tensors among the additional arguments, in order."""
         leaves = torch.utils._pytree.tree_leaves(list(self.arguments))
         return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 

@@ -1,26 +1,35 @@
-"""The fast routes: a single pass where that is exact, else hoisting, else nothing."""
+"""The fast routes: a single pass where that is exact, else hoisting, else nothing.
+
+The function runs once at the inputs, watched; that run is the single pass, and the trunk of hoisting.
+"""
 
 from __future__ import annotations
 
-import math
+import logging
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from fractions import Fraction
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import torch
-from torch import Tensor
 
+from captum_xdnn.attr.attempt import ELSEWHERE, REMEMBERS, Attempt
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
-from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, Request, rows, times
-from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precision_of
-from captum_xdnn.attr.single_pass import Pass, select, single_pass
-from captum_xdnn.homogeneity.analysis import Analysis
-from captum_xdnn.homogeneity.calls import known_baseline
-from captum_xdnn.homogeneity.knowledge import Knowledge
-from captum_xdnn.homogeneity.limits import Unavailable
-from captum_xdnn.homogeneity.remembered import knowledge_of
+from captum_xdnn.attr.derived import root_of
+from captum_xdnn.attr.exact import single_pass, unwatched
+from captum_xdnn.attr.outcome import Outcome, Request, rows
+from captum_xdnn.attr.remembered import CONTRADICTIONS, Memory, memory_of
+from captum_xdnn.attr.rounding import precision_of, reduced_precision_of
+from captum_xdnn.errors import first_line
+from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.verdict import Verdict
+from captum_xdnn.homogeneity.watching import Watched, unsuitable, watch
+
+logger = logging.getLogger("captum_xdnn")
+
+NO_VALUES = "tensors on the meta device have no values"
+NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
 def fast_route(request: Request) -> Outcome:
@@ -29,136 +38,187 @@ def fast_route(request: Request) -> Outcome:
     Args:
         request: The call and what is wanted.
     """
-    knowledge = knowledge_of(request.forward_func)
+    memory = memory_of(request.forward_func)
+    refused = unsuitable(request.call.inputs)
+    if refused is None and len(memory.contradictions) >= CONTRADICTIONS:
+        refused = Certificate.contradicted(memory.contradictions[-1])
+    if refused is not None:
+        return Outcome(refused, ran=False)
+    if any(x.is_meta for x in request.call.inputs):
+        return Outcome(refusal=NO_VALUES, ran=False)
     parts = request.parts()
-    analyses = [
-        knowledge.analyse(
-            request.forward_func,
-            part.inputs,
-            part.baselines,
-            part.arguments,
-            patient=not request.hoist,
-        )
-        for part in parts
-    ]
-    if all(analysis.certificate.homogeneous for analysis in analyses):
-        return _single_pass_route(request, knowledge, analyses)
-    if request.hoist and all(analysis.plan is not None for analysis in analyses):
-        # Needs what only a traced function has made Python import.
-        from captum_xdnn.attr.hoisting import hoisted_route
-
-        return hoisted_route(request, knowledge, analyses)
-    refused = next(a for a in analyses if not a.certificate.homogeneous)
-    return Outcome(refused.certificate, traced=refused.traced is not None)
+    if len(parts) > 1:
+        outcome = _in_parts(request, parts, memory)
+    else:
+        outcome = _attempted(Attempt(request, request.call, memory))
+    if outcome.certificate is not None:
+        _announce(request.forward_func, memory, outcome)
+    return outcome
 
 
-def _single_pass_route(request: Request, knowledge: Knowledge, analyses: list[Analysis]) -> Outcome:
-    """One forward and one backward pass, checked against completeness."""
-    forward_func, call, parts = request.forward_func, request.call, request.parts()
-    certificate, create_graph = analyses[-1].certificate, request.create_graph
-    if any(a.mixes_examples() for a in analyses):
-        return Outcome(certificate, refusal=MIXED, traced=False)
-    if create_graph and any(t.requires_grad for a in analyses for t in a.relied):
-        return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
-    passes = [
-        single_pass(
-            forward_func,
-            c,
-            a.certificate.degree or Fraction(1),
-            create_graph=create_graph,
-            piecewise_linear=create_graph and a.is_piecewise_linear(),
-        )
-        for c, a in zip(parts, analyses, strict=True)
-    ]
-    with torch.enable_grad() if create_graph else nullcontext():
-        gradients = rows([p.mean_gradients for p in passes])
-        attributions = gradients
-        if request.multiply_by_inputs:
-            attributions = times(gradients, call.differences())
-        returned = _whole([p.returned for p in passes])
-    if request.verify:
-        products = attributions
-        if not request.multiply_by_inputs:
-            products = times(gradients, call.differences())
-        products = tuple(p.detach() if p.requires_grad else p for p in products)
-        ends = _ends(forward_func, parts, analyses, passes)
-        refusal = _contradiction(call, analyses, gradients, products, ends)
-        if refusal == NOT_FINITE:
-            return Outcome(certificate, refusal=refusal)
-        if refusal:
-            knowledge.drop(refusal)
-            return Outcome(certificate, refusal=refusal, contradicted=True)
-    return Outcome(certificate, attributions, returned, route="single_pass")
+def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
+    """Attribute a call in parts, if its examples are proved to stay apart; else as a whole."""
+    attempts = [Attempt(request, part, memory) for part in parts]
+    outcomes = [_attempted(attempt, checked=True) for attempt in attempts]
+    taken = outcomes[0].route
+    gained = all(o.attributions is not None and o.route == taken for o in outcomes)
+    if not gained or not _divides(request, attempts):
+        for attempt in reversed(attempts):
+            attempt.put_back()
+        return _attempted(Attempt(request, request.call, memory))
+    with torch.enable_grad() if request.create_graph else nullcontext():
+        attributions = rows([o.attributions or () for o in outcomes])
+        returned = [o.returned for o in outcomes if o.returned is not None]
+        whole = torch.cat(returned) if len(returned) == len(outcomes) else None
+    return replace(outcomes[-1], attributions=attributions, returned=whole)
 
 
-MIXED = "the function takes one batch size only and does not return a row for each example"
-TRAINED = (
-    "the proof rests on the values of tensors that require a gradient ({}); the derivative of the "
-    "attributions by them is not that of the single pass. Call requires_grad_(False) on them, or "
-    "leave create_graph out"
-)
+def _divides(request: Request, attempts: list[Attempt]) -> bool:
+    """Whether the parts are the rows of the whole: no operation and no size of Python's mixes them."""
+    # Needs what only hoisting needs otherwise.
+    from captum_xdnn.attr.hoisting import differing
+
+    call = request.call
+    inputs = tuple(x.detach() for x in call.inputs)
+    starts = (0,) * len(inputs)
+    whole = watch(request.forward_func, inputs, starts, call.arguments, placed=False, graded=False)
+    verdict, output = whole.verdict, whole.output
+    if verdict is None or not verdict.keeps_rows_apart:
+        return False
+    joined = torch.cat([a.watched.output.detach() for a in attempts])
+    precision = precision_of(call.inputs, verdict.graph.coarsest)
+    return not differing(joined, output, max(precision, reduced_precision_of(call.inputs)))
 
 
-def _ends(
-    forward_func: Callable[..., Any],
-    chunks: list[Call],
-    analyses: list[Analysis],
-    passes: list[Pass],
-) -> tuple[Tensor, Tensor | None]:
-    """``F(x)`` and ``F(b)`` of the whole call; None where ``F(b)`` is zero."""
-    outputs = _joined([p.outputs for p in passes])
-    if not any(a.certificate.affine for a in analyses):
-        return outputs, None
-    pairs = zip(chunks, analyses, strict=True)
-    return outputs, _joined([_value_at_baseline(forward_func, c, a) for c, a in pairs])
+def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
+    """Run the function and attribute what it did; Captum's code has to run where it says so.
 
-
-def _contradiction(
-    call: Call,
-    analyses: list[Analysis],
-    gradients: tuple[Tensor, ...],
-    products: tuple[Tensor, ...],
-    ends: tuple[Tensor, Tensor | None],
-) -> str:
-    """How the passes contradict their certificates; empty if completeness holds."""
-    outputs, start = ends
-    coarsest = max(a.coarsest for a in analyses)
-    precision = precision_of(call.inputs, coarsest)
-
-    def bounds() -> Tensor:
-        return bounds_of(gradients, call.differences())
-
-    sizes = Sizes(precision, bounds, lost_below(precision))
-    if not gap_exceeds(products, outputs, start, sizes):
-        return ""
-    sizes = Sizes(reduced_precision_of(call.inputs), bounds)
-    if sizes.precision > precision >= FLOAT32 and not gap_exceeds(products, outputs, start, sizes):
-        return ""
-    gained = outputs.sum() if start is None else (outputs - start).sum()
-    gap = sum(float(product.sum()) for product in products) - float(gained)
-    if not math.isfinite(gap):
-        return NOT_FINITE
-    return f"the attributions miss F(x) - F(b) by {abs(gap):.3g}"
-
-
-def _value_at_baseline(forward_func: Callable[..., Any], call: Call, analysis: Analysis) -> Tensor:
-    """``F(b)``, from the graph where it can be read off, else by a forward pass."""
-    starts = [known_baseline(b) for b in call.baselines]
+    Args:
+        attempt: The call, or a part of it.
+        checked: Whether the run is watched even where no check is wanted.
+    """
+    if not attempt.request.verify and not checked:
+        outcome = unwatched(attempt)
+        if outcome is not None:
+            return outcome
+    request, memory = attempt.request, attempt.memory
+    form = (attempt.form, request.quadrature, request.create_graph)
+    patient = request.hoist and not checked
+    known = memory.refused(form) if patient else None
+    if known is not None:
+        return cast("Outcome", known)
     try:
-        value = analysis.value_at_baseline(call.size, starts, call.tensor_arguments())
-    except Unavailable:
-        pairs = zip(call.inputs, call.baselines, strict=True)
-        with torch.no_grad():
-            value = forward_func(*(torch.zeros_like(x) + b for x, b in pairs), *call.arguments)
-    return select(value, call.target).detach()
+        outcome = _of_runs(attempt)
+    except BaseException:
+        attempt.put_back()
+        raise
+    if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
+        outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
+    attempt.memory.is_fast = outcome.attributions is not None
+    if patient and not outcome.contradicted:
+        lasts = outcome.attributions is None and outcome.timed is None
+        memory.note(form, replace(outcome, returned=None) if lasts else None)
+    if outcome.attributions is None:
+        attempt.put_back()
+    else:
+        attempt.count_as_one_run()
+    attempt.note_what_is_left()
+    return outcome
 
 
-def _whole(parts: list[Tensor]) -> Tensor | None:
-    """The rows that the function returned for consecutive parts; None where it returns none."""
-    if len(parts) == 1:
-        return parts[0]
-    return torch.cat(parts) if all(part.dim() for part in parts) else None
+def _of_runs(attempt: Attempt) -> Outcome:
+    if attempt.form not in attempt.memory.forms:
+        closed = _from_the_middle(attempt)
+        if closed is not None:
+            return closed
+    found = _at_the_inputs(attempt)
+    if isinstance(found, Verdict) and not _is_confirmed(attempt, found):
+        # It runs otherwise than it did: from the beginning.
+        attempt.begin_again()
+        found = _from_the_middle(attempt) or _at_the_inputs(attempt)
+    if isinstance(found, Outcome):
+        return found
+    certificate = attempt.certificate(found)
+    refusal = attempt.state(found)
+    if refusal:
+        return Outcome(certificate, refusal=refusal)
+    if found.homogeneous:
+        return single_pass(attempt, found, certificate)
+    # Imports what a single pass does without.
+    from captum_xdnn.attr.hoisting import hoisted_route
+
+    return hoisted_route(attempt, found, certificate)
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
-    return parts[0] if len(parts) == 1 else torch.cat([part.reshape(-1) for part in parts])
+def _at_the_inputs(attempt: Attempt) -> Verdict | Outcome:
+    """The verdict on the run at the inputs, if it opens a fast route; else what comes of it."""
+    start = time.perf_counter()
+    verdict = attempt.run(attempt.memory.keeps.get(attempt.form, frozenset()))
+    attempt.seconds = time.perf_counter() - start
+    if verdict is None:
+        return _raised(attempt)
+    if _is_open(attempt, attempt.watched, verdict):
+        return verdict
+    return attempt.refused(attempt.watched, _refusal(attempt, verdict))
+
+
+def _is_confirmed(attempt: Attempt, verdict: Verdict) -> bool:
+    return attempt.began_in_the_middle or verdict in attempt.memory.confirmed
+
+
+def _from_the_middle(attempt: Attempt) -> Outcome | None:
+    """The run in the middle of the ray: what comes of it where no other is needed."""
+    verdict = attempt.run_in_the_middle()
+    if verdict is None:
+        return _raised(attempt)
+    if not _is_open(attempt, attempt.middle, verdict):
+        return attempt.refused(attempt.middle, _refusal(attempt, verdict))
+    attempt.go_on_from_the_middle()
+    return None
+
+
+def _is_open(attempt: Attempt, watched: Watched, verdict: Verdict) -> bool:
+    """Whether a verdict opens a fast route that is wanted."""
+    request = attempt.request
+    if _refusal(attempt, verdict):
+        return False
+    return verdict.homogeneous or (
+        request.hoist and watched.can_be_hoisted(request.quadrature.n_steps)
+    )
+
+
+def _refusal(attempt: Attempt, verdict: Verdict) -> str:
+    shifts = attempt.request.shifts
+    return NOT_ALONE if shifts is not None and not verdict.takes_alone(shifts) else ""
+
+
+def _raised(attempt: Attempt) -> Outcome:
+    """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it.
+
+    After a run that went well it is no watch that the function cannot bear.
+    """
+    error = attempt.watched.error or attempt.middle.error
+    if attempt.watched.error is not None and attempt.began_in_the_middle:
+        raise attempt.watched.error
+    reason = f"it raises {first_line(error)}" if error is not None else ""
+    return Outcome(Certificate.untraceable(reason), ran=False)
+
+
+def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) -> None:
+    """Say once per function, and again when the verdict turns, which route is taken."""
+    certificate = outcome.certificate
+    if certificate is None or not logger.isEnabledFor(logging.INFO):
+        return
+    if outcome.route == "single_pass":
+        said = f"single pass, exact (degree {certificate.degree})"
+    elif outcome.route == "hoisted":
+        said = f"hoisted, {certificate.trunk_share:.1%} of the operations run once"
+    else:
+        first = certificate.blockers[0] if certificate.blockers else None
+        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "a choice by time")
+        said = f"Captum's Integrated Gradients, because of {why}"
+    if said != memory.announced:
+        memory.announced = said
+        root = root_of(function)
+        name = str(getattr(root, "__qualname__", "") or type(root).__name__)
+        logger.info("%s: %s", name, said)

@@ -1,11 +1,13 @@
-r"""Hoisting: the trunk once, the head at every node of the integration rule.
+r"""Hoisting: the trunk once, the head at every point of the integration rule.
 
 With the frontier tensors :math:`h_j(z(a)) = a^{k_j} h_j(x)`, or affine in :math:`a`,
 
 .. math:: \sum_s w_s \frac{\partial F}{\partial z}(z(a_s)) = J_\text{trunk}(x)^T v, \qquad
     v_j = \sum_s w_s a_s^{k_j - 1} \frac{\partial \text{head}}{\partial h_j}(h(a_s)),
 
-where :math:`k_j = 1` for affine tensors: the numbers are Captum's for the same nodes and weights.
+where :math:`k_j = 1` for affine tensors: the numbers are Captum's for the same points and weights.
+The trunk is the watched run itself; the recorded operations of the head are repeated under
+``torch.vmap`` over the steps.
 """
 
 from __future__ import annotations
@@ -17,17 +19,23 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import Node
 
-from captum_xdnn.attr._captum import expand_target
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.single_pass import explained, widened
+from captum_xdnn.homogeneity.limits import Limits, Unavailable
 from captum_xdnn.homogeneity.motion import FIXED, Power
-from captum_xdnn.homogeneity.plan import Plan
-from captum_xdnn.homogeneity.row_domain import Rows
+from captum_xdnn.homogeneity.plan import Plan, is_batched
+from captum_xdnn.homogeneity.taken_apart import how
+from captum_xdnn.homogeneity.watching import Watched
+from captum_xdnn.recording.run import Node, in_form, map_nodes
 
-Nodes = Sequence[tuple[float, float]]
+NO_START = "the value at the baseline of a tensor at the cut is not known"
+
+Points = Sequence[tuple[float, float]]
 """Pairs of a weight and a place ``a > 0`` on the ray."""
+
+_aten = torch.ops.aten
+RESHAPING = ("aten::view", "aten::_unsafe_view", "aten::_reshape_alias")
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,8 @@ class Hoisted:
     """What hoisting gives.
 
     Attributes:
-        mean_gradients: For each input, the weighted sum of the gradients at the nodes.
-        output: What the copy of the function returns at the inputs.
+        mean_gradients: For each input, the weighted sum of the gradients at the points.
+        output: What the repeated head returns at the inputs.
         total: What the attributions must add up to by Euler's identity in the trunk, shape (1,).
         bound: The Cauchy-Schwarz bound of that sum.
     """
@@ -47,186 +55,196 @@ class Hoisted:
     bound: Tensor
 
 
-def hoisted(plan: Plan, call: Call, nodes: Nodes, *, most: int, graph: bool) -> Hoisted:
-    """Integrate a function whose trunk runs once.
+class Crossing:
+    """The tensors at the cut of one watched run.
 
     Args:
         plan: How it is split.
-        call: The call.
-        nodes: Weights and places of the integration rule.
-        most: The most steps in one pass through the head.
+        watched: The run, which has kept them.
+        leaves: Its inputs.
         graph: Whether the gradients can be differentiated again.
-
-    Raises:
-        AssertionError: If the output has several entries per example and no target chooses one.
-        RuntimeError: If the copy of the function cannot be run or differentiated.
     """
-    with torch.enable_grad():
-        leaves = call.leaves(keep_graph=graph)
-        crossing = _Crossing(plan, call, leaves, graph=graph)
-        cotangents: list[Tensor] = []
-        for start in range(0, len(nodes), most):
-            part = crossing.cotangents(nodes[start : start + most], call)
-            cotangents = list(map(torch.add, cotangents, part)) if cotangents else part
-        gradients = torch.autograd.grad(
-            crossing.moving,
-            leaves,
-            [v.to(h.dtype) for v, h in zip(cotangents, crossing.moving, strict=True)],
-            create_graph=graph,
-            allow_unused=True,
-        )
-        filled = (_or_zeros(g, x) for g, x in zip(gradients, leaves, strict=True))
-        mean_gradients = tuple(map(widened, filled))
-    with torch.no_grad():
-        return Hoisted(mean_gradients, crossing.output(), *crossing.total(cotangents))
 
-
-class _Crossing:
-    """The tensors at the cut, for one call."""
-
-    def __init__(self, plan: Plan, call: Call, leaves: tuple[Tensor, ...], *, graph: bool) -> None:
-        self._plan, self._size, self._graph = plan, call.size, graph
-        self._values = _sources(plan, call, leaves)
-        parts = plan.split
-        given = parts.trunk_sources[: len(parts.trunk_sources) - len(parts.starts)]
-        starts = (_start(call, plan.traced.inputs.index(node)) for node in parts.starts)
-        results = parts.trunk(*(self._value(node, self._size) for node in given), *starts)
-        self._values.update(zip(parts.frontier, results, strict=False))
-        at_start = iter(results[len(parts.frontier) :])
+    def __init__(
+        self, plan: Plan, watched: Watched, leaves: tuple[Tensor, ...], *, graph: bool
+    ) -> None:
+        tape, verdict, given = watched.tape, watched.verdict, watched.given
+        if tape is None or verdict is None or given is None:
+            message = "the function did not run to its end"
+            raise RuntimeError(message)
+        self._plan, self._graph, self._leaves = plan, graph, leaves
+        self._fixed: dict[Node, Any] = {n: tape.sources[n.number] for n in plan.split.others}
         self._moving: list[tuple[Node, float, Tensor | None]] = []
-        for node, motion in zip(parts.frontier, parts.motions, strict=True):
-            start = None if isinstance(motion, Power) or motion == FIXED else next(at_start)
+        self._values: dict[Node, Tensor] = {}
+        self._edges: list[Any] = []
+        limits: Limits = verdict.limits(given, graph=graph)
+        for node, motion in zip(plan.split.frontier, plan.split.motions, strict=True):
+            if node in plan.split.fixed:
+                self._fixed[node] = _known(limits, node)
+                continue
+            if node.op == "placeholder":
+                value, edge = leaves[node.number], None
+            else:
+                value, edge = tape.kept[node.number]
+            connected = value.requires_grad if edge is None else edge is not False
+            if motion == FIXED or not connected:
+                self._fixed[node] = value if graph else value.detach()
+                continue
             degree = float(motion.degree) if isinstance(motion, Power) else 1.0
-            if motion != FIXED and self._values[node].requires_grad:
-                self._moving.append((node, degree, start))
+            start = None if isinstance(motion, Power) else _known(limits, node)
+            self._values[node] = value
+            self._edges.append(value if edge is None else edge)
+            self._moving.append((node, degree, start))
 
-    @property
-    def moving(self) -> list[Tensor]:
-        """The values at the input of the tensors that carry a gradient."""
-        return [self._values[node] for node, _, _ in self._moving]
+    def hoisted(self, call: Call, points: Points, most: int) -> Hoisted:
+        """Integrate.
 
-    def _value(self, node: Node, rows: int) -> Any:
-        value = self._values.get(node)
-        return self._plan.number(node, rows) if value is None else value
+        Args:
+            call: The call.
+            points: Weights and places of the integration rule.
+            most: The most steps in one pass through the head.
+        """
+        with torch.enable_grad():
+            cotangents: list[Tensor] = []
+            for start in range(0, len(points), most):
+                part = self._cotangents(points[start : start + most], call)
+                cotangents = list(map(torch.add, cotangents, part)) if cotangents else part
+            pairs = zip(cotangents, self._values.values(), strict=True)
+            gradients = torch.autograd.grad(
+                self._edges,
+                self._leaves,
+                [v.to(h.dtype) for v, h in pairs],
+                create_graph=self._graph,
+                retain_graph=True,
+                allow_unused=True,
+            )
+            filled = (_or_zeros(g, x) for g, x in zip(gradients, self._leaves, strict=True))
+            mean_gradients = tuple(map(widened, filled))
+        with torch.no_grad():
+            values = {node: value.detach() for node, value in self._values.items()}
+            return Hoisted(mean_gradients, self._head(values), *self._total(cotangents))
 
-    def output(self) -> Tensor:
-        """The copy's output at the inputs."""
-        sources = self._plan.split.head_sources
-        value: Tensor = self._plan.split.head(*(self._value(n, self._size) for n in sources))
-        return value
+    def output_at(self, place: float) -> Tensor:
+        """What the repeated head returns at a place of the ray."""
+        values = {
+            node: self._along(node, degree, start, ((1.0, place),))[0].detach()
+            for node, degree, start in self._moving
+        }
+        output: Tensor = self._head(values)
+        return output
 
-    def total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The sum of the attributions, read off at the cut: ``v`` times the speed there."""
         sums, bounds = [], []
         for (node, degree, start), v in zip(self._moving, cotangents, strict=True):
-            speed = degree * self._values[node] if start is None else self._values[node] - start
-            sums.append((v * speed).sum())
+            value = self._values[node].detach()
+            speed = degree * value if start is None else value - start.detach()
+            sums.append((v.detach() * speed).sum())
             bounds.append(torch.linalg.vector_norm(v) * torch.linalg.vector_norm(speed))
         return torch.stack(sums).sum().reshape(1), torch.stack(bounds).sum()
 
-    def cotangents(self, nodes: Nodes, call: Call) -> list[Tensor]:
-        """For each moving tensor its ``v``, over some of the nodes."""
-        count, rows = len(nodes), len(nodes) * self._size
-        values = dict(self._values)
+    def _cotangents(self, points: Points, call: Call) -> list[Tensor]:
+        """For each moving tensor its ``v``, over some of the points."""
         with nullcontext() if self._graph else torch.no_grad():
-            for node in self._plan.split.head_sources:
-                place = self._place(node)
-                if place is not None and node in values and count > 1:
-                    values[node] = _tiled(values[node], place, count)
-            for node, degree, start in self._moving:
-                values[node] = self._along(node, degree, start, nodes)
-        scaled = [values[node] for node, _, _ in self._moving]
+            along = [self._along(n, degree, start, points) for n, degree, start in self._moving]
         if not self._graph:
-            for tensor in scaled:
+            for tensor in along:
                 tensor.requires_grad_()
-        sources = self._plan.split.head_sources
-        number = self._plan.number
-        output = self._plan.split.head(
-            *(values[n] if n in values else number(n, rows) for n in sources)
-        )
-        target = expand_target(call.target, count) if count > 1 else call.target
-        chosen = explained(output, target)
+        nodes = [node for node, _, _ in self._moving]
+
+        def head(*values: Tensor) -> Tensor:
+            output = self._head(dict(zip(nodes, values, strict=True)))
+            return explained(output, call.target)
+
+        if len(points) == 1:
+            chosen = head(*(tensor[0] for tensor in along))
+        else:
+            chosen = torch.vmap(head)(*along)
         gradients = torch.autograd.grad(
-            chosen, scaled, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
+            chosen, along, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
         )
         return [
-            self._summed(_or_zeros(gradient, tensor), node, degree, nodes)
-            for gradient, tensor, (node, degree, _) in zip(
-                gradients, scaled, self._moving, strict=True
-            )
+            self._summed(_or_zeros(gradient, tensor), degree, points)
+            for gradient, tensor, (_, degree, _) in zip(gradients, along, self._moving, strict=True)
         ]
 
-    def _place(self, node: Node) -> Rows | None:
-        place = self._plan.places.get(node)
-        return place if isinstance(place, Rows) else None
-
-    def _place_of_moving(self, node: Node) -> Rows:
-        place = self._place(node)
-        if place is None:  # the same for every batch size: it cannot differ between steps
-            message = "a tensor that moves has no rows"
-            raise RuntimeError(message)
-        return place
-
-    def _along(self, node: Node, degree: float, start: Tensor | None, nodes: Nodes) -> Tensor:
-        """A frontier tensor at all nodes, side by side."""
+    def _along(self, node: Node, degree: float, start: Tensor | None, points: Points) -> Tensor:
+        """A frontier tensor at all points, one after the other in a new first dimension."""
         value = self._values[node]
-        if len(nodes) == 1:
-            a = nodes[0][1]
-            lone: Tensor = value * a**degree if start is None else start + a * (value - start)
-            return lone
-        place = self._place_of_moving(node)
-        factors = value.new_tensor([a**degree for _, a in nodes])
-        factors = factors.reshape([-1] + [1] * (value.dim() - place.dim))
-        wide = _opened(value, place)
+        value = value if self._graph else value.detach()
+        factors = value.new_tensor([a**degree for _, a in points])
+        factors = factors.reshape([-1] + [1] * value.dim())
         if start is None:
-            stretched = wide * factors
-        else:
-            begin = _opened(start, place)
-            stretched = torch.addcmul(begin, factors, wide - begin)
-        side_by_side: Tensor = stretched.flatten(place.dim, place.dim + 2)
-        return side_by_side
+            stretched: Tensor = factors * value
+            return stretched
+        return torch.addcmul(start.unsqueeze(0), factors, value - start)
 
-    def _summed(self, gradient: Tensor, node: Node, degree: float, nodes: Nodes) -> Tensor:
-        """The weighted sum of a frontier tensor's gradients at the nodes."""
-        weights = [w * a ** (degree - 1) for w, a in nodes]
-        if len(nodes) == 1:
-            lone: Tensor = gradient * weights[0]
-            return lone
-        place = self._place_of_moving(node)
-        opened = _opened(gradient, place, len(nodes))
-        weighted = gradient.new_tensor(weights)
-        summed: Tensor = torch.tensordot(weighted, opened, ([0], [place.dim + 1]))
-        flat: Tensor = summed.flatten(place.dim, place.dim + 1)
-        return flat
+    def _summed(self, gradient: Tensor, degree: float, points: Points) -> Tensor:
+        """The weighted sum of a frontier tensor's gradients at the points."""
+        weights = gradient.new_tensor([w * a ** (degree - 1) for w, a in points])
+        summed: Tensor = torch.tensordot(weights, gradient, ([0], [0]))
+        return summed
 
-
-def _sources(plan: Plan, call: Call, leaves: tuple[Tensor, ...]) -> dict[Node, Tensor]:
-    values = {node: tensor for node, (_, tensor) in plan.traced.constants.items()}
-    values.update(zip(plan.traced.arguments, call.tensor_arguments(), strict=True))
-    values.update(zip(plan.traced.inputs, leaves, strict=True))
-    return values
+    def _head(self, values: dict[Node, Tensor]) -> Any:
+        """Repeat the recorded operations of the head."""
+        known: dict[Node, Any] = {**self._fixed, **values}
+        result: Any = None
+        for node in self._plan.split.head:
+            args = map_nodes(node.args, known.__getitem__)
+            kwargs = map_nodes(node.kwargs, known.__getitem__)
+            with nullcontext() if node.graded else torch.no_grad():
+                result = _repeated(node, args, kwargs)
+            if node.ungraded_write and args and isinstance(result, Tensor):
+                result = _with_gradient_of(args[0], result)
+            known[node] = result
+        return result
 
 
-def _start(call: Call, index: int) -> Tensor:
-    """A baseline in the shape of its input."""
-    start: Tensor = torch.zeros_like(call.inputs[index]) + call.baselines[index]
-    return start.detach()
+def _with_gradient_of(before: Any, result: Tensor) -> Tensor:
+    """A value that was written in place without gradients: that of before goes on through it."""
+    if not isinstance(before, Tensor) or before.shape != result.shape:
+        return result
+    if not before.is_floating_point() or not result.is_floating_point():
+        return result  # inside of vmap no tensor says whether it requires a gradient
+    return result + (before - before.detach())
 
 
-def _opened(tensor: Tensor, place: Rows, count: int = 1) -> Tensor:
-    """With a dimension for the steps before each batch."""
-    shape = list(tensor.shape)
-    shape[place.dim : place.dim + 1] = [place.outer, count, -1]
-    return tensor.reshape(shape)
+def _repeated(node: Node, args: Any, kwargs: Any) -> Any:
+    """One operation again: a view of memory that may lie otherwise is a reshape."""
+    name = getattr(node.target, "_schema", None)
+    name = "" if name is None else name.name
+    if name in RESHAPING and isinstance(args[1], tuple):
+        return args[0].reshape(args[1])
+    if "scaled_dot_product" in name:
+        return _attention(args, kwargs, name)
+    if name and not is_batched(node.target):
+        parts = how(node.target)
+        if parts is not None:
+            return parts(*args, **kwargs)
+    return in_form(node, node.target(*args, **kwargs))
 
 
-def _tiled(tensor: Tensor, place: Rows, count: int) -> Tensor:
-    """The same at every step, side by side."""
-    wide = _opened(tensor, place)
-    shape = list(wide.shape)
-    shape[place.dim + 1] = count
-    tiled: Tensor = wide.expand(shape).flatten(place.dim, place.dim + 2)
-    return tiled
+def _attention(args: Any, kwargs: Any, name: str) -> Any:
+    """Attention as the operations that it is made of."""
+    query, key, value, *rest = args
+    mask = kwargs.get("attn_mask")
+    if "efficient" in name or "cudnn" in name or "overrideable" in name:
+        mask, rest = rest[0], rest[2:]
+    dropout = rest[0] if rest else 0.0
+    causal = rest[1] if len(rest) > 1 else False
+    output, weights = _aten._scaled_dot_product_attention_math.default(
+        query, key, value, mask, dropout, causal, scale=kwargs.get("scale")
+    )
+    return output, weights
+
+
+def _known(limits: Limits, node: Node) -> Tensor:
+    """The value of a node at the baseline."""
+    try:
+        value: Tensor = limits.value(node)
+    except Unavailable as error:
+        raise RuntimeError(NO_START) from error
+    return value
 
 
 def _or_zeros(gradient: Tensor | None, tensor: Tensor) -> Tensor:

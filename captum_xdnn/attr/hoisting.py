@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.attempt import Attempt
+from captum_xdnn.attr.choice import choice_of
 from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
-from captum_xdnn.attr.hoisted import Hoisted, hoisted
-from captum_xdnn.attr.outcome import (
-    FLOAT32,
-    NOT_FINITE,
-    Outcome,
-    Request,
-    rows,
-    times,
-)
+from captum_xdnn.attr.hoisted import Crossing, Hoisted
+from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, refused, times
+from captum_xdnn.attr.own_gradient import agree
 from captum_xdnn.attr.quadrature import gradients_at
-from captum_xdnn.attr.rehearsal import differing_output, rehearse
-from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precision_of
-from captum_xdnn.homogeneity.analysis import Analysis
-from captum_xdnn.homogeneity.knowledge import Knowledge
+from captum_xdnn.attr.rounding import lost_below, reduced_precision_of
+from captum_xdnn.attr.single_pass import explained
+from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.plan import Plan
+from captum_xdnn.homogeneity.verdict import Verdict, values_of
+
+logger = logging.getLogger("captum_xdnn")
 
 ERRORS = (
     AssertionError,
@@ -35,126 +34,148 @@ ERRORS = (
     TypeError,
     ValueError,
 )
-logger = logging.getLogger("captum_xdnn")
-
+"""What repeated operations may raise where they cannot stand for the function."""
+OWN_CODE = "code of its own acts on the gradient, which repeated operations do not show"
+NOT_THE_FUNCTION = "the recorded operations of the head return something else than the function"
 NOT_EULER = "the attributions miss Euler's identity in the trunk by {:.3g}"
+OUTPUT_UNITS = 2.0**11
+"""Units of rounding by which a repeated head's output may differ from the function's."""
 
 
-def hoisted_route(request: Request, knowledge: Knowledge, analyses: list[Analysis]) -> Outcome:
-    """Attribute a call with Captum's nodes, the trunk running once.
+def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) -> Outcome:
+    """Attribute by Captum's points, the trunk running once.
 
     Args:
-        request: The call and what is wanted.
-        knowledge: What is known of the function.
-        analyses: The analysis of each part of the call.
+        attempt: The run.
+        verdict: What is proved of it.
+        certificate: The same in the user's terms.
     """
-    certificate = analyses[-1].certificate
-    nothing = Outcome(certificate, traced=analyses[-1].traced is not None)
-    if request.create_graph and any(t.requires_grad for a in analyses for t in a.relied):
+    request, call, memory = attempt.request, attempt.call, attempt.memory
+    plan, nothing = verdict.plan, Outcome(certificate)
+    if plan is None or _trained(attempt, verdict) or attempt.precision() > FLOAT32:
         return nothing
-    pairs = [
-        (plan, part)
-        for analysis, part in zip(analyses, request.parts(), strict=True)
-        if (plan := analysis.plan) is not None and _is_ready(plan, request, part)
-    ]
-    if len(pairs) < len(analyses):
-        return nothing
+    own = attempt.own_code()
+    if own:
+        return Outcome(certificate, refusal=f"{OWN_CODE}: {', '.join(own)}")
+    choice = choice_of(verdict, request.quadrature, create_graph=request.create_graph)
+    if not choice.hoist(plan.speed_up(request.quadrature.n_steps)):
+        return replace(nothing, timed=choice.note_captum)
+    memory.keeps[attempt.form] = plan.keep
+    if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
+        return nothing  # it runs otherwise each time
+    start = time.perf_counter()
     try:
-        results = [_integrated(plan, request, part) for plan, part in pairs]
+        crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
+        result = crossing.hoisted(call, _points(attempt), _most(attempt, plan))
+        seconds = time.perf_counter() - start
+        choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing)
     except ERRORS:  # Captum's code answers, or raises what is wrong with the call
+        choice.rehearsed = False
+    if not choice.rehearsed:
+        choice.forbid()
         return nothing
-    refusal = ""
-    if request.verify:
-        checks = (
-            _contradiction(r, p, request, c) for r, (p, c) in zip(results, pairs, strict=True)
-        )
-        refusal = next(filter(None, checks), "")
-    if refusal == NOT_FINITE:
-        return Outcome(certificate, refusal=refusal)
+    refusal = attempt.differs_in_the_middle(
+        verdict, lambda: crossing.output_at(0.5), float(result.bound)
+    )
     if refusal:
-        knowledge.drop(refusal)
-        return Outcome(certificate, refusal=refusal, contradicted=True)
+        return Outcome(certificate, refusal=refusal)
+    refusal = _contradiction(attempt, result) if request.verify else ""
+    if refusal:
+        return refused(memory, certificate, refusal)
     with torch.enable_grad() if request.create_graph else nullcontext():
-        gradients = rows(
-            [_with_start(r, request, part) for r, (_, part) in zip(results, pairs, strict=True)]
-        )
+        gradients = _with_start(attempt, result)
         if request.multiply_by_inputs:
-            gradients = times(gradients, request.call.differences())
+            gradients = times(gradients, call.differences())
+    choice.note_hoisted(seconds + attempt.seconds)
     return Outcome(certificate, gradients, route="hoisted")
 
 
-def _is_ready(plan: Plan, request: Request, part: Call) -> bool:
-    """Whether hoisting this call pays, its shapes are the plan's, and the copy is the function."""
-    steps = request.quadrature.n_steps
-    if not plan.pays(part.size, steps):
+def _trained(attempt: Attempt, verdict: Verdict) -> bool:
+    """Whether the attributions are to be differentiated by tensors whose values the proof rests on."""
+    if not attempt.request.create_graph:
         return False
-    if not all(map(plan.holds_for, _batches(plan, request, part))):
-        return False
-    precision = precision_of(part.inputs, plan.traced.coarsest)
-    if precision > FLOAT32:
-        return False
-    if not plan.rehearsed:
-        bound = request.quadrature.internal_batch_size
-        plan.refusal = rehearse(plan, request.forward_func, part, precision, bound)
-        plan.rehearsed = True
-        if plan.refusal:
-            logger.info("not hoisted: %s", plan.refusal)
-    return not plan.refusal
+    values = attempt.given.values
+    relied = [n for n in verdict.relied if n.number in values]
+    return any(t.requires_grad for t in values_of(relied, values))
 
 
-def _most(plan: Plan, request: Request, part: Call) -> int:
+def _points(attempt: Attempt) -> list[tuple[float, float]]:
+    """Weights and places, without one at the baseline itself."""
+    return [(w, a) for w, a in attempt.request.quadrature.applied() if a != 0]
+
+
+def _most(attempt: Attempt, plan: Plan) -> int:
     """How many steps go through the head together, at most."""
-    steps, bound = len(_nodes(request)), request.quadrature.internal_batch_size
-    on_cpu = part.inputs[0].device.type == "cpu"
-    together = -(-steps // plan.passes(part.size, steps, cached=on_cpu))
-    return max(1, together if bound is None else min(together, bound // part.size))
+    bound = attempt.request.quadrature.internal_batch_size
+    steps = len(_points(attempt))
+    on_cpu = attempt.call.inputs[0].device.type == "cpu"
+    together = -(-steps // plan.passes(steps, cached=on_cpu))
+    return max(1, together if bound is None else min(together, bound // attempt.call.size))
 
 
-def _batches(plan: Plan, request: Request, part: Call) -> set[int]:
-    """The sizes of the batches in the head, and in Captum's own passes."""
-    bound, size = request.quadrature.internal_batch_size, request.call.size
-    steps = request.quadrature.n_steps
-    captums = steps if bound is None else max(1, min(steps, bound // size))
-    ours, most = len(_nodes(request)), _most(plan, request, part)
-    counts = {min(most, ours) * part.size, (ours % most or most) * part.size}
-    return counts | {captums * size, (steps % captums or captums) * size}
+def _rehearsed(attempt: Attempt, crossing: Crossing) -> bool:
+    """Whether hoisting gives the gradient of the very run that it starts from."""
+    ours = crossing.hoisted(attempt.call, ((1.0, 1.0),), 1).mean_gradients
+    with torch.enable_grad():
+        outputs = explained(attempt.watched.output, attempt.call.target)
+        theirs = torch.autograd.grad(
+            outputs,
+            attempt.leaves,
+            torch.ones_like(outputs),
+            retain_graph=True,
+            create_graph=attempt.request.create_graph,
+        )
+    same = agree(ours, theirs, attempt.precision())
+    if not same:
+        logger.info("not hoisted: the gradients of its head are not the function's own")
+    return same
 
 
-def _nodes(request: Request) -> list[tuple[float, float]]:
-    """Weights and places of the nodes, without one at the baseline itself."""
-    return [(w, a) for w, a in request.quadrature.applied() if a != 0]
+def _with_start(attempt: Attempt, result: Hoisted) -> tuple[Tensor, ...]:
+    """The mean gradients, with those at the baseline itself where a rule has a point there.
 
-
-def _integrated(plan: Plan, request: Request, part: Call) -> Hoisted:
-    most = _most(plan, request, part)
-    return hoisted(plan, part, _nodes(request), most=most, graph=request.create_graph)
-
-
-def _with_start(result: Hoisted, request: Request, part: Call) -> tuple[Tensor, ...]:
-    """The mean gradients, with those at the baseline itself where a rule has a node there.
-
-    At the baseline, homogeneous parts stand on their kink, and autograd's choice there is not the
-    limit along the ray: such a node is left to the real function.
+    At the baseline, homogeneous parts stand on their kink, and autograd's choice there is not
+    the limit along the ray: such a point is left to the real function.
     """
-    nodes = [(w, a) for w, a in request.quadrature.applied() if a == 0]
-    if not nodes:
+    request = attempt.request
+    points = [(w, a) for w, a in request.quadrature.applied() if a == 0]
+    if not points:
         return result.mean_gradients
-    start = gradients_at(request.forward_func, part, nodes, create_graph=request.create_graph)
+    start = gradients_at(
+        request.forward_func, attempt.call, points, create_graph=request.create_graph
+    )
     return tuple(map(torch.add, result.mean_gradients, start))
 
 
-def _contradiction(result: Hoisted, plan: Plan, request: Request, part: Call) -> str:
+def _contradiction(attempt: Attempt, result: Hoisted) -> str:
     """How a call contradicts its plan; empty if it does not."""
-    precision = precision_of(part.inputs, plan.traced.coarsest)
-    reduced = max(precision, reduced_precision_of(part.inputs))
+    call, precision = attempt.call, attempt.precision()
+    reduced = max(precision, reduced_precision_of(call.inputs))
     gradients = tuple(g.detach() for g in result.mean_gradients)
-    differences = tuple(d.detach() for d in part.differences())
+    differences = tuple(d.detach() for d in call.differences())
     products = times(gradients, differences)
 
     def bounds() -> Tensor:
         return (bounds_of(gradients, differences).sum() + result.bound).reshape(1)
 
-    if gap_exceeds(products, result.total, None, Sizes(reduced, bounds, lost_below(precision))):
+    sizes = Sizes(reduced, bounds, lost_below(precision))
+    if gap_exceeds(products, result.total, None, sizes):
         gap = sum(float(p.sum()) for p in products) - float(result.total)
         return NOT_EULER.format(abs(gap)) if math.isfinite(gap) else NOT_FINITE
-    return differing_output(result.output, request.forward_func, part, reduced)
+    return differing(result.output, attempt.watched.output.detach(), reduced)
+
+
+def differing(output: Tensor, real: Tensor, precision: float) -> str:
+    """How what was computed in another way differs from the function's own; empty if it does not.
+
+    Args:
+        output: What was computed in another way.
+        real: What the function returns.
+        precision: The unit of rounding of the computation.
+    """
+    if real.shape != output.shape:
+        return NOT_THE_FUNCTION
+    gap = float(torch.linalg.vector_norm(output - real))
+    if gap <= OUTPUT_UNITS * precision * float(torch.linalg.vector_norm(real)):
+        return ""
+    return NOT_THE_FUNCTION if math.isfinite(gap) else NOT_FINITE

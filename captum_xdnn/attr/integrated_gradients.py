@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal, cast, overload
@@ -23,13 +24,13 @@ from captum_xdnn.attr._captum import (
 )
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.certified import fast_route
-from captum_xdnn.attr.compiling import not_compiled, uncompiled
 from captum_xdnn.attr.double_backward import check_differentiable
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
 from captum_xdnn.attr.routed import Routed, Strategy, warn_if_contradicted
 from captum_xdnn.errors import NotHomogeneousError
+from captum_xdnn.recording.compiling import not_compiled, uncompiled
 
 
 class XIntegratedGradients(Routed, IntegratedGradients):
@@ -39,7 +40,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         \mathrm{IG}_i = (x_i - b_i) \int_0^1 \frac{\partial F}{\partial z_i}(z(a)) \, da,
         \qquad z(a) = b + a (x - b)
 
-    An analysis of the traced function (see :func:`captum_xdnn.certify`) decides the route: where
+    The forward pass at the inputs is watched (see :func:`captum_xdnn.certify`): where
     :math:`F(z(a)) = a^k F(x)` is proved for every input, the integral is
     :math:`\tfrac{1}{k} \partial F / \partial x_i (x)`, one forward and one backward pass. Where
     that is proved of a part of the function only, that part runs once, the rest at Captum's nodes
@@ -52,7 +53,9 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         strategy: ``"auto"``; ``"single_pass"`` (raise ``NotHomogeneousError`` where one pass is
             not proved exact); or ``"captum"`` (never a fast route).
         verify: Whether each fast route is checked: a single pass against completeness (one wait for
-            the GPU), hoisting against Euler's identity and the function's output as well.
+            the GPU), hoisting against Euler's identity and the function's output as well. With
+            False a function that was proved for a call of the same form is not watched again, so
+            its weights and code, and a baseline that is not zero, have to stay as they are.
 
     Raises:
         ValueError: If ``strategy`` is none of the three.
@@ -214,13 +217,17 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     def _by_any_route(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...]:
-        attributions = None
+        attributions, timed = None, None
         if self.strategy == "captum":
             self._last = ("captum", None)
         else:
-            attributions = self._try_fast_routes(call, quadrature, create_graph=create_graph)
+            outcome = self._try_fast_routes(call, quadrature, create_graph=create_graph)
+            attributions, timed = outcome.attributions, outcome.timed
         if attributions is None:
+            start = time.perf_counter()
             attributions = self._integrate(call, quadrature, create_graph=create_graph)
+            if timed is not None:
+                timed(time.perf_counter() - start)
         return attributions
 
     def _integrate(
@@ -268,8 +275,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
 
     def _try_fast_routes(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
-    ) -> tuple[Tensor, ...] | None:
-        """The attributions of a fast route, or None where Captum's code must run."""
+    ) -> Outcome:
+        """What came of the fast routes; without attributions, Captum's code must run."""
         only_single = self.strategy == "single_pass"
         function = self._differentiated()
         wrong = not (quadrature.is_plain() and call.is_plain(quadrature.internal_batch_size))
@@ -293,12 +300,12 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             )
         self._last, self._outputs = (outcome.route, outcome.certificate), outcome.returned
         if outcome.attributions is None and only_single:
-            if wrong or function is None or not outcome.traced:
+            if wrong or function is None or not outcome.ran:
                 # A wrong call has an error of its own, which Captum's code raises.
                 self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)
             raise NotHomogeneousError(outcome.reason)
         warn_if_contradicted(outcome)
-        return outcome.attributions
+        return outcome
 
 
 TWO_STEPS = Quadrature(2, "gausslegendre")

@@ -17,10 +17,10 @@ from captum_xdnn.attr._captum import (
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.layer_functions import Shifted, ToLayer
 from captum_xdnn.attr.quadrature import Quadrature
+from captum_xdnn.attr.remembered import memory_of
 from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.remembered import knowledge_of
-
-ERRORS = (AssertionError, IndexError, RuntimeError, TypeError, ValueError)
+from captum_xdnn.homogeneity.certification import certificate_of
+from captum_xdnn.homogeneity.watching import Watched, known_baseline, watch
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class LayerCall:
         at_input: Whether what the layer takes is meant, and not what it gives.
         call: The call of the forward function.
         values: The layer's tensors at the inputs, each of shape ``(B, ...)``.
+        watched: The run that gave them.
     """
 
     forward_func: Callable[..., Any]
@@ -40,6 +41,7 @@ class LayerCall:
     at_input: bool
     call: Call
     values: tuple[Tensor, ...]
+    watched: Watched
 
     def to_layer(self, selector: Any = None) -> ToLayer:
         """The layer's value, or a neuron's, as a function of the inputs."""
@@ -47,13 +49,17 @@ class LayerCall:
 
     def law(self, selector: Any = None) -> tuple[Certificate, bool]:
         """The certificate of the layer's value along the ray, and whether it allows a fast route."""
-        function, call = self.to_layer(selector), self.call
-        analysis = knowledge_of(function).analyse(
-            function, call.inputs, call.baselines, call.arguments
-        )
-        certificate = analysis.certificate
-        mixes = analysis.mixes_examples()
-        return certificate, certificate.homogeneous and not mixes
+        function = self.to_layer(selector)
+        watched = self.watched if selector is None else watched_at(function, self.call)
+        if watched.verdict is None:
+            return Certificate.untraceable(str(watched.error)), False
+        memory = memory_of(function)
+        certificate = memory.certificates.get(watched.verdict)
+        if certificate is None:
+            certificate = certificate_of(function, watched)
+            memory.keep(watched.verdict, certificate)
+        by_rows = watched.output.shape[:1] == (self.call.size,)
+        return certificate, certificate.homogeneous and by_rows
 
     def shifted(self) -> tuple[Shifted, Call]:
         """The output with something added to the layer, and the call of that function."""
@@ -99,12 +105,20 @@ def layer_call(
     if not plain or len(device_ids or ()) > 1 or (bound is not None and bound < call.size):
         return None
     function = ToLayer(method.forward_func, method.layer, at_input=at_input)
-    try:
-        with torch.no_grad():
-            values = function.values(*(x.detach() for x in inputs), *further)
-    except ERRORS:  # Captum's own code raises what is wrong with the call
+    watched = watched_at(function, call)
+    if watched.error is not None:  # Captum's own code raises what is wrong with the call
         return None
+    output = watched.output if isinstance(watched.output, tuple) else (watched.output,)
+    values = tuple(v.detach() if isinstance(v, Tensor) else v for v in output)
     real = all(isinstance(v, Tensor) and v.is_floating_point() for v in values)
     if not real or any(v.shape[:1] != (call.size,) for v in values):
         return None
-    return LayerCall(method.forward_func, method.layer, at_input, call, values)
+    return LayerCall(method.forward_func, method.layer, at_input, call, values, watched)
+
+
+def watched_at(function: Callable[..., Any], call: Call) -> Watched:
+    """A run at the inputs of a call, which leaves the network as it was."""
+    starts = tuple(known_baseline(b) for b in call.baselines)
+    watched = watch(function, call.leaves(keep_graph=False), starts, call.arguments)
+    watched.put_back()
+    return watched

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn.attr._captum import verify_select_neuron
-from captum_xdnn.homogeneity.derived import Derived
+from captum_xdnn.attr.derived import Derived
 
 Hook = Callable[[int, Any], Any]
 """Gets the index of a layer and its value, and returns what to put in its place, or None."""
@@ -39,12 +40,17 @@ class OfLayers(Derived):
     @contextmanager
     def hooked(self, hook: Hook) -> Iterator[None]:
         """Show the layers' values to a hook, which may replace them, while the block runs."""
+        mine = threading.get_ident()  # another thread may run the layer meanwhile
 
         def before(index: int) -> Callable[..., Any]:
-            return lambda _module, inputs: hook(index, inputs)
+            return lambda _module, inputs: (
+                hook(index, inputs) if threading.get_ident() == mine else None
+            )
 
         def after(index: int) -> Callable[..., Any]:
-            return lambda _module, _inputs, outputs: hook(index, outputs)
+            return lambda _module, _inputs, outputs: (
+                hook(index, outputs) if threading.get_ident() == mine else None
+            )
 
         handles = []
         try:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
-from torch.fx import Node
 
 from captum_xdnn.attr.certified import fast_route
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
@@ -21,11 +20,6 @@ from captum_xdnn.attr.outcome import Outcome, Request
 from captum_xdnn.attr.quadrature import Quadrature
 from captum_xdnn.attr.routed import Routed, warn_if_contradicted
 from captum_xdnn.errors import NotHomogeneousError
-from captum_xdnn.homogeneity.nodes import is_number
-from captum_xdnn.homogeneity.remembered import knowledge_of
-
-if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.tracing import Traced
 
 Result = TypeVar("Result")
 
@@ -80,11 +74,6 @@ def mean_gradients(
         exact: Whether the exact mean may take the place of the weighted sum.
     """
     function, call = layer.shifted()
-    knowledge = knowledge_of(function)
-    analysis = knowledge.analyse(function, call.inputs, call.baselines, call.arguments)
-    if analysis.traced is not None and not _is_lone(analysis.traced, len(layer.call.inputs)):
-        method._last = ("captum", analysis.certificate)
-        return None
     request = Request(
         function,
         call,
@@ -92,6 +81,7 @@ def mean_gradients(
         multiply_by_inputs=False,
         verify=method.verify,
         hoist=method.strategy != "single_pass",
+        shifts=len(layer.call.inputs),
     )
     outcome = fast_route(request)
     if outcome.route == "single_pass" and not exact:
@@ -101,28 +91,6 @@ def mean_gradients(
     if outcome.attributions is None:
         return None
     return outcome.attributions[len(layer.call.inputs) :]
-
-
-def _is_lone(traced: Traced, inputs: int) -> bool:
-    """Whether nothing but the shifted sum takes the layer's tensors.
-
-    Captum differentiates by the tensor itself, wherever it goes; a shift is seen by the layer's own
-    path alone. They differ where a connection skips the layer, or one tensor is returned twice.
-
-    Args:
-        traced: The graph of a ``Shifted`` function.
-        inputs: Number of inputs before the shifts.
-    """
-    for shift in traced.inputs[inputs:]:
-        users = [n for n in shift.users if not is_number(n.meta.get("val"))]
-        if len(users) != 1 or str(users[0].target) != "aten.add.Tensor":
-            return False
-        value = users[0].args[0]
-        if not isinstance(value, Node):
-            return False
-        if any(n is not users[0] and not is_number(n.meta.get("val")) for n in value.users):
-            return False
-    return True
 
 
 def places(quadrature: Quadrature) -> list[float]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.quadrature import Quadrature
+from captum_xdnn.attr.remembered import Memory
 from captum_xdnn.homogeneity.certificate import Certificate
 
 Route = Literal["single_pass", "hoisted", "captum"]
@@ -28,6 +29,7 @@ class Request:
         verify: Whether to check each fast route.
         create_graph: Whether the attributions can be differentiated.
         hoist: Whether hoisting will do where a single pass is not exact.
+        shifts: The first of the inputs that are added to a layer's value; None without any.
     """
 
     forward_func: Callable[..., Any]
@@ -37,6 +39,7 @@ class Request:
     verify: bool = True
     create_graph: bool = False
     hoist: bool = True
+    shifts: int | None = None
 
     def parts(self) -> list[Call]:
         """The call in consecutive parts of at most ``internal_batch_size`` examples."""
@@ -57,8 +60,8 @@ class Outcome:
         route: The route that gave them.
         refusal: Why there are none, where it is not the certificate that refuses.
         contradicted: Whether a proof allowed the route and a check refused it.
-        traced: Whether there is a graph of the function; where there is none, the call may be
-            wrong.
+        ran: Whether the function ran to its end; where it did not, the call may be wrong.
+        timed: Takes the seconds that Captum's code needs for the call; None where nobody asks.
     """
 
     certificate: Certificate | None = None
@@ -67,7 +70,8 @@ class Outcome:
     route: Route = "captum"
     refusal: str = ""
     contradicted: bool = False
-    traced: bool = True
+    ran: bool = True
+    timed: Callable[[float], None] | None = None
 
     @property
     def reason(self) -> str:
@@ -77,6 +81,20 @@ class Outcome:
 
 FLOAT32 = torch.finfo(torch.float32).eps
 NOT_FINITE = "the output or a gradient is not finite"
+
+
+def refused(memory: Memory, certificate: Certificate, refusal: str) -> Outcome:
+    """What comes of a call that contradicts its certificate.
+
+    Args:
+        memory: What is remembered of the function.
+        certificate: The certificate.
+        refusal: How the call contradicts it.
+    """
+    if refusal == NOT_FINITE:
+        return Outcome(certificate, refusal=refusal)
+    memory.contradict(refusal)
+    return Outcome(certificate, refusal=refusal, contradicted=True)
 
 
 def times(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -21,7 +21,7 @@ def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
 
     Args:
         inputs: The inputs.
-        coarsest: The largest unit among the dtypes inside the traced function.
+        coarsest: The largest unit among the dtypes inside of the watched run.
 
     Returns:
         The largest of: the inputs' dtype, the function's dtypes, autocast's dtype.

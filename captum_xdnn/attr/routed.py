@@ -17,9 +17,9 @@ STRATEGIES = ("auto", "single_pass", "captum")
 LIBRARIES = ("captum", "captum_xdnn", "torch")
 CONTRADICTED = (
     "the certificate did not hold in this call ({}); it is dropped and Captum's "
-    "IntegratedGradients answers. Something acts on the call that the traced function does not "
-    "show: a custom backward pass or hook, a patched function, a changed weight, or examples of a "
-    "batch that influence each other."
+    "IntegratedGradients answers. Something acts on the call that the watched run does not "
+    "show: a custom backward pass or hook, a part without gradients, work in another thread, a "
+    "wrong rule, or examples of a batch that influence each other."
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,7 +11,6 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr._captum import select_targets
-from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.second_order import close_first_pass
 
 
@@ -31,19 +29,21 @@ class Pass:
     returned: Tensor
 
 
-def single_pass(
-    forward_func: Callable[..., Any],
-    call: Call,
+def differentiated(
+    returned: Any,
+    leaves: tuple[Tensor, ...],
+    target: Any,
     degree: Fraction,
     *,
     create_graph: bool,
     piecewise_linear: bool = False,
 ) -> Pass:
-    r"""Compute :math:`\tfrac{1}{k} \partial F / \partial x` at the inputs.
+    r"""Compute :math:`\tfrac{1}{k} \partial F / \partial x` from a run at the inputs.
 
     Args:
-        forward_func: The real function, never a traced copy.
-        call: The call.
+        returned: What the function returned.
+        leaves: The inputs that it was given.
+        target: As in Captum.
         degree: The degree :math:`k` of the certificate.
         create_graph: Whether the gradients can be differentiated again.
         piecewise_linear: Whether the function is known to be, which makes that cheaper.
@@ -53,9 +53,7 @@ def single_pass(
         RuntimeError: If an input is not used, or the output is complex.
     """
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
-        leaves = call.leaves(keep_graph=create_graph)
-        returned = forward_func(*leaves, *call.arguments)
-        outputs = explained(returned, call.target)
+        outputs = explained(returned, target)
         gradients = torch.autograd.grad(
             outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
         )

@@ -162,7 +162,7 @@ def _inputs(
 
 def _run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Namespace) -> None:
     # A model that does not run has no certificate: a wrong shape must not look like a model that
-    # cannot be traced.
+    # stands in its own way.
     try:
         model.to(options.device)
         if inputs[0].is_floating_point():

@@ -1,4 +1,4 @@
-"""Which batch norm follows which layer and nothing else does, read off the traced graph."""
+"""Which batch norm follows which layer and nothing else does, read off a watched run."""
 
 from __future__ import annotations
 
@@ -7,24 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.fx import Node
 
-from captum_xdnn.errors import TraceError
-from captum_xdnn.homogeneity.blocker import place
+from captum_xdnn.homogeneity.split import ancestors
+from captum_xdnn.homogeneity.watching import watch
+from captum_xdnn.recording.run import Node
 
-LINEAR = (
-    "aten.conv1d",
-    "aten.conv2d",
-    "aten.conv3d",
-    "aten.conv_transpose1d",
-    "aten.conv_transpose2d",
-    "aten.conv_transpose3d",
-    "aten.convolution",
-    "aten.linear",
-)
-"""Operations ``(input, weight, ...)`` whose outputs have their channels in dimension 1."""
+LINEAR = ("aten.convolution", "aten.addmm", "aten.mm", "aten.cudnn_convolution")
+"""Layers whose outputs have their channels in dimension 1."""
 
-NORMS = ("aten._native_batch_norm_legit_no_training", "aten.batch_norm")
+NORMS = ("aten.native_batch_norm", "aten.cudnn_batch_norm", "aten._native_batch_norm_legit")
 
 
 def layers_before_norms(
@@ -41,46 +32,61 @@ def layers_before_norms(
         arguments: Further arguments.
 
     Returns:
-        The pairs that are certain; empty for a network that cannot be traced.
+        The pairs that are certain; empty for a network that does not run.
     """
-    from captum_xdnn.homogeneity.tracing import trace  # it takes half a second to import
-
-    try:
-        traced = trace(model, inputs, arguments)
-    except TraceError:
+    leaves = [x.detach().clone() for x in inputs]
+    leaves = [x.requires_grad_() if x.is_floating_point() else x for x in leaves]
+    watched = watch(model, leaves, [0] * len(leaves), arguments)
+    watched.put_back()
+    tape, verdict = watched.tape, watched.verdict
+    if tape is None or verdict is None or verdict.graph.output is None:
         return {}
-    modules = dict(model.named_modules(remove_duplicate=False))
-    owners = {
-        node: modules.get(place(node, traced.prefix, "", "").module)
-        for node in traced.graph.nodes
-        if _is(node, LINEAR) or _is(node, NORMS)
-    }
+    if verdict.propagation.everywhere:  # Python decides by values: another run may go another way
+        return {}
+    graph = verdict.graph
+    needed = ancestors(verdict.graph.output)
+    tensors = {node: tape.sources[number] for number, node in graph.sources.items()}
+    owners: dict[Node, nn.Module] = {}
+    for node in graph.nodes:
+        place = tape.places[node.step] if node.step >= 0 else None
+        if (_is(node, LINEAR) or _is(node, NORMS)) and place is not None and place.module:
+            owners[node] = place.module
     runs = Counter(owners.values())
     found: dict[nn.Module, nn.Module] = {}
     for node, norm in owners.items():
+        if not _is(node, NORMS):
+            continue
         before = node.args[0]
         layer = owners.get(before)
-        if not (_is(node, NORMS) and _is(before, LINEAR)) or norm is None or layer is None:
+        if layer is None or not _is(before, LINEAR):
             continue
-        once = runs[norm] == runs[layer] == len(before.users) == 1
-        if once and _plain(before, layer, traced.constants) and _channels_in_dimension_1(before):
+        users = [n for n in before.users if n in needed or n.users]
+        once = runs[norm] == runs[layer] == len(users) == 1
+        if once and _plain(before, layer, tensors) and _channels_in_dimension_1(before):
             found[norm] = layer
     return found
 
 
-def _plain(node: Node, layer: nn.Module, constants: dict[Node, tuple[str, Tensor]]) -> bool:
+def _plain(node: Node, layer: nn.Module, tensors: dict[Node, Tensor]) -> bool:
     """Whether a layer applies its own weight, used once, and its own bias, and nothing else."""
     own = [layer._parameters.get(name) for name in ("weight", "bias")]
-    given: list[Any] = [*node.args[1:3], None][:2]
-    applied = [constants[n][1] if n in constants else n for n in given]
+    if _is(node, ("aten.convolution", "aten.cudnn_convolution")):
+        weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
+    else:
+        transposed, bias = node.args[-1], node.args[0] if _is(node, ("aten.addmm",)) else None
+        if str(transposed.target) != "aten.t.default" or len(transposed.users) != 1:
+            return False
+        weight = transposed.args[0]
+    applied = [tensors.get(weight), None if bias is None else tensors.get(bias)]
     same = all(a is o for a, o in zip(applied, own, strict=True))
-    return same and len(given[0].users) == 1
+    return same and len(weight.users) == 1
 
 
 def _channels_in_dimension_1(node: Node) -> bool:
     """Whether the rows of the weight are the output's dimension 1: a batch without further axes."""
-    weight: Any = node.args[1]
-    return bool(node.meta["val"].dim() == weight.meta["val"].dim())
+    if not _is(node, ("aten.convolution", "aten.cudnn_convolution")):
+        return True
+    return bool(node.value.dim() == node.args[1].value.dim())
 
 
 def _is(node: object, operations: tuple[str, ...]) -> bool:

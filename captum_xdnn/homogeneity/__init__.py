@@ -10,7 +10,6 @@ from captum_xdnn.homogeneity.certification import certify
 from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power, Unknown
 from captum_xdnn.homogeneity.operand import Operand
 from captum_xdnn.homogeneity.registry import register_rule, unregister_rule
-from captum_xdnn.homogeneity.sealing import SealedCertificate, adopt, seal
 
 __all__ = [
     "Affine",
@@ -20,11 +19,8 @@ __all__ = [
     "Motion",
     "Operand",
     "Power",
-    "SealedCertificate",
     "Unknown",
-    "adopt",
     "certify",
     "register_rule",
-    "seal",
     "unregister_rule",
 ]

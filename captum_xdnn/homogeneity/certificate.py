@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captum_xdnn.homogeneity import report
 from captum_xdnn.homogeneity.blocker import Blocker
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Certificate:
-    r"""Whether Integrated Gradients is exact in a single pass, proved from the traced graph.
+    r"""Whether Integrated Gradients is exact in a single pass, proved from a run of it.
 
     With baseline :math:`b` and :math:`z(a) = b + a (x - b)`, a positive verdict states that for
     *every* input :math:`x` the output obeys :math:`F(z(a)) = a^k F(x)` (``affine`` is false), or
@@ -35,8 +37,7 @@ class Certificate:
             steps: 1 for a single pass, 0 where nothing can be hoisted.
         speed_up: How many times faster than Captum with 50 steps hoisting is expected to be; 1
             where Captum's own code runs. It says nothing of a single pass.
-        strip: The network in the order of the computation, in segments of one module each, as
-            ``plot`` draws it; empty where there is no graph.
+        segments: Makes ``strip``; None where there is no run.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Proposition 3.2 and Corollary 3.4; the affine
@@ -60,7 +61,21 @@ class Certificate:
     relied: tuple[str, ...] = ()
     trunk_share: float = 0.0
     speed_up: float = 1.0
-    strip: tuple[Segment, ...] = field(default=(), compare=False, repr=False)
+    segments: Callable[[], tuple[Segment, ...]] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    @functools.cached_property
+    def strip(self) -> tuple[Segment, ...]:
+        """The network in the order of the run, in segments of one module each, as ``plot`` draws it."""
+        return () if self.segments is None else self.segments()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "segments": None,
+            "strip": self.strip,
+        }
 
     def plot(self) -> Figure:
         """The network as a strip: what runs once, what runs at every step, and what blocks.
@@ -86,19 +101,25 @@ class Certificate:
 
     @classmethod
     def untraceable(cls, reason: str) -> Certificate:
-        """The verdict on a function of which there is no graph."""
-        remedy = (
-            "write the function in tensor operations, without Python decisions on values of "
-            "tensors (if, while, .item()) and without state that it changes"
-        )
-        blocker = Blocker("torch.export", "", "", "", f"it cannot be traced: {reason}", remedy)
+        """The verdict on a function that could not be watched to its end."""
+        remedy = "give inputs and arguments that the function accepts"
+        blocker = Blocker("forward", "", "", "", f"it cannot be watched: {reason}", remedy)
         return cls.refused(blocker)
+
+    @classmethod
+    def incomplete(cls, reason: str) -> Certificate:
+        """The verdict on a function of which its run does not show everything."""
+        remedy = (
+            "compute with torch's operations, in the thread that calls, from the inputs alone: keep "
+            "nothing of one call for the next"
+        )
+        return cls.refused(Blocker("run", "", "", "", reason, remedy))
 
     @classmethod
     def contradicted(cls, reason: str) -> Certificate:
         """The verdict on a function whose certificates kept failing in use."""
         remedy = (
-            "look for what the graph does not show: a custom backward pass, a backward hook, a "
+            "look for what the run does not show: a custom backward pass, a backward hook, a "
             "function that is replaced during the call"
         )
         text = f"earlier certificates were contradicted by calls: {reason}"

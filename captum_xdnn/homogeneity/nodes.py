@@ -1,32 +1,57 @@
-"""What a node of a traced graph says about itself: mutable, random, a number, never read."""
+"""What a node of a run's graph says about itself: mutable, random, never read, left unwritten."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch._ops import OpOverload
-from torch.fx import Node
 
 from captum_xdnn.homogeneity import registry
+from captum_xdnn.recording.operations import operation_of
+from captum_xdnn.recording.run import Node, overwritten, written_beside
+
+
+def is_operation(target: Any) -> bool:
+    """Whether a target is an operation of torch, and no stand-in for a write or a choice."""
+    return isinstance(target, OpOverload)
 
 
 def is_mutable(target: Any) -> bool:
     """Whether an operation writes into its arguments."""
-    return isinstance(target, OpOverload) and bool(target._schema.is_mutable)
+    return is_operation(target) and bool(operation_of(target).writes)
 
 
-def is_random(target: Any) -> bool:
-    """Whether an operation draws random numbers."""
-    return isinstance(target, OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+def draws(node: Node) -> bool:
+    """Whether an operation draws random numbers with the arguments that it was given."""
+    if not is_operation(node.target) or not operation_of(node.target).is_random:
+        return False
+    arguments = arguments_of(node)
+    if any(arguments.get(flag) is False for flag in ("train", "training")):
+        return False
+    shares = [arguments[name] for name in ("dropout", "dropout_p", "p") if name in arguments]
+    return not shares or any(share != 0 for share in shares)
+
+
+def arguments_of(node: Node) -> dict[str, Any]:
+    """All arguments of an operation by name, with the defaults of those that are not given."""
+    schema = operation_of(node.target).overload._schema.arguments
+    arguments = {a.name: a.default_value for a in schema}
+    arguments.update(zip((a.name for a in schema), node.args, strict=False))
+    arguments.update(node.kwargs)
+    return arguments
 
 
 def is_never_read(node: Node) -> bool:
-    """Whether whatever takes this tensor takes it to write over it."""
+    """Whether whatever takes this tensor, or a view of it, takes it to write over it."""
     for user in node.users:
-        position = registry.OVERWRITES.get(registry.name_of(user.target))
         taken = [i for i, argument in enumerate(user.args) if argument is node]
+        if user.target is overwritten and taken == [0]:
+            continue
+        if user.target is written_beside and taken == [1] and user.args[0] in node.users:
+            continue  # whether what writes it reads it, is seen there
+        if is_operation(user.target) and operation_of(user.target).shows and is_never_read(user):
+            continue
+        position = registry.OVERWRITES.get(registry.name_of(user.target))
         if taken != [position] or node in user.kwargs.values():
             return False
     return True
@@ -39,42 +64,7 @@ def leaves_unwritten(node: Node) -> bool:
     """
     if registry.name_of(node.target) not in ("aten.median.dim", "aten.nanmedian.dim"):
         return False
-    arguments: dict[str, Any] = {
-        **dict(zip(("self", "dim"), node.args, strict=False)),
-        **node.kwargs,
-    }
-    fake = arguments["self"].meta["val"]
-    stride = fake.stride(arguments["dim"]) if fake.dim() else 1
-    return fake.device.type == "cpu" and isinstance(stride, int) and stride == 0
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of the trace is a number of Python, symbolic or not."""
-    return isinstance(value, int | float | torch.SymInt | torch.SymFloat | torch.SymBool)
-
-
-def unbacked(node: Node) -> bool:
-    """Whether a number depends on values of tensors, not on shapes alone."""
-    return counts_values(node.meta.get("val"))
-
-
-def number_of(value: Any, sizes: Mapping[Any, Any]) -> Any:
-    """The number that a symbolic number stands for; None where ``sizes`` do not determine it."""
-    if isinstance(value, int | float | bool):
-        return value
-    expression = value.node.expr.xreplace(dict(sizes))
-    if getattr(expression, "free_symbols", None):
-        return None
-    if isinstance(value, torch.SymBool):
-        return bool(expression)
-    return float(expression) if isinstance(value, torch.SymFloat) else int(expression)
-
-
-def counts_values(value: Any) -> bool:
-    """Whether a symbolic number depends on values of tensors, not on shapes alone."""
-    if isinstance(value, int | float):
-        return False
-    environment = value.node.shape_env
-    unbacked = getattr(environment, "is_unbacked_symint", None)
-    symbols = value.node.expr.free_symbols
-    return any(unbacked(s) if unbacked else s not in environment.var_to_val for s in symbols)
+    arguments = arguments_of(node)
+    info = arguments["self"].value
+    stride = info.strides[arguments["dim"]] if info.strides else 1
+    return bool(info.device.type in ("cpu", "meta") and stride == 0)

@@ -10,17 +10,16 @@ from torch import Tensor
 from captum_xdnn.homogeneity.motion import FIXED, Motion
 
 if TYPE_CHECKING:
-    from torch.fx import Node
-
     from captum_xdnn.homogeneity.limits import Limits
+    from captum_xdnn.recording.run import Node
 
 
 class Operand:
-    """A tensor (or symbolic number) of the traced graph, as the rules see it.
+    """A tensor of a run, as the rules see it.
 
     Attributes:
         motion: Its motion.
-        node: Its node in the graph; ``node.meta["val"]`` is a fake tensor with its shape.
+        node: Its node in the graph of the run.
 
     Example:
         >>> import torch
@@ -38,8 +37,8 @@ class Operand:
 
     @property
     def fake(self) -> Any:
-        """The fake tensor of the trace: shape, dtype and device, no values."""
-        return self.node.meta.get("val")
+        """The form of the tensor: ``shape``, ``dtype``, ``device``, ``numel()``; no values."""
+        return self.node.value
 
     @property
     def dim(self) -> int:
@@ -48,12 +47,14 @@ class Operand:
 
     def is_zero(self) -> bool:
         """Whether the value at the baseline is known and exactly zero."""
-        return self.vanishes(lambda value: value)
+        from captum_xdnn.homogeneity.limits import itself
+
+        return self.vanishes(itself)
 
     def vanishes(self, function: Callable[..., Tensor], *others: Operand) -> bool:
         """Whether ``function`` of the values at the baseline is known and exactly zero.
 
-        The answer becomes part of what the certificate depends on.
+        The question is asked again in each call that the verdict is used in.
 
         Args:
             function: Takes the values of this operand and of ``others``, in order.

@@ -8,18 +8,12 @@ way from the input has to be linear in it, or to choose among its values.
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any
-
-from torch import Tensor
-from torch.fx import Node
+from typing import Any
 
 from captum_xdnn.homogeneity.registry import name_of
 from captum_xdnn.homogeneity.rules import assembly, linear, ordering, products
-
-if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.tracing import Traced
-
-_KEY = "piecewise linear"
+from captum_xdnn.recording.run import Graph, Node, overwritten, shown_again
+from captum_xdnn.recording.steps import TensorInfo
 
 TOGETHER = frozenset(
     [
@@ -68,28 +62,26 @@ SCALED = frozenset(
         "aten.prelu.default",
         "aten._prelu_kernel.default",
         "aten._native_batch_norm_legit_no_training.default",
+        "aten.native_batch_norm.default",
+        "aten.cudnn_batch_norm.default",
     ]
 )
 """Piecewise linear in the first tensor while the others are constant."""
 
 
-def is_piecewise_linear(traced: Traced) -> bool:
-    """Whether all that a traced function does with its inputs is piecewise linear.
+def is_piecewise_linear(graph: Graph) -> bool:
+    """Whether all that a run does with its inputs is piecewise linear.
 
     Args:
-        traced: The graph; False where something that is not in it acts on the gradients.
+        graph: The run; what acts on the gradients beside its operations is looked at elsewhere.
     """
-    if _KEY not in traced.kept:
-        traced.kept[_KEY] = not traced.detours and not traced.writes and _holds(traced)
-    return bool(traced.kept[_KEY])
-
-
-def _holds(traced: Traced) -> bool:
-    reached = set(traced.inputs)
-    for node in traced.graph.nodes:
+    reached = set(graph.inputs)
+    for node in graph.nodes:
         if node.op != "call_function" or not any(s in reached for s in node.all_input_nodes):
             continue
-        if node.target is operator.getitem:
+        if node.flaw:
+            return False
+        if node.target is operator.getitem or node.target in (overwritten, shown_again):
             reached.add(node)
         elif _has_derivative(node):
             if not _is_linear(node, reached):
@@ -100,10 +92,10 @@ def _holds(traced: Traced) -> bool:
 
 def _has_derivative(node: Node) -> bool:
     """Whether a result is a tensor that autograd follows: no index, no condition, no size."""
-    value: Any = node.meta.get("val")
-    parts = value if isinstance(value, tuple | list) else (value,)
-    tensors = [part for part in parts if isinstance(part, Tensor)]
-    return any(t.is_floating_point() or t.is_complex() for t in tensors)
+    value: Any = node.value
+    parts = value if isinstance(value, tuple) else (value,)
+    infos = [part for part in parts if isinstance(part, TensorInfo)]
+    return any(t.is_floating_point() or t.is_complex() for t in infos)
 
 
 def _is_linear(node: Node, reached: set[Node]) -> bool:
@@ -114,11 +106,10 @@ def _is_linear(node: Node, reached: set[Node]) -> bool:
         return True
     if name not in PRODUCTS and name not in SCALED:
         return False
-    uses = [a for a in (*node.args, *node.kwargs.values()) if isinstance(a, Node) and a in reached]
+    uses = [a for a in (*node.args, *node.kwargs.values()) if type(a) is Node and a in reached]
     # Once: x * x is not linear in x.
     return len(uses) == 1 and (name in PRODUCTS or uses[0] is node.args[0])
 
 
 def _is_complex(node: Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.is_complex()
+    return isinstance(node.value, TensorInfo) and node.value.is_complex()

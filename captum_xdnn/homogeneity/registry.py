@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from torch._ops import OpOverload
+
 from captum_xdnn.homogeneity.motion import Motion, Unknown
+from captum_xdnn.recording.operations import operation_of
 
 Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
@@ -37,6 +40,8 @@ def edition() -> int:
 
 def name_of(overload: object) -> str:
     """The full name of an overload, ``namespace.operation.overload``."""
+    if isinstance(overload, OpOverload):
+        return operation_of(overload).name
     return overload if isinstance(overload, str) else str(overload)
 
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
-import sympy
-import torch
-from torch.fx import Node
-from torch.utils import _pytree as pytree
-
-from captum_xdnn.homogeneity.nodes import is_number
+from captum_xdnn.homogeneity.nodes import arguments_of
+from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.steps import TensorInfo
 
 
 @dataclass(frozen=True)
 class Shared:
-    """A tensor without rows."""
+    """A tensor without rows.
+
+    Attributes:
+        uniform: The dimensions along which all entries are the same.
+    """
+
+    uniform: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -34,54 +37,36 @@ class Rows:
     width: int = 1
     outer: int = 1
 
-    def nested(self, outer: int) -> Rows | None:
-        """The same entries with the batch standing there ``outer`` times, if that is possible."""
-        width, rest = divmod(self.width * self.outer, outer)
-        return None if rest else Rows(self.dim, width, outer)
+    def at(self, dim: int) -> Rows:
+        """The same in another dimension."""
+        return replace(self, dim=dim)
 
 
 SHARED = Shared()
 State = Shared | Rows | None
 
 
-def place_of(shape: Sequence[Any], batch: sympy.Symbol, same: Sequence[sympy.Symbol] = ()) -> State:
-    """Where the batch is in a shape, if it stands there once; ``SHARED`` if nowhere, else None.
-
-    Args:
-        shape: The shape.
-        batch: The symbol of the batch size.
-        same: Further symbols for it.
-    """
-    found: State = SHARED
-    for dim, size in enumerate(shape):
-        if not isinstance(size, torch.SymInt):
-            continue
-        width = sympy.sympify(size.node.expr).xreplace(dict.fromkeys(same, batch)) / batch
-        if found != SHARED or not width.is_Integer:
-            return None
-        found = Rows(dim, int(width))
-    return found
-
-
-class Operation:
+class Meeting:
     """An operation on tensors of which at least one has rows, as a rule sees it.
 
     Attributes:
         arguments: All arguments by name.
         held: The tensors with rows, with the place of the rows.
-        shared: The tensors without.
-        place: The place of the batch in the result, in the first if there are several.
-        shape: The shape of that result.
+        shared: The tensors without, with their states.
+        shape: The shape of the result in question.
+        size: The batch size.
     """
 
-    def __init__(self, node: Node, states: dict[Node, Any], place: Rows, shape: Any) -> None:
+    def __init__(
+        self, node: Node, states: dict[Node, Any], shape: Sequence[int], size: int
+    ) -> None:
         self.arguments = arguments_of(node)
         self._states = states
-        tensors = [n for n in node.all_input_nodes if not is_number(n.meta.get("val"))]
-        self.held = [(n, s) for n in tensors if isinstance(s := states[n], Rows)]
-        self.shared = [n for n in tensors if not isinstance(states[n], Rows)]
-        self.place = place
+        nodes = node.all_input_nodes
+        self.held = [(n, s) for n in nodes if isinstance(s := states[n], Rows)]
+        self.shared = [(n, states[n]) for n in nodes if not isinstance(states[n], Rows)]
         self.shape = shape
+        self.size = size
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments.get(name)
@@ -93,7 +78,7 @@ class Operation:
 
     def state(self, value: Any) -> State:
         """The place of a tensor's rows; ``SHARED`` for what is no tensor."""
-        state: State = self._states[value] if isinstance(value, Node) else SHARED
+        state: State = self._states[value] if type(value) is Node else SHARED
         return state
 
     def lone(self) -> Rows | None:
@@ -102,43 +87,58 @@ class Operation:
         return self.held[0][1] if alone else None
 
     def common(self) -> Rows | None:
-        """The place of the rows of all tensors, if all have rows and all at one place."""
+        """The place of the rows of all tensors, if all have rows at one place, or the same for all."""
         places = {state for _, state in self.held}
-        return places.pop() if len(places) == 1 and not self.shared else None
+        if len(places) != 1:
+            return None
+        place = places.pop()
+        return place if all(place.dim in state.uniform for _, state in self.shared) else None
 
-    def common_outer(self) -> int:
-        """How often the batch stands in the dimension of every tensor with rows; 0 if it varies."""
-        outer = {state.outer for _, state in self.held}
-        return outer.pop() if len(outer) == 1 else 0
+    def from_right(self) -> tuple[int, Rows] | None:
+        """The rows of all tensors, counted from the last dimension, as broadcasting does.
 
-    def reshaped_outer(self) -> int:
-        """The same for the result, if the entries only change dimensions; 0 if it is no number."""
-        node, state = self.held[0]
-        before = prod(map(int, node.meta["val"].shape[: state.dim])) * state.outer
-        outer, rest = divmod(before, prod(map(int, self.shape[: self.place.dim])))
-        return 0 if rest else outer
+        What has no rows has one entry there, or the same ones.
+        """
+        places = {
+            (rank_of(node) - state.dim, state.width, state.outer) for node, state in self.held
+        }
+        if len(places) != 1:
+            return None
+        place, _, _ = places.pop()
+        for node, state in self.shared:
+            dim = rank_of(node) - place
+            if dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
+                return None
+        return place, self.held[0][1]
 
-    def counts_rows(self) -> bool:
-        """Whether an argument is a number that depends on the batch size."""
-        return counts(self.arguments.values())
+    def fits(self, place: Rows | None) -> Rows | None:
+        """The place, if the result has the batch there."""
+        if place is None or not 0 <= place.dim < len(self.shape):
+            return None
+        whole = place.outer * self.size * place.width
+        return place if self.shape[place.dim] == whole else None
+
+    def reshaped(self, state: Rows) -> Rows | None:
+        """Where the rows are when the entries keep their order and the dimensions change."""
+        shape = self.data.value.shape
+        outer = prod(shape[: state.dim]) * state.outer
+        inner = state.width * prod(shape[state.dim + 1 :])
+        before = 1
+        for dim, length in enumerate(self.shape):
+            behind = prod(self.shape[dim + 1 :])
+            if before and behind and outer % before == 0 and inner % behind == 0:
+                place = Rows(dim, inner // behind, outer // before)
+                if length == place.outer * self.size * place.width:
+                    return place
+            before *= length
+        return None
 
 
 def rank_of(node: Node) -> int:
     """Number of dimensions of a tensor."""
-    return int(node.meta["val"].dim())
+    return len(node.value.shape)
 
 
-def arguments_of(node: Node) -> dict[str, Any]:
-    """All arguments of an operation by name, with the defaults of those that are not given."""
-    target: Any = node.target
-    schema = target._schema.arguments
-    arguments = {a.name: a.default_value for a in schema}
-    arguments.update(zip((a.name for a in schema), node.args, strict=False))
-    arguments.update(node.kwargs)
-    return arguments
-
-
-def counts(values: Iterable[Any]) -> bool:
-    """Whether a number among the values, or inside of them, depends on the batch size."""
-    leaves = pytree.tree_leaves(list(values))
-    return any(isinstance(leaf, Node) and is_number(leaf.meta.get("val")) for leaf in leaves)
+def shape_of(info: TensorInfo | None) -> Sequence[int]:
+    """The shape of a result; one that is none, for what is no tensor."""
+    return () if info is None else info.shape

@@ -1,24 +1,37 @@
-"""Which operations keep the rows of a batch apart; a rule says no where it proves nothing."""
+"""Where the rows of a batch are behind an operation, if it keeps them apart.
+
+A rule gives no place where it proves nothing.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from torch.fx import Node
+from captum_xdnn.homogeneity.row_domain import Meeting, Rows, Shared, rank_of
+from captum_xdnn.recording.run import Node
 
-from captum_xdnn.homogeneity.row_domain import SHARED, Operation, Rows, rank_of
-
-Rule = Callable[[Operation], bool]
+Rule = Callable[[Meeting], Rows | None]
 RULES: dict[str, Rule] = {}
-"""For each operation, by name without its overload, whether it keeps rows apart."""
+"""For each operation, by name without its overload, where it leaves the rows."""
 
-FRESH = {"new_zeros", "new_ones", "new_full"}
+UNIFORM = frozenset(
+    [
+        "zeros",
+        "ones",
+        "full",
+        "scalar_tensor",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+    ]
+)
+"""Operations whose results have the same entry everywhere, where no tensor is their value."""
+FRESH = frozenset(("new_zeros", "new_ones", "new_full"))
 """Operations that take nothing but the dtype and device of the tensor they are given."""
-CONSTANT = FRESH | {"full", "zeros", "ones", "expand", "repeat", "scalar_tensor"}
-"""Operations that put one and the same entry into every row of a new batch."""
-RESHAPING = {"view", "reshape", "_unsafe_view", "flatten", "unflatten"}
-"""Operations that keep the entries in order and change the dimensions alone."""
 
 
 def rule(names: str) -> Callable[[Rule], Rule]:
@@ -37,24 +50,26 @@ def rule(names: str) -> Callable[[Rule], Rule]:
 
 def dims_of(given: Any, rank: int) -> set[int]:
     """Dimensions as non-negative numbers; all of them for None or an empty list."""
-    if given is None or given == []:
+    if given is None or given in ((), []):
         return set(range(rank))
     return {d % max(rank, 1) for d in (given if isinstance(given, list | tuple) else [given])}
 
 
 @rule(
-    "add sub mul div where clone _to_copy alias detach lift_fresh_copy fill zeros_like ones_like "
-    "full_like clamp clamp_min clamp_max masked_fill contiguous copy hardtanh prelu _prelu_kernel "
-    "leaky_relu mse_loss smooth_l1_loss huber_loss binary_cross_entropy celu selu elu relu6 "
-    "binary_cross_entropy_with_logits softplus hardsigmoid hardswish softshrink hardshrink silu "
-    "mish gelu log_sigmoid_forward threshold square maximum minimum relu expand"
+    "add sub rsub mul div where clone _to_copy alias detach lift_fresh lift_fresh_copy fill zeros_like "
+    "ones_like full_like clamp clamp_min clamp_max masked_fill contiguous copy hardtanh prelu "
+    "_prelu_kernel leaky_relu mse_loss smooth_l1_loss huber_loss binary_cross_entropy celu selu elu "
+    "relu6 binary_cross_entropy_with_logits softplus hardsigmoid hardswish softshrink hardshrink silu "
+    "mish gelu log_sigmoid_forward threshold square maximum minimum relu expand polar complex copysign "
+    "fmod remainder lerp addcmul addcdiv isclose nan_to_num logical_and logical_or logical_xor atan2 "
+    "hypot fmax fmin rrelu_with_noise zero"
 )
-def pointwise(operation: Operation) -> bool:
+def pointwise(meeting: Meeting) -> Rows | None:
     """Entry by entry, with broadcasting: the rows of all stand at one place from the right."""
-    wanted = (len(operation.shape) - operation.place.dim, operation.place.width)
-    places = {(rank_of(node) - state.dim, state.width) for node, state in operation.held}
-    counted = "size" not in operation.arguments and operation.counts_rows()
-    return places == {wanted} and not counted and not operation["reduction"]
+    found = meeting.from_right()
+    if found is None or meeting["reduction"]:
+        return None
+    return found[1].at(len(meeting.shape) - found[0])
 
 
 @rule(
@@ -64,15 +79,40 @@ def pointwise(operation: Operation) -> bool:
     "select unbind split split_with_sizes chunk unsafe_split unsafe_split_with_sizes argsort "
     "squeeze max min count_nonzero"
 )
-def along(operation: Operation) -> bool:
+def along(meeting: Meeting) -> Rows | None:
     """Along dimensions that do not hold the batch."""
-    if "other" in operation.arguments:  # the pairwise overloads of max and min
-        return pointwise(operation)
-    state = operation.lone()
-    names = [n for n in ("dim", "dims") if n in operation.arguments]
-    if state is None or not names or operation.counts_rows():
-        return False
-    return state.dim not in dims_of(operation[names[0]], rank_of(operation.data))
+    if "other" in meeting.arguments:  # the pairwise overloads of max and min
+        return pointwise(meeting)
+    state = meeting.lone()
+    names = [n for n in ("dim", "dims") if n in meeting.arguments]
+    if state is None:
+        return None
+    rank, shape = rank_of(meeting.data), meeting.data.value.shape
+    if len(meeting.shape) == rank and not names:
+        return None
+    dims = dims_of(meeting[names[0]] if names else None, rank)
+    if _squeezes(meeting):
+        dims = {d for d in dims if shape[d] == 1}
+    if state.dim in dims:
+        return None
+    kept = len(meeting.shape) == rank
+    return state if kept else state.at(state.dim - sum(d < state.dim for d in dims))
+
+
+def _squeezes(meeting: Meeting) -> bool:
+    """Whether the operation only drops dimensions of one entry."""
+    return (
+        set(meeting.arguments) <= {"self", "dim"}
+        and len(meeting.arguments) <= 2
+        and (_count(meeting.shape) == _count(meeting.data.value.shape))
+    )
+
+
+def _count(shape: Any) -> int:
+    count = 1
+    for length in shape:
+        count *= length
+    return count
 
 
 @rule(
@@ -83,186 +123,248 @@ def along(operation: Operation) -> bool:
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
     "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_bilinear2d_aa "
     "_upsample_bicubic2d_aa channel_shuffle native_group_norm group_norm grid_sampler_2d "
-    "grid_sampler_3d"
+    "grid_sampler_3d im2col _upsample_nearest_exact1d _upsample_nearest_exact2d "
+    "_upsample_nearest_exact3d"
 )
-def images(operation: Operation) -> bool:
+def images(meeting: Meeting) -> Rows | None:
     """Layers on batches of channels: the batch comes first."""
-    return _comes_first(operation)
-
-
-@rule("batch_norm _native_batch_norm_legit_no_training")
-def normed_by_channel(operation: Operation) -> bool:
-    """With constants, not with what the batch has in common."""
-    state = operation.lone()
-    return state is not None and state.dim == 0 and not operation["training"]
+    return _comes_first(meeting, [n for n, _ in meeting.shared if rank_of(n) > 2])
 
 
 @rule("convolution conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
-def convolved(operation: Operation) -> bool:
+def convolved(meeting: Meeting) -> Rows | None:
     """The batch comes first; without a batch the data has one dimension less than the weight."""
-    kernel = operation["weight"]
-    lone = operation.lone() is not None and rank_of(kernel) == rank_of(operation.data)
-    return lone and _comes_first(operation)
+    if meeting.lone() is None or rank_of(meeting["weight"]) != rank_of(meeting.data):
+        return None
+    return _comes_first(meeting, [])
 
 
-def _comes_first(operation: Operation) -> bool:
-    place = operation.place
-    if not isinstance(operation.data, Node) or rank_of(operation.data) < 3:
-        return False
-    return place.dim == 0 and all(state == place for _, state in operation.held)
+def _comes_first(meeting: Meeting, others: list[Node]) -> Rows | None:
+    if type(meeting.data) is not Node or rank_of(meeting.data) < 3:
+        return None
+    places = {state for _, state in meeting.held}
+    batched = any(node.value.shape[0] != 1 for node in others)
+    if len(places) != 1 or batched or (place := places.pop()).dim != 0:
+        return None
+    return place
 
 
-@rule("_native_batch_norm_legit")
-def normed_in_channels(operation: Operation) -> bool:
-    """With what each channel has in common, where the channels of all rows stand in one dimension."""
-    data = operation.state(operation.data)
-    if not isinstance(data, Rows) or data.dim != 1:
-        return False
+@rule(
+    "batch_norm _native_batch_norm_legit_no_training native_batch_norm cudnn_batch_norm "
+    "miopen_batch_norm _native_batch_norm_legit _batch_norm_no_update"
+)
+def normed_by_channel(meeting: Meeting) -> Rows | None:
+    """With constants; else with what each channel has in common, all rows standing in one dimension."""
+    data = meeting.state(meeting.data)
+    if not isinstance(data, Rows) or len(meeting.shape) != rank_of(meeting.data):
+        return None
+    alone = meeting.lone() is not None
+    if not meeting["training"]:
+        return data if alone and data.dim == 0 else None
     of_channels = Rows(0, data.width, data.outer)
-    return all(s == of_channels for node, s in operation.held if node is not operation.data)
+    others = all(s == of_channels for node, s in meeting.held if node is not meeting.data)
+    return data if data.dim == 1 and others else None
 
 
 @rule("pixel_shuffle pixel_unshuffle")
-def shuffled(operation: Operation) -> bool:
+def shuffled(meeting: Meeting) -> Rows | None:
     """Of the last three dimensions."""
-    state = operation.lone()
-    return state is not None and state.dim < rank_of(operation.data) - 3
+    state = meeting.lone()
+    return state if state is not None and state.dim < rank_of(meeting.data) - 3 else None
 
 
 @rule("layer_norm native_layer_norm rms_norm _fused_rms_norm")
-def normed(operation: Operation) -> bool:
+def normed(meeting: Meeting) -> Rows | None:
     """Over the last dimensions."""
-    state = operation.lone()
-    outer = rank_of(operation.data) - len(operation["normalized_shape"])
-    return state is not None and state.dim < outer
+    state = meeting.lone()
+    outer = rank_of(meeting.data) - len(meeting["normalized_shape"])
+    return state if state is not None and state.dim < outer else None
 
 
 @rule(
     "constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
     "replication_pad2d replication_pad3d"
 )
-def padded(operation: Operation) -> bool:
+def padded(meeting: Meeting) -> Rows | None:
     """Of the last dimensions, two numbers for each."""
-    state, pad = operation.lone(), operation["pad"] or operation["padding"]
-    if state is None or pad is None or operation.counts_rows():
-        return False
-    return state.dim < rank_of(operation.data) - len(pad) // 2
+    state, pad = meeting.lone(), meeting["pad"] or meeting["padding"]
+    if state is None or pad is None:
+        return None
+    return state if state.dim < rank_of(meeting.data) - len(pad) // 2 else None
 
 
-@rule("_cdist_forward cdist")
-def distances(operation: Operation) -> bool:
-    """From each row to points that all rows share."""
-    state = operation.lone()
-    return state is not None and state.dim < rank_of(operation.data) - 1
-
-
-@rule("linear")
-def linear(operation: Operation) -> bool:
-    """Over the last dimension of the data."""
-    state = operation.lone()
-    return state is not None and state.dim < rank_of(operation.data) - 1
+@rule("_cdist_forward cdist linear")
+def of_last_dimension(meeting: Meeting) -> Rows | None:
+    """Over the last dimension of the data, with what all rows share."""
+    state = meeting.lone()
+    return state if state is not None and state.dim < rank_of(meeting.data) - 1 else None
 
 
 @rule("mm bmm matmul addmm baddbmm")
-def products(operation: Operation) -> bool:
+def products(meeting: Meeting) -> Rows | None:
     """Of matrices or batches of them: rows in a dimension that is not summed over."""
     pairs = (("mat1", "mat2"), ("batch1", "batch2"), ("self", "other"), ("self", "mat2"))
-    left, right = next(pair for pair in pairs if set(pair) <= operation.arguments.keys())
-    factors = (operation[left], operation[right])
+    left, right = next(pair for pair in pairs if set(pair) <= meeting.arguments.keys())
+    factors = (meeting[left], meeting[right])
     if any(rank_of(factor) < 2 for factor in factors):
-        return False
+        return None
     places = set()
     for factor, summed in zip(factors, (1, 2), strict=True):
-        state = operation.state(factor)
+        state = meeting.state(factor)
         if isinstance(state, Rows):
             if rank_of(factor) - state.dim == summed:
-                return False
-            places.add((rank_of(factor) - state.dim, state.width))
-    if places != {(len(operation.shape) - operation.place.dim, operation.place.width)}:
-        return False
-    if operation.counts_rows():
-        return False
-    both = all(isinstance(operation.state(factor), Rows) for factor in factors)
-    if both and operation.place.dim >= len(operation.shape) - 2:
-        return False
-    return all(node in factors for node, _ in operation.held)
+                return None
+            places.add((rank_of(factor) - state.dim, state.width, state.outer))
+    if len(places) != 1 or not all(node in factors for node, _ in meeting.held):
+        return None
+    from_right, width, outer = places.pop()
+    both = all(isinstance(meeting.state(factor), Rows) for factor in factors)
+    if both and from_right <= 2:
+        return None
+    for node, state in meeting.shared:  # a bias, or a batch of matrices
+        dim = rank_of(node) - from_right
+        aligned = node not in factors or from_right > 2
+        if aligned and dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
+            return None
+    return Rows(len(meeting.shape) - from_right, width, outer)
 
 
-@rule("view reshape _unsafe_view flatten unflatten")
-def reshaped(operation: Operation) -> bool:
-    """The entries keep their order; how they are counted is in the place of the result."""
-    return operation.lone() is not None and operation["dtype"] is None  # view.dtype
+@rule(
+    "_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention "
+    "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
+    "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math"
+)
+def attended(meeting: Meeting) -> Rows | None:
+    """Queries, keys and values of each example; a mask has no batch, or that of the examples."""
+    return _comes_first(meeting, [n for n, _ in meeting.shared if rank_of(n) > 2])
 
 
-@rule("permute transpose t movedim unsqueeze")
-def reordered(operation: Operation) -> bool:
-    """The batch goes where its dimension goes; the symbolic shape says where."""
-    return operation.lone() is not None
+@rule("lstm gru rnn_tanh rnn_relu")
+def recurrent(meeting: Meeting) -> Rows | None:
+    """Step by step over the other of the first two dimensions; a first state of zeros is every row's."""
+    state = meeting.state(meeting.data)
+    if not isinstance(state, Rows) or "batch_first" not in meeting.arguments:
+        return None
+    if rank_of(meeting.data) != 3 or state.dim != (0 if meeting["batch_first"] else 1):
+        return None
+    states = meeting["hx"] if isinstance(meeting["hx"], tuple) else (meeting["hx"],)
+    for node in states:
+        held = meeting.state(node)
+        if held != state.at(1) and not (isinstance(held, Shared) and 1 in held.uniform):
+            return None
+    others = [n for n, _ in meeting.held if n is not meeting.data and n not in states]
+    if others:
+        return None
+    output = meeting.shape[:2] == meeting.data.value.shape[:2] or not meeting["batch_first"]
+    return state if output else state.at(1)
+
+
+@rule("view reshape _unsafe_view flatten unflatten _reshape_alias")
+def reshaped(meeting: Meeting) -> Rows | None:
+    """The entries keep their order."""
+    state = meeting.lone()
+    if state is None or meeting["dtype"] is not None:  # view.dtype
+        return None
+    return meeting.reshaped(state)
+
+
+@rule("permute transpose t unsqueeze")
+def reordered(meeting: Meeting) -> Rows | None:
+    """The batch goes where its dimension goes."""
+    state = meeting.lone()
+    if state is None:
+        return None
+    rank = rank_of(meeting.data)
+    if meeting["dims"] is not None:
+        return state.at([d % rank for d in meeting["dims"]].index(state.dim))
+    if "dim0" in meeting.arguments or set(meeting.arguments) == {"self"}:
+        one, two = (0, 1) if meeting["dim0"] is None else (meeting["dim0"], meeting["dim1"])
+        pair = (one % rank, two % rank) if rank > 1 else (0, 0)
+        return state.at(pair[1 - pair.index(state.dim)]) if state.dim in pair else state
+    return state.at(state.dim + (meeting["dim"] % (rank + 1) <= state.dim))
 
 
 @rule("slice slice_scatter")
-def sliced(operation: Operation) -> bool:
+def sliced(meeting: Meeting) -> Rows | None:
     """Along a dimension without the batch, or all of it."""
-    state = operation.common()
-    if state is None or operation.counts_rows():
-        return False
-    end = operation["end"]
-    everything = operation["start"] in (None, 0) and operation["step"] in (None, 1)
-    everything = everything and (end is None or (isinstance(end, int) and end >= 2**62))
-    return everything or operation["dim"] % rank_of(operation.data) != state.dim
+    state = meeting.common()
+    if state is None:
+        return None
+    end = meeting["end"]
+    everything = meeting["start"] in (None, 0) and meeting["step"] in (None, 1)
+    everything = everything and (end is None or end >= 2**62)
+    apart = everything or meeting["dim"] % rank_of(meeting.data) != state.dim
+    return state if apart else None
 
 
 @rule("select_scatter")
-def selected(operation: Operation) -> bool:
+def selected(meeting: Meeting) -> Rows | None:
     """Into a dimension that does not hold the batch."""
-    if len(operation.held) < 2 or operation.counts_rows():
-        return False
-    return bool(operation["dim"] % rank_of(operation.data) != operation.place.dim)
+    state = meeting.state(meeting.data)
+    if len(meeting.held) < 2 or not isinstance(state, Rows):
+        return None
+    dim = meeting["dim"] % rank_of(meeting.data)
+    part = state.at(state.dim - (dim < state.dim))
+    return state if dim != state.dim and meeting.state(meeting["src"]) == part else None
 
 
 @rule("cat stack")
-def joined(operation: Operation) -> bool:
+def joined(meeting: Meeting) -> Rows | None:
     """Tensors with rows at one place, along another dimension."""
-    if operation.common() is None or operation.counts_rows():
-        return False
-    return bool(operation["dim"] % len(operation.shape) != operation.place.dim)
+    state = meeting.common()
+    if state is None:
+        return None
+    dim = meeting["dim"] % len(meeting.shape)
+    if len(meeting.shape) > rank_of(meeting.held[0][0]):  # stack
+        return state.at(state.dim + (dim <= state.dim))
+    return state if dim != state.dim else None
 
 
 @rule("embedding")
-def embedded(operation: Operation) -> bool:
+def embedded(meeting: Meeting) -> Rows | None:
     """Rows of the indices; the table has none."""
-    return operation.state(operation["weight"]) == SHARED
+    state = meeting.state(meeting["indices"])
+    alone = isinstance(meeting.state(meeting["weight"]), Shared)
+    return state if alone and isinstance(state, Rows) else None
 
 
 @rule("index")
-def indexed(operation: Operation) -> bool:
+def indexed(meeting: Meeting) -> Rows | None:
     """By shared indices in dimensions beside the batch."""
-    state = operation.lone()
+    state = meeting.lone()
     if state is None:
-        return False
-    indices = list(enumerate(operation["indices"]))
-    places = [i for i, index in indices if index is not None]
-    masks = any(index is not None and not index.meta["val"].dtype.is_signed for _, index in indices)
-    return state.dim not in places and not masks
+        return None
+    given = [(i, index) for i, index in enumerate(meeting["indices"]) if index is not None]
+    places = [i for i, _ in given]
+    masks = any(not index.value.dtype.is_signed for _, index in given)
+    if state.dim in places or masks or not places:
+        return None
+    rank = max(rank_of(index) for _, index in given)
+    before = sum(i < state.dim for i in places)
+    if places == list(range(places[0], places[-1] + 1)):
+        return state if state.dim < places[0] else state.at(state.dim - len(places) + rank)
+    return state.at(state.dim - before + rank)
 
 
 @rule("gather")
-def gathered(operation: Operation) -> bool:
+def gathered(meeting: Meeting) -> Rows | None:
     """Along a dimension beside the batch, by indices with the rows of the data."""
-    state = operation.common()
-    return state is not None and operation["dim"] % rank_of(operation.data) != state.dim
+    state = meeting.common()
+    apart = state is not None and meeting["dim"] % rank_of(meeting.data) != state.dim
+    return state if apart else None
 
 
 @rule("index_select")
-def picked(operation: Operation) -> bool:
+def picked(meeting: Meeting) -> Rows | None:
     """The same entries of every row."""
-    state = operation.lone()
-    return state is not None and operation["dim"] % rank_of(operation.data) != state.dim
+    state = meeting.lone()
+    apart = state is not None and meeting["dim"] % rank_of(meeting.data) != state.dim
+    return state if apart else None
 
 
 @rule("nll_loss nll_loss_forward nll_loss2d_forward nll_loss_nd cross_entropy_loss")
-def scored(operation: Operation) -> bool:
+def scored(meeting: Meeting) -> Rows | None:
     """A loss for each example, without a mean."""
     place = Rows(0)
-    batched = rank_of(operation.data) > 1 and operation.place == place
-    return batched and operation["reduction"] == 0 and all(s == place for _, s in operation.held)
+    batched = rank_of(meeting.data) > 1 and meeting["reduction"] == 0
+    return place if batched and all(s == place for _, s in meeting.held) else None

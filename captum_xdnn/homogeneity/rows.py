@@ -1,115 +1,139 @@
-"""Rows: a proof that examples of a batch do not meet, so that several steps can share a batch.
+"""Rows: a proof that examples of a batch do not meet, so that a batch may be divided.
 
-Laying the steps of the integration side by side in one larger batch is right only if every
-operation treats the rows of the batch apart from each other. For each tensor the proof carries where its batch is:
+Taking some examples of a batch by themselves, or several steps of the integration at once, is right
+only if every operation treats the rows of the batch apart from each other. For each tensor the
+proof carries where its batch is:
 
-- ``SHARED``: the tensor is the same for every batch size; it holds no rows.
+- ``Shared``: the tensor is the same for every batch; it holds no rows.
 - ``Rows(dim, width, outer)``: dimension ``dim`` is ``outer`` times the batch times ``width``
   entries, and row ``i`` depends on row ``i`` of the sources alone.
 - None: nothing is proved.
 
-The place of the batch is read off the symbolic shape; that rows stay apart is the rules' matter.
+All sizes are numbers: where the batch sits behind a reshape is arithmetic on shapes.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import sympy
 import torch
-from torch import Tensor
 from torch._ops import OpOverload
-from torch.fx import Node
 
-from captum_xdnn.homogeneity.nodes import is_mutable, is_number, is_random
+from captum_xdnn.homogeneity.nodes import draws, is_mutable, is_operation
 from captum_xdnn.homogeneity.row_domain import (
     SHARED,
-    Operation,
+    Meeting,
     Rows,
     Shared,
     State,
-    arguments_of,
-    counts,
-    place_of,
+    rank_of,
+    shape_of,
 )
-from captum_xdnn.homogeneity.row_rules import CONSTANT, FRESH, RESHAPING, RULES
+from captum_xdnn.homogeneity.row_rules import FRESH, RULES, UNIFORM
+from captum_xdnn.recording.run import Node, overwritten
 
 
-def rows_of(
-    nodes: Sequence[Node],
-    known: dict[Node, Any],
-    batch: sympy.Symbol,
-    same: Sequence[sympy.Symbol] = (),
-) -> dict[Node, Any]:
+def rows_of(nodes: Sequence[Node], known: dict[Node, Any], size: int) -> dict[Node, Any]:
     """Where the rows of every tensor are.
 
     Args:
         nodes: Operations in order.
         known: Where the rows of all that they take are.
-        batch: The symbol of the batch size.
-        same: Further symbols for it.
+        size: The batch size.
     """
     states = dict(known)
     for node in nodes:
-        if not is_number(node.meta.get("val")):
-            states[node] = _step(node, states, lambda shape: place_of(shape, batch, same))
+        if node.op == "call_function" and node.value is not None:
+            states[node] = _step(node, states, size)
     return states
 
 
-def _step(node: Node, states: dict[Node, Any], place: Callable[[Sequence[Any]], State]) -> Any:
+def _step(node: Node, states: dict[Node, Any], size: int) -> Any:
     if node.target is operator.getitem:
-        source: Any = node.args[0]
-        index: Any = node.args[1]
+        source, index = node.args
         return states[source][index] if isinstance(states[source], tuple) else None
-    target: Any = node.target
-    tensors = [n for n in node.all_input_nodes if not is_number(n.meta.get("val"))]
-    settled = all(isinstance(states[n], Shared | Rows) for n in tensors)
-    if not settled or not isinstance(target, OpOverload) or is_mutable(target) or is_random(target):
+    tensors = node.all_input_nodes
+    if node.flaw or not all(isinstance(states[n], Shared | Rows) for n in tensors):
         return None
-    value = node.meta.get("val")
-    results = list(value) if isinstance(value, list | tuple) else [value]
-    places: list[Any] = [place(_shape(result)) for result in results]
-    if _name(target) not in FRESH and any(isinstance(states[n], Rows) for n in tensors):
-        # A result in which the rows are gone has brought them together.
-        places = [found if isinstance(found, Rows) else None for found in places]
-        places = _apart(node, states, places, _shape(results[0]))
+    if node.target is overwritten:
+        return _overwritten(node, states, size)
+    if not is_operation(node.target) or is_mutable(node.target) or draws(node):
+        return None
+    several = isinstance(node.value, tuple)
+    infos = node.value if several else (node.value,)
+    apart = any(isinstance(states[n], Rows) for n in tensors) and _name(node.target) not in FRESH
+    if apart:
+        found: tuple[Any, ...] = tuple(
+            _apart(node, Meeting(node, states, shape_of(info), size)) for info in infos
+        )
     else:
-        counted = counts(v for n, v in arguments_of(node).items() if n not in ("size", "repeats"))
-        fixed = not counted and (_name(target) in CONSTANT or not counts(node.args))
-        places = [
-            found if fixed and (found == SHARED or _name(target) in CONSTANT) else None
-            for found in places
-        ]
-    return tuple(places) if isinstance(value, list | tuple) else places[0]
+        found = tuple(_shared(node, shape_of(info)) for info in infos)
+    return found if several else found[0]
 
 
-def _shape(result: Any) -> Sequence[Any]:
-    """The shape of a tensor; one that is none, for what is no tensor."""
-    return result.shape if isinstance(result, Tensor) else ()
-
-
-def _apart(node: Node, states: dict[Node, Any], places: list[Any], shape: Any) -> list[Any]:
-    """The places of the rows in the results of an operation, where it keeps them apart."""
-    nothing: list[Any] = [None] * len(places)
-    if places[0] is None:
-        return nothing
-    operation = Operation(node, states, places[0], shape)
-    target: Any = node.target
-    outer = operation.reshaped_outer() if _name(target) in RESHAPING else operation.common_outer()
-    nested = [place and outer and place.nested(outer) for place in places]
-    if not nested[0]:
-        return nothing
-    operation.place = nested[0]
-    return nested if _keeps_apart(target, operation) else nothing
-
-
-def _keeps_apart(target: OpOverload, operation: Operation) -> bool:
-    rule = RULES.get(_name(target))
-    if rule is None and torch.Tag.pointwise in target.tags:
+def _apart(node: Node, meeting: Meeting) -> State:
+    """The place of the rows in a result of an operation, where it keeps them apart."""
+    rule = RULES.get(_name(node.target))
+    if rule is None and torch.Tag.pointwise in node.target.tags:
         rule = RULES["add"]
-    return rule is not None and rule(operation)
+    return None if rule is None else meeting.fits(rule(meeting))
+
+
+def _shared(node: Node, shape: Sequence[int]) -> Shared:
+    """A tensor that is computed from what all rows share."""
+    name = _name(node.target)
+    if name in UNIFORM and not any(n is not node.args[0] for n in node.all_input_nodes):
+        return Shared(frozenset(range(len(shape))))
+    if name == "expand":
+        before = node.args[0].value.shape
+        added = len(shape) - len(before)
+        spread = (d for d in range(len(shape)) if d < added or before[d - added] == 1)
+        return Shared(frozenset(spread))
+    return SHARED
+
+
+def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
+    """A tensor whose slices were written, in dimensions that do not hold the batch."""
+    value, part, views = node.args
+    if not any(isinstance(states[n], Rows) for n in (value, part)):
+        return SHARED
+    for dim in range(rank_of(value)):
+        inner = _followed(dim, views, rank_of(value))
+        if inner is None:
+            continue
+        places = {
+            state.at(dim)
+            for state, at in ((states[value], dim), (states[part], inner))
+            if isinstance(state, Rows) and state.dim == at
+        }
+        fixed = [
+            at in state.uniform
+            for state, at in ((states[value], dim), (states[part], inner))
+            if isinstance(state, Shared)
+        ]
+        held = [s for s in (states[value], states[part]) if isinstance(s, Rows)]
+        if len(places) == 1 and all(fixed):
+            place: Rows = places.pop()
+            whole = place.outer * size * place.width
+            if all(s.dim in (dim, inner) for s in held) and value.value.shape[dim] == whole:
+                return place
+    return None
+
+
+def _followed(dim: int, views: Any, rank: int) -> int | None:
+    """Where a dimension is behind views, if they are slices of others."""
+    for overload, index, args, kwargs in views:
+        if index is not None or kwargs or _name(overload) not in ("slice", "select"):
+            return None
+        at = (args[0] if args else 0) % rank
+        if at == dim:
+            return None
+        if _name(overload) == "select":
+            rank -= 1
+            dim -= at < dim
+    return dim
 
 
 def _name(target: OpOverload) -> str:

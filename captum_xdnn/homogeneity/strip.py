@@ -1,21 +1,15 @@
-"""The strip: a graph as a row of segments, each the operations of one module, for a picture."""
+"""The strip: a run as a row of segments, each the operations of one module, for a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
-from torch.fx import Node
-
-from captum_xdnn.homogeneity.blocker import module_of
-from captum_xdnn.homogeneity.cost import cost_of
-from captum_xdnn.homogeneity.nodes import is_number
-
-if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.plan import Plan
-    from captum_xdnn.homogeneity.tracing import Traced
+from captum_xdnn.homogeneity.cost import flops_of
+from captum_xdnn.homogeneity.nodes import is_operation
+from captum_xdnn.homogeneity.verdict import Verdict
+from captum_xdnn.recording.run import Node
 
 
 @dataclass(frozen=True)
@@ -39,27 +33,27 @@ class Segment:
     blocks: bool
 
 
-def strip_of(
-    traced: Traced, plan: Plan | None, blocking: Container[Node], *, homogeneous: bool
-) -> tuple[Segment, ...]:
-    """Lay out a graph in segments.
+def strip_of(verdict: Verdict, modules: Sequence[tuple[str, str]]) -> tuple[Segment, ...]:
+    """Lay out a run in segments.
 
     Args:
-        traced: The graph.
-        plan: How it can be hoisted; None if it cannot.
-        blocking: The nodes that keep a single pass from being exact.
-        homogeneous: Whether all of it runs once.
+        verdict: What was proved of it.
+        modules: Path and class of the module of each step; empty outside modules.
     """
-    nodes = [n for n in traced.graph.nodes if n.op == "call_function" and not _is_number(n)]
-    hoisted = set(nodes) if homogeneous else set(plan.split.trunk_nodes if plan else ())
-    work = _flops(traced, nodes)
+    graph, plan = verdict.graph, verdict.plan
+    nodes = [n for n in graph.nodes if is_operation(n.target) and (n.users or n is graph.output)]
+    once = set(nodes) if verdict.homogeneous else set(plan.split.trunk if plan else ())
+    blocking: set[Node | None] = {obstacle.node for obstacle in verdict.obstacles}
+    blocking = blocking or {graph.output}
+    work = {node: flops_of(node) for node in nodes}
     total = sum(work.values())
 
     def place(node: Node) -> tuple[str, str, bool]:
-        return *module_of(node, traced.prefix), node in hoisted
+        module = modules[node.step] if node.step < len(modules) else ("", "")
+        return *module, node in once
 
     segments = []
-    for (module, kind, once), group in groupby(nodes, place):
+    for (module, kind, runs_once), group in groupby(nodes, place):
         members = list(group)
         segments.append(
             Segment(
@@ -67,21 +61,8 @@ def strip_of(
                 module_type=kind,
                 operations=tuple(str(node.target) for node in members),
                 share=sum(work[node] for node in members) / total if total else 0.0,
-                runs_once=once,
-                blocks=any(node in blocking for node in members),
+                runs_once=runs_once,
+                blocks=not verdict.homogeneous and any(node in blocking for node in members),
             )
         )
     return tuple(segments)
-
-
-def _is_number(node: Node) -> bool:
-    return is_number(node.meta.get("val"))
-
-
-def _flops(traced: Traced, nodes: list[Node]) -> dict[Node, int]:
-    """Of each node, counted once for a graph: its certificates may be made again and again."""
-    if "flops" not in traced.kept:
-        sizes = traced.sizes(traced.size)
-        traced.kept["flops"] = {node: cost_of((node,), sizes).flops for node in nodes}
-    found: dict[Node, Any] = traced.kept["flops"]
-    return found

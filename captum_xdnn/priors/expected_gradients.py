@@ -17,10 +17,10 @@ from captum_xdnn.attr._captum import (
     format_output,
 )
 from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.compiling import not_compiled, uncompiled
 from captum_xdnn.attr.double_backward import check_differentiable
 from captum_xdnn.attr.quadrature import gradients_at
 from captum_xdnn.priors.attributions import parts_of
+from captum_xdnn.recording.compiling import not_compiled, uncompiled
 
 
 @not_compiled

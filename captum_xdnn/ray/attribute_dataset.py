@@ -101,7 +101,6 @@ def attribute_dataset(
             arguments = Attributor.arguments(
                 method,
                 _example(dataset, collate),
-                largest_batch=batch_size,
                 attribute=attribute,
                 dataset=dataset,
                 collate=collate,

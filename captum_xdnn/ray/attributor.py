@@ -15,7 +15,6 @@ from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject
 from captum_xdnn.dataset.reductions import Dense, Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label, model_of
 from captum_xdnn.dataset.together import Batch, Collate, Fetched, Together, loaded
-from captum_xdnn.homogeneity import SealedCertificate, adopt, seal
 
 ERROR = "error"
 """The column that says why a sample has no attribution; empty where it has one."""
@@ -24,14 +23,12 @@ ERROR = "error"
 class Attributor:
     """Attributes batches of a ``ray.data.Dataset``; Ray makes one in each of its actors.
 
-    ``Attributor.arguments`` certifies the function once, where it is called; the certificate goes
-    to the actors with the function, which do not trace it again.
+    The function is proved in each actor by its own first call, which costs milliseconds.
 
     Args:
         method: Object of any of Captum's ``Attribution`` classes.
         form: Names, shapes and dtypes of the attributions' columns.
         shapes: The shapes of one sample's inputs.
-        sealed: The certificate that came with the function; None to certify it in each actor.
         columns: Names of the input columns and of the label column; the latter None for none.
         dataset: A map-style data set to load samples from by the column ``index``; None where
             the columns hold the samples.
@@ -49,7 +46,6 @@ class Attributor:
         method: Any,
         form: Form,
         shapes: Sequence[tuple[int, ...]],
-        sealed: SealedCertificate | None = None,
         *,
         columns: tuple[tuple[str, ...], str | None] = (("image",), "label"),
         dataset: Any = None,
@@ -61,10 +57,7 @@ class Attributor:
         model = model_of(method.forward_func)
         if device is not None and model is not None:
             model.to(device)
-        #: Whether the certificate that came with the function is in use.
-        self.adopted = sealed is not None and adopt(method.forward_func, sealed)
         place = None if device is None else torch.device(device)
-        # What the caller has learnt is known in each actor, whichever batch comes to it first.
         self._attributing = Attributing(Settings(method, device=place, **settings), shapes=shapes)
         self._form = form
         self._inputs, self._label = columns
@@ -80,11 +73,10 @@ class Attributor:
         reduce: Reduction | None = None,
         autocast: torch.dtype | None = None,
         unpack: Unpack = input_and_label,
-        largest_batch: int = 1024,
         attribute: dict[str, Any] | None = None,
         **others: Any,
     ) -> dict[str, Any]:
-        """Certify the function and say what an ``Attributor`` needs: ``fn_constructor_kwargs``.
+        """Attribute an example and say what an ``Attributor`` needs: ``fn_constructor_kwargs``.
 
         Args:
             method: Object of any of Captum's ``Attribution`` classes; it and its model are pickled.
@@ -94,7 +86,6 @@ class Attributor:
             reduce: As in ``attribute_dataset``.
             autocast: As in ``attribute_dataset``.
             unpack: As in ``attribute_dataset``.
-            largest_batch: The largest batch that actors will be given.
             attribute: Further arguments of ``method.attribute``.
             others: Further arguments of :class:`Attributor`.
 
@@ -114,8 +105,8 @@ class Attributor:
             ... )
             >>> attributor = Attributor(**given)  # as Ray does in an actor
             >>> found = attributor({"x": torch.ones(5, 3).numpy(), "y": torch.ones(5).numpy()})
-            >>> found["attribution"].shape, attributor.adopted
-            ((5, 3), True)
+            >>> found["attribution"].shape
+            (5, 3)
         """
         chosen: dict[str, Any] = {
             "target": target,
@@ -133,8 +124,7 @@ class Attributor:
         if not records:
             message = f"no sample of the example can be attributed: {rejects[0].reason}"
             raise ValueError(message)
-        sealed = _sealed(settings, inputs, largest_batch)
-        learnt = {"form": records[0].form, "shapes": attributing.shapes, "sealed": sealed}
+        learnt = {"form": records[0].form, "shapes": attributing.shapes}
         return {"method": method, **learnt, **chosen, **others}
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> Columns:
@@ -182,18 +172,6 @@ class _Rows:
         tensors = tuple(torch.as_tensor(np.array(column[place])) for column in self._inputs)
         inputs = tensors if len(tensors) > 1 else tensors[0]
         return inputs if self._labels is None else (inputs, self._labels[place])
-
-
-def _sealed(settings: Settings, inputs: Any, most: int) -> SealedCertificate | None:
-    """The certificate, where the method asks for one that can travel."""
-    method = settings.method
-    if not hasattr(method, "certificate") or getattr(method, "layer", None) is not None:
-        return None
-    if settings.arguments.get("additional_forward_args") is not None:
-        return None
-    given = tuple(inputs) if isinstance(inputs, list) else inputs
-    with settings.precision():
-        return seal(method.forward_func, given, settings.baselines, largest_batch=most)
 
 
 def _with_error(records: Records, errors: npt.NDArray[Any]) -> Records:

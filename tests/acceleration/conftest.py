@@ -1,4 +1,4 @@
-"""No test knows what an earlier one traced, and each leaves Captum as it was."""
+"""Each test leaves Captum as it was."""
 
 from __future__ import annotations
 
@@ -6,13 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 from accelerated_networks import BEFORE, in_place
-
-from captum_xdnn import acceleration
-
-
-@pytest.fixture(autouse=True)
-def _no_memory_of_earlier_tests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(acceleration, "_FIRSTS", acceleration._Firsts())
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from captum_xdnn.attr import choice
 from captum_xdnn.homogeneity import plan
+from captum_xdnn.recording import known_runs
 
 
 @pytest.fixture
 def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
+    known_runs.forget()  # and with them what other tests measured and forbade
     monkeypatch.setattr(plan, "WORTH_IT", 0)
+    monkeypatch.setattr(choice, "CERTAIN", 0)

@@ -206,10 +206,6 @@ EXAMPLES: dict[str, Callable[[], Example]] = {
     "encoder, norm first": lambda: encoded(batch_first=True, norm_first=True),
     "pooled by attention": pooled_by_attention,
     "mixer": mixed,
-    "lstm": lambda: recurrent(nn.LSTM),
-    "lstm, both ways": lambda: recurrent(nn.LSTM, both_ways=True),
-    "gru": lambda: recurrent(nn.GRU),
-    "rnn": lambda: recurrent(nn.RNN),
     "degree 2, softmax": lambda: of_power(2, lambda h: h.softmax(1)),
     "degree 2, tanh": lambda: of_power(2, torch.tanh),
     "degree 1/2, softmax": lambda: of_power(0.5, lambda h: h.softmax(1)),
@@ -250,3 +246,12 @@ def example_of(name: str) -> Example:
     """An entry of the table, in float64."""
     with default_dtype(torch.float64):
         return EXAMPLES[name]()
+
+
+RECURRENT = {
+    "lstm": lambda: recurrent(nn.LSTM),
+    "lstm, both ways": lambda: recurrent(nn.LSTM, both_ways=True),
+    "gru": lambda: recurrent(nn.GRU),
+    "rnn": lambda: recurrent(nn.RNN),
+}
+"""Heads of which torch.vmap can run one step after the other only: Captum's code runs."""

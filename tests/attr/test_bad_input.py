@@ -99,12 +99,12 @@ def test_a_demanded_single_pass_names_every_blocker() -> None:
         assert f"1 x {kind}: " in message
 
 
-def test_a_demanded_single_pass_of_a_forward_that_cannot_be_traced() -> None:
+def test_a_demanded_single_pass_of_a_forward_that_decides_by_values() -> None:
     def branches(z: torch.Tensor) -> torch.Tensor:
         return z.sum(1) if z.sum() > 0 else -z.sum(1)
 
     xig = XIntegratedGradients(branches, strategy="single_pass")
-    with pytest.raises(NotHomogeneousError, match="it cannot be traced") as raised:
+    with pytest.raises(NotHomogeneousError, match="Python reads a value that moves") as raised:
         xig.attribute(rows())
     assert "without Python decisions on values of tensors" in str(raised.value)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from captum_parity import default_dtype, gap, noise, ours, theirs
-from hoisted_examples import EXAMPLES, example_of
+from hoisted_examples import EXAMPLES, RECURRENT, example_of
 from hoisted_networks import Example, bias_free, images, randomised, rows
 from torch import Tensor, nn
 
@@ -51,14 +51,23 @@ def test_float32(name: str) -> None:
     assert_parity(EXAMPLES[name], torch.float32, n_steps=7)
 
 
-@pytest.mark.parametrize("name", ["softmax", "attention", "lstm", "group norm", "several degrees"])
+@pytest.mark.parametrize("name", ["softmax", "attention", "group norm", "several degrees"])
 def test_captums_number_of_steps(name: str) -> None:
     assert_parity(EXAMPLES[name], torch.float64, n_steps=50)
     assert_parity(EXAMPLES[name], torch.float32, n_steps=50)
 
 
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_recurrent_head_is_captums(name: str) -> None:
+    with default_dtype(torch.float64):
+        example = RECURRENT[name]()
+    found, route = ours(example, n_steps=7)
+    assert route == "captum"
+    assert gap(found, theirs(example, n_steps=7)) == 0
+
+
 def test_there_are_many() -> None:
-    assert len(EXAMPLES) >= 60
+    assert len(EXAMPLES) >= 55
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (5,), ()])

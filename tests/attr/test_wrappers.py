@@ -59,8 +59,6 @@ WRAPPERS: dict[str, Callable[[nn.Module, Tensor], Any]] = {
     "module in a module": lambda net, x: nn.Sequential(nn.Identity(), net),
     "decorated": lambda net, x: decorated(net),
 }
-UNDECIDED = ("torch.jit.script",)
-"""torch.export calls scripted modules wrongly in some releases; either route is right."""
 
 
 def apply(net: nn.Module, z: Tensor) -> Tensor:
@@ -95,7 +93,7 @@ def test_a_wrapped_homogeneous_network(name: str) -> None:
     assert_close(ours, path_integral(net, (x,), (0,), 1)[0], rtol=1e-6, atol=1e-9)
     assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
     assert_close(again, ours[:3], rtol=1e-6, atol=1e-9)
-    assert xig.last_route == "single_pass" or name in UNDECIDED
+    assert xig.last_route == "single_pass"
 
 
 @pytest.mark.parametrize("name", WRAPPERS)

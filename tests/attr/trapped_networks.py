@@ -10,7 +10,10 @@ from captum_parity import gap
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity.remembered import knowledge_of
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.certified import fast_route
+from captum_xdnn.attr.outcome import Request
+from captum_xdnn.attr.quadrature import Quadrature
 
 STEPS = 6
 CLOSE = 1e-7
@@ -75,10 +78,10 @@ def left_to_captum(function: Any, x: Tensor) -> Tensor:
     return expected
 
 
-def refusal_of(function: Any, x: Tensor) -> str | None:
-    """What the plan says against itself; None without a plan."""
-    found = knowledge_of(function).analyse(function, (x,), (0,), ()).plan
-    return None if found is None else found.refusal
+def refusal_of(function: Any, x: Tensor) -> str:
+    """What is said against hoisting; empty where it has no proof to begin with."""
+    call = Call((x,), (0,), 1, ())
+    return fast_route(Request(function, call, Quadrature(STEPS, "gausslegendre"))).refusal
 
 
 def assert_refused(net: Any, twin: Any, *words: str, x: Tensor) -> None:
@@ -89,5 +92,4 @@ def assert_refused(net: Any, twin: Any, *words: str, x: Tensor) -> None:
     assert gap((clean,), (expected,)) > 1e-3, "the trap changes nothing"
     if words:
         refusal = refusal_of(net, x)
-        assert refusal is not None
         assert any(word in refusal for word in words), refusal

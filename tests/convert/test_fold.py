@@ -116,14 +116,14 @@ def test_other_chains_have_the_numbers_of_the_network_without_shifts(name: str) 
     assert report.homogeneous
 
 
-def test_a_network_that_cannot_be_traced_gets_factors() -> None:
+def test_a_network_that_decides_by_values_gets_factors() -> None:
     class Deciding(nn.Sequential):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return super().forward(x) if x.sum() > 0 else super().forward(-x)
 
     network = trained(Deciding(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))).double().eval()
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
-    with pytest.warns(UserWarning, match="cannot be traced"):
+    with pytest.warns(UserWarning, match="Python reads a value that moves"):
         folded, _ = to_xdnn(network, inputs=x, batch_norm="fold")
     assert isinstance(folded[1], ChannelScale)
     assert_close(folded(x), slope_only(network)(x), rtol=1e-10, atol=1e-10)

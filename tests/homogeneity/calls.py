@@ -1,27 +1,9 @@
-"""Count calls, and ask as an attribution asks."""
+"""Count calls."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-
-from captum_xdnn.homogeneity import Certificate
-from captum_xdnn.homogeneity.remembered import knowledge_of
-
-
-def certify(
-    function: Callable[..., Any],
-    inputs: Any,
-    baselines: Any = None,
-    additional_forward_args: Any = (),
-) -> Certificate:
-    """What an attribution asks, which trusts the values that it has read."""
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    baselines = (0,) * len(inputs) if baselines is None else baselines
-    baselines = baselines if isinstance(baselines, tuple) else (baselines,)
-    more = additional_forward_args
-    more = more if isinstance(more, tuple) else (more,)
-    return knowledge_of(function).analyse(function, inputs, baselines, more).certificate
 
 
 class Counter:

@@ -1,22 +1,18 @@
-"""How often the engine traced, and how often it analysed, during a test."""
+"""How often the engine proved something anew during a test."""
 
 from __future__ import annotations
 
 import pytest
 from calls import Counter
 
-from captum_xdnn.homogeneity import knowledge, tracing
+from captum_xdnn.homogeneity import watching
+from captum_xdnn.recording import known_runs
 
 
 @pytest.fixture
-def traces(monkeypatch: pytest.MonkeyPatch) -> Counter:
-    counter = Counter(tracing.trace)
-    monkeypatch.setattr(tracing, "trace", counter)
-    return counter
-
-
-@pytest.fixture
-def analyses(monkeypatch: pytest.MonkeyPatch) -> Counter:
-    counter = Counter(knowledge.analyse)
-    monkeypatch.setattr(knowledge, "analyse", counter)
+def proofs(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """Proofs since the test began, which begins without a known run."""
+    known_runs.forget()
+    counter = Counter(watching.prove)
+    monkeypatch.setattr(watching, "prove", counter)
     return counter

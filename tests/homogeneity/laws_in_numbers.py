@@ -63,7 +63,11 @@ def disagreement(seen: Tensor, predicted: Tensor, scale: float | None = None) ->
 
 
 def value_gap(
-    motion: Motion, function: Callable[[float], Tensor], points: Sequence[float] = RAY
+    motion: Motion,
+    function: Callable[[float], Tensor],
+    points: Sequence[float] = RAY,
+    *,
+    least: float = 0.0,
 ) -> float | None:
     """How far the values on the ray are from a claim; None if no number is finite.
 
@@ -71,10 +75,11 @@ def value_gap(
         motion: The claim.
         function: The tensor at a point of the ray; asked at 0 for ``Affine`` alone.
         points: The points.
+        least: The size below which numbers are nothing but rounding.
     """
     at_1 = function(1.0)
     at_0 = function(0.0) if isinstance(motion, Affine) else None
-    scale = None if at_0 is None else _size(at_0)
+    scale = least if at_0 is None else max(least, size_of(at_0))
     gaps = [
         disagreement(function(a), expected(motion, a, at_1, at_0), scale)
         for a in points
@@ -123,7 +128,8 @@ def moves(motion: Motion) -> bool:
     return isinstance(motion, Fixed | Power | Affine)
 
 
-def _size(tensor: Tensor) -> float:
+def size_of(tensor: Tensor) -> float:
+    """The largest finite entry."""
     if not (tensor.is_floating_point() or tensor.is_complex()):
         return 0.0
     finite = tensor[torch.isfinite(tensor)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 _LINEAR_ALGEBRA = "dense linear algebra has no rules yet: it is rare inside networks"
 _RANDOM = "the function is random; the sample sets the seed"
 _MOVING_PARAMETER = "homogeneous in a parameter, which hardly ever depends on the input"
-_COPY = "the functional twin of a view, which torch.export does not write"
 _SHORT = "the few samples look lawful; the operation is not"
 _REDUCTION = "a scatter with a reduction that has no rule"
 
@@ -37,8 +36,8 @@ _NAMES = {
         nn.functional.linear_cross_entropy.chunked nn.functional.linear_cross_entropy.chunked_none
         nn.functional.multi_head_attention_forward nn.functional.nll_loss nn.functional.prelu
         nn.functional.scaled_dot_product_attention
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     """,
-    _COPY: "as_strided_copy narrow_copy permute_copy unbind_copy view_copy",
     _REDUCTION: """
         index_reduce.amax index_reduce.amin index_reduce.mean index_reduce.prod put scatter
         scatter_reduce.prod
@@ -54,10 +53,13 @@ _NAMES = {
     """,
     "linear in the factor, but for the places where it is zero": "special.xlog1py xlogy",
     "autograd goes by the sign of the length, so its gradient is not that of a linear map": "polar",
-    "the backward half of an operation": "max_pool2d_with_indices_backward",
+    "the backward half of an operation": "max_pool2d_with_indices_backward _softmax_backward_data",
+    "what torch writes inside of a compiler": """
+        _unsafe_masked_index _unsafe_masked_index_put_accumulate
+    """,
     "equal up to rounding": "nextafter",
-    "how many results there are depends on values": "nonzero_static unique unique_consecutive",
-    "rare in networks": "cdist dist heaviside histogram histogramdd ldexp resize_as_",
+    "how many results there are depends on values": "argwhere nonzero_static unique unique_consecutive",
+    "rare in networks": "cdist heaviside histogram histogramdd linspace.tensor_overload sparse.mm.reduce",
 }
 
 NEEDLESSLY_UNKNOWN = {name: why for why, names in _NAMES.items() for name in names.split()}

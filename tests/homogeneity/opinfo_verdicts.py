@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from laws_in_numbers import (
@@ -15,24 +14,23 @@ from laws_in_numbers import (
     fitted,
     gradient_motion,
     moves,
+    size_of,
     value_gap,
 )
 from opinfo_subjects import Subject
-from recorder import record_all
+from recorder import Several, record_all
 from torch import Tensor
-from torch.fx import Node
 
-from captum_xdnn.errors import TraceError
-from captum_xdnn.homogeneity.limits import Limits
-from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power, Unknown
-from captum_xdnn.homogeneity.propagation import propagate
-from captum_xdnn.homogeneity.tracing import Traced
+from captum_xdnn.homogeneity.motion import Fixed, Motion, Power
 
 REFUSALS = (RuntimeError, ValueError, IndexError, TypeError, NotImplementedError, AssertionError)
 """What an operator raises on arguments outside of its domain."""
 
 HUGE = 1e100
 """Samples at the edge of the number range, made to overflow, obey no law of real numbers."""
+
+LEAST = 1e-4
+"""Relative to a result over its input."""
 
 
 @dataclass
@@ -43,7 +41,7 @@ class Verdicts:
         unsound: Claims that the numbers contradict.
         claimed: Number of claims that numbers could be held against.
         unmeasured: Claims at which every number was infinite or undefined.
-        untraced: Subjects without a graph.
+        unwatched: Subjects that fail where gradients are recorded.
         missed: For each choice of what moves, the number of lawful results without a claim.
         lawless: Choices of what moves under which some result obeys no law.
     """
@@ -51,7 +49,7 @@ class Verdicts:
     unsound: list[str] = field(default_factory=list)
     claimed: int = 0
     unmeasured: int = 0
-    untraced: list[str] = field(default_factory=list)
+    unwatched: list[str] = field(default_factory=list)
     missed: dict[str, int] = field(default_factory=dict)
     lawless: set[str] = field(default_factory=set)
 
@@ -71,14 +69,14 @@ def judge(subject: Subject, verdicts: Verdicts) -> None:
     except REFUSALS:
         return
     try:
-        traces = record_all(subject.function, subject.inputs, subject.fixed)
-    except TraceError as error:
-        verdicts.untraced.append(f"{subject.name}: {str(error)[:100]}")
+        run = record_all(subject.function, subject.inputs, [t.clone() for t in subject.fixed])
+    except REFUSALS as error:
+        verdicts.unwatched.append(f"{subject.name}: {str(error)[:100]}")
         return
     settled = [_equal(one, two) for one, two in zip(*results, strict=True)]
     for from_zero in (True, False):
         baselines = [None if from_zero else _another(t) for t in subject.inputs]
-        claims = claimed(traces, baselines, subject.fixed)
+        claims = claimed(run, baselines)
         ray = Ray(subject, baselines)
         for index, (claim, same) in enumerate(zip(claims, settled, strict=True)):
             where = f"{subject.name}, result {index}, {'zero' if from_zero else 'other'} baseline"
@@ -86,39 +84,21 @@ def judge(subject: Subject, verdicts: Verdicts) -> None:
                 if moves(claim):
                     verdicts.unsound.append(f"{where}: {claim}, but two calls differ")
             elif moves(claim):
-                tolerance = max(TOLERANCE, 4 * traces[0].coarsest)
+                tolerance = max(TOLERANCE, 4 * run.graph.coarsest)
                 _test(where, claim, ray, index, verdicts, tolerance)
             else:
                 _look_for_a_law(subject, ray, index, verdicts, from_zero=from_zero)
 
 
-def claimed(
-    traces: Sequence[Traced], baselines: Sequence[Tensor | None], fixed: Sequence[Tensor]
-) -> list[Motion]:
+def claimed(run: Several, baselines: Sequence[Tensor | None]) -> list[Motion]:
     """The engine's claim for each result.
 
     Args:
-        traces: One for each result, over one graph.
+        run: The watched run.
         baselines: For each input its baseline, or None for zero.
-        fixed: The tensors that do not move.
     """
-    if not traces:
-        return []
-    values: dict[Node, Any] = {n: t.detach() for n, (_, t) in traces[0].constants.items()}
-    values.update(zip(traces[0].arguments, fixed, strict=True))
-    sources = {node: node.name for node in values}
-    motions: dict[Node, Motion] = {}
-    shifts: dict[Node, str] = {}
-    for node, baseline in zip(traces[0].inputs, baselines, strict=True):
-        motions[node] = Power(1) if baseline is None else Affine()
-        shifts[node] = "the baseline is not zero"
-        if baseline is not None:
-            values[node], sources[node] = baseline, f"baseline {node.name}"
-    propagation = propagate(traces[0], Limits(values, sources, {}), motions, shifts)
-    return [
-        propagation.proved(t.output) if isinstance(t.output, Node) else Unknown("no tensor")
-        for t in traces
-    ]
+    propagation = run.proved([0 if b is None else b for b in baselines]).propagation
+    return [propagation.proved(output) for output in run.outputs]
 
 
 class Ray:
@@ -167,6 +147,11 @@ class Ray:
             other = self._subject.function(*others, *self._fixed())[index]
         return not _equal(other, self.value(index)(1.0))
 
+    def least(self, index: int) -> float:
+        """Smaller gradients are rounding: of a constant, or of parts that cancel."""
+        size = max(size_of(x) for _, x in self._ends)
+        return LEAST * size_of(self.value(index)(1.0)) / max(size, 1e-200)
+
     def gradient(self, index: int) -> Callable[[float], Tensor]:
         """The gradient of a fixed weighting of one result, joined over the moving tensors."""
 
@@ -211,7 +196,7 @@ def _test(
     if isinstance(claim, Fixed) or not ray.differentiable:
         return
     try:
-        gap = value_gap(gradient_motion(claim), ray.gradient(index))
+        gap = value_gap(gradient_motion(claim), ray.gradient(index), least=ray.least(index))
     except REFUSALS:
         return
     if gap is not None and gap > tolerance:

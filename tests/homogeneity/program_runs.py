@@ -10,11 +10,11 @@ import torch
 from program_builder import Program
 from programs import off_grid
 from torch import Tensor
-from torch.fx import Node
-from torch.fx.node import map_arg
 
-from captum_xdnn.homogeneity.analysis import Analysis
-from captum_xdnn.homogeneity.tracing import Traced
+from captum_xdnn.homogeneity.certification import certificate_of
+from captum_xdnn.homogeneity.nodes import is_mutable
+from captum_xdnn.homogeneity.watching import Watched
+from captum_xdnn.recording.run import Node, in_form, map_nodes
 
 CLOSE = 1e-7
 COARSE = 1e-3
@@ -36,6 +36,8 @@ class Run:
 
     def place(self, a: float) -> list[Tensor]:
         """The inputs at a point of the ray."""
+        if a == 1:
+            return list(self.inputs)
         return [
             b + a * (x - b) if is_moved(b) else a * x
             for x, b in zip(self.inputs, self.baselines, strict=True)
@@ -64,11 +66,11 @@ class Run:
         run.least = self.least
         return run
 
-    def name(self, what: str, analysis: Analysis) -> str:
+    def name(self, what: str, watched: Watched) -> str:
         """A message with everything that a person needs to see it again."""
         return (
             f"{what}\n{self.program!r}\nbaselines {self.baselines}\ninputs {self.inputs}\n"
-            f"{analysis.certificate}"
+            f"{certificate_of(self.program, watched)}"
         )
 
     def _select(self, output: Tensor) -> Tensor:
@@ -97,24 +99,60 @@ def attributions(run: Run, degree: float, denominator: int, nodes: int) -> tuple
     return tuple(t * (x - b) for t, x, b in zip(total, run.inputs, run.baselines, strict=True))
 
 
-def interpret(traced: Traced, run: Run, a: float) -> dict[Node, Any]:
-    """The value of every node at a point of the ray; without those that fail at the baseline."""
-    values: dict[Node, Any] = {node: held for node, (_, held) in traced.constants.items()}
-    values.update(zip(traced.inputs, run.place(a), strict=True))
-    tensors = [c for c in run.program.arguments if isinstance(c, Tensor)]
-    values.update(zip(traced.arguments, tensors, strict=True))
+def interpret(watched: Watched, run: Run, a: float) -> dict[Node, Any]:
+    """The value of every node of a watched run at a point of the ray.
+
+    Without those that cannot be repeated, and, at the baseline, those that fail there.
+    """
+    tape, verdict = watched.tape, watched.verdict
+    if tape is None or verdict is None:
+        return {}
+    values: dict[Node, Any] = dict(zip(verdict.graph.inputs, run.place(a), strict=True))
+    for number, node in verdict.graph.sources.items():
+        if not node.flaw:
+            values[node] = tape.sources[number].detach()
+    return computed(verdict.graph.nodes, values, strict=a != 0)
+
+
+def computed(
+    nodes: Sequence[Node], values: dict[Node, Any], *, strict: bool = True
+) -> dict[Node, Any]:
+    """The values of the operations of a run, computed one by one.
+
+    Args:
+        nodes: The nodes, in order.
+        values: The values of what the run did not compute.
+        strict: Whether an operation that fails is an error.
+    """
     with torch.no_grad():
-        for node in traced.graph.nodes:
-            if node.op != "call_function" or not values.keys() >= set(node.all_input_nodes):
+        for node in nodes:
+            if node.op != "call_function" or node.value is None or node.flaw:
                 continue
-            args = map_arg(node.args, values.__getitem__)
-            kwargs = map_arg(node.kwargs, values.__getitem__)
+            if is_mutable(node.target) or not values.keys() >= set(node.all_input_nodes):
+                continue
+            args = map_nodes(node.args, values.__getitem__)
+            kwargs = map_nodes(node.kwargs, values.__getitem__)
             try:
-                values[node] = node.target(*args, **kwargs)
+                values[node] = in_form(node, _again(node, args, kwargs))
+            except NotImplementedError:
+                continue
             except RuntimeError:
-                if a:
+                if strict:
                     raise
     return values
+
+
+def _again(node: Node, args: Any, kwargs: Any) -> Any:
+    """An operation again; memory may lie otherwise than it did, so that a view becomes a reshape.
+
+    New memory holds NaN: whatever reads it is found, as the output of the program is none.
+    """
+    if str(node.target) in ("aten.view.default", "aten._unsafe_view.default"):
+        return args[0].reshape(args[1])
+    value = node.target(*args, **kwargs)
+    if "empty" in str(node.target) and value.is_floating_point():
+        value.fill_(torch.nan)
+    return value
 
 
 def limit(at_0: Tensor | None, early: Tensor, at_1: Tensor) -> Tensor:

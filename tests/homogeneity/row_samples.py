@@ -46,13 +46,26 @@ def along(name: str, *more: Any) -> list[tuple[tuple[int, ...], Function]]:
     return [(LINE, unary(name, *more, 2)), (LINE, unary(name, *more, 1))]
 
 
+def recurrent(name: str, gates: int, *, first: bool) -> Function:
+    """A recurrent layer that begins with zeros."""
+
+    def run(x: Tensor) -> Any:
+        start = torch.zeros(1, x.shape[0], 3, dtype=x.dtype)
+        h = [start, start] if name == "lstm" else start
+        weights = [seeded(3 * gates, 6), seeded(3 * gates, 3)]
+        given = x if first else x.transpose(0, 1)
+        return getattr(torch._VF, name)(given, h, weights, False, 1, 0.0, False, False, first)
+
+    return run
+
+
 SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...], Function]]] = {
     **{
         name: (LINE, unary(name))
         for name in names(
             "clone alias detach lift_fresh_copy zeros_like ones_like relu relu6 celu selu elu "
             "leaky_relu hardtanh softplus hardsigmoid hardswish softshrink hardshrink silu mish "
-            "gelu log_sigmoid_forward square contiguous"
+            "gelu log_sigmoid_forward square lift_fresh nan_to_num zero"
         )
     },
     **{
@@ -60,7 +73,10 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
             (LINE, lambda x, n=name: getattr(aten, n)(x, x.flip(2))),
             (LINE, unary(name, C4[:, None])),
         ]
-        for name in names("add sub mul div maximum minimum")
+        for name in names(
+            "add sub rsub mul div maximum minimum atan2 complex copysign fmax fmin fmod hypot isclose "
+            "logical_and logical_or logical_xor remainder"
+        )
     },
     **{name: along(name) for name in names("softmax log_softmax cumsum cumprod logcumsumexp")},
     **{name: along(name) for name in names("cummax cummin argmax argmin median nanmedian mode")},
@@ -100,7 +116,8 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "conv_transpose3d": (VOLUME, lambda x: aten.conv_transpose3d.input(x, K3)),
     "convolution": (IMAGE, unary("convolution", K2, C4, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)),
     **{
-        f"upsample_nearest{n}d": (shape, unary(f"upsample_nearest{n}d", [7] * n))
+        f"{kind}{n}d": (shape, unary(f"{kind}{n}d", [7] * n))
+        for kind in ("upsample_nearest", "_upsample_nearest_exact")
         for n, shape in ((1, LINE), (2, IMAGE), (3, VOLUME))
     },
     "upsample_linear1d": (LINE, unary("upsample_linear1d", [7], False)),
@@ -127,6 +144,7 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "masked_fill": (LINE, lambda x: aten.masked_fill(x, x > 0, 0.5)),
     "copy": (LINE, lambda x: aten.copy(x, x.flip(1))),
     "threshold": (LINE, unary("threshold", 0.1, 20.0)),
+    "contiguous": (LINE, lambda x: aten.contiguous(x.transpose(1, 2))),
     "expand": [
         (LINE, lambda x: aten.expand(x, [2, x.shape[0], 4, 6])),
         (FLAT, lambda x: aten.expand(x[:, None], [x.shape[0], 3, 6])),
@@ -203,7 +221,7 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
         (LINE, lambda x: aten.bmm(seeded(4, 5, 6), x.permute(1, 2, 0))),
     ],
     "matmul": [
-        (LINE, unary("matmul", W3[:, None])),
+        (LINE, unary("matmul", W3[0])),
         (LINE, lambda x: aten.matmul(x[:, :, None], x[:, :, :, None])),
     ],
     "addmm": [
@@ -260,4 +278,33 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
         FLAT,
         lambda x: aten.cross_entropy_loss(x, LABELS(x), seeded(6), 0, -100, 0.1),
     ),
+    "_reshape_alias": (LINE, lambda x: aten._reshape_alias(x, [x.shape[0] * 4, 6], [6, 1])),
+    "addcmul": (LINE, lambda x: aten.addcmul(x, x.flip(1), C4[:, None])),
+    "addcdiv": (LINE, lambda x: aten.addcdiv(x, x.flip(1), C4[:, None])),
+    "lerp": (LINE, lambda x: aten.lerp(x, x.flip(1), 0.3)),
+    "polar": (LINE, lambda x: aten.polar(x.abs(), x.flip(1))),
+    "im2col": (IMAGE, unary("im2col", [2, 2], [1, 1], [0, 0], [1, 1])),
+    "native_batch_norm": (IMAGE, unary("native_batch_norm", C4, C4, C4, C4, False, 0.1, 1e-5)),
+    "_batch_norm_no_update": (IMAGE, unary("_batch_norm_no_update", C4, C4, C4, C4, 0.1, 1e-5)),
+    **{
+        name: (IMAGE, lambda x, n=name: getattr(aten, n)(x, x.flip(1), x.flip(2)))
+        for name in names(
+            "_scaled_dot_product_attention_math _scaled_dot_product_flash_attention_for_cpu"
+        )
+    },
+    **{
+        name: [(LINE, recurrent(name, 1, first=True)), (LINE, recurrent(name, 1, first=False))]
+        for name in names("rnn_relu rnn_tanh")
+    },
+    "gru": [(LINE, recurrent("gru", 3, first=True)), (LINE, recurrent("gru", 3, first=False))],
+    "lstm": [(LINE, recurrent("lstm", 4, first=True)), (LINE, recurrent("lstm", 4, first=False))],
 }
+
+ELSEWHERE = frozenset(
+    names(
+        "_scaled_dot_product_cudnn_attention _scaled_dot_product_efficient_attention "
+        "_scaled_dot_product_flash_attention _scaled_dot_product_fused_attention_overrideable "
+        "cudnn_batch_norm miopen_batch_norm rrelu_with_noise"
+    )
+)
+"""Operations of other devices; and one that writes into an argument, of which nothing is proved."""

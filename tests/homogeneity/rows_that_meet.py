@@ -1,4 +1,4 @@
-"""Functions of ``x`` in which the rows of a batch meet, or may: nothing may be proved of them."""
+"""Functions of ``x`` in which the rows of a batch meet, or may, or that change with its size."""
 
 from __future__ import annotations
 
@@ -96,3 +96,27 @@ WRONG: dict[str, tuple[tuple[int, ...], Function]] = {
     "squeezed": (FLAT, lambda x: x.sum() * x),
 }
 """The places of the batch are kept in most of these: that the rows meet is the rules' matter."""
+
+_BY_ITS_SIZE = (
+    "divided by the batch size",
+    "plus the batch size",
+    "filled with the batch size",
+    "full_like of the batch size",
+    "new_full of the batch size",
+    "addmm by the batch size",
+    "addmm, a bias by the batch size",
+    "baddbmm by the batch size",
+    "add with the batch size as factor",
+    "to the power of the batch size",
+    "clamped at the batch size",
+    "padded by the batch size",
+    "a norm of the batch size's order",
+    "rolled by the batch size",
+    "a row numbered by the batch size",
+    "narrowed from the batch size",
+    "cut off at the batch size",
+)
+
+SIZED = {name: WRONG.pop(name) for name in _BY_ITS_SIZE}
+"""The rows do not meet in a run, in which the size of the batch is a number like any other; but a run
+of another size is not a part of it."""

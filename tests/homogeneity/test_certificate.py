@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.fx.proxy import TracerBase
 
 from captum_xdnn.homogeneity import Blocker, Certificate, certification, certify
 
@@ -47,14 +46,10 @@ def net() -> tuple[nn.Module, Tensor]:
     return Net().eval(), torch.ones(2, 4, 5, 5)
 
 
-# An older torch keeps the lines of functions called ``forward`` alone.
-@pytest.mark.skipif(
-    not hasattr(TracerBase, "_filter_traceback_frames"), reason="torch records fewer lines"
-)
 def test_a_blocker_says_what_and_where_and_why() -> None:
     found = certify(*net()).blockers
     assert found[0] == Blocker(
-        op="aten._native_batch_norm_legit_no_training.default",
+        op="aten.native_batch_norm.default",
         module="layer1.0.bn1",
         module_type="BatchNorm2d",
         location=found[0].location,

@@ -36,6 +36,32 @@ def test_degrees_are_found_through_a_whole_function(
     assert not certificate.affine
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.RReLU(),
+        nn.CircularPad2d(1),
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular", bias=False),
+        nn.Conv2d(3, 4, 3, padding="same", padding_mode="reflect", bias=False),
+        nn.RNN(6, 4, nonlinearity="relu", bias=False),
+        nn.Flatten(2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_layers_that_torch_computes_by_writing(model: nn.Module) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model.eval()
+
+        def forward(self, x: Tensor) -> Tensor:
+            if isinstance(self.inner, nn.RNN):
+                return self.inner(x[:, 0])[0]
+            return self.inner(x).relu()
+
+    assert proved(Net(), IMAGE).degree == 1
+
+
 def test_a_bias_on_the_last_layer_is_harmless() -> None:
     model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.ReLU(), nn.Linear(4, 2))
     certificate = proved(model)

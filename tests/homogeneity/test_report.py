@@ -8,7 +8,6 @@ from fractions import Fraction
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.fx.proxy import TracerBase
 
 from captum_xdnn.homogeneity import Blocker, Certificate, certify, report
 
@@ -97,10 +96,6 @@ def test_kinds_come_in_the_order_of_their_first_offender() -> None:
     ]  # fmt: skip
 
 
-# An older torch keeps the lines of functions called ``forward`` alone.
-@pytest.mark.skipif(
-    not hasattr(TracerBase, "_filter_traceback_frames"), reason="torch records fewer lines"
-)
 def test_the_user_s_own_line_is_shown_also_outside_of_forward() -> None:
     text = str(certify(lambda x: helper(x), X))
     assert re.search(rf"at {HERE}:\d+: return x\.exp\(\)  # the line that is blamed$", text, re.M)
@@ -112,11 +107,19 @@ def test_a_function_outside_modules_goes_by_its_operation() -> None:
     assert lines[3] == "      first: aten.exp.default"
 
 
-def test_a_function_that_cannot_be_traced_reports_why() -> None:
+def test_a_decision_on_a_value_is_reported_with_its_line() -> None:
     lines = str(certify(lambda x: x if x.sum() > 0 else -x, X)).splitlines()
     assert lines[1] == "  1 place of 1 kind:"
-    assert lines[2].startswith("  1 x torch.export: it cannot be traced: ")
-    assert lines[-1].startswith("      remedy: write the function in tensor operations")
+    assert lines[2].endswith(": Python reads a value that moves, and may decide by it")
+    assert "lambda x: x if x.sum() > 0 else -x" in lines[4]
+    assert lines[-1].startswith("      remedy: keep the computation in tensors")
+
+
+def test_a_function_that_raises_reports_why() -> None:
+    lines = str(certify(lambda x: x @ torch.ones(5, 5), X)).splitlines()
+    assert lines[1] == "  1 place of 1 kind:"
+    assert lines[2].startswith("  1 x forward: it cannot be watched: it raises RuntimeError: mat1 ")
+    assert lines[-1].startswith("      remedy: give inputs and arguments that the function accepts")
 
 
 def test_places_are_counted_once_though_they_offend_twice() -> None:

@@ -71,7 +71,7 @@ def test_the_order_is_that_of_the_computation() -> None:
     assert [s.runs_once for s in strip] == [True] * (len(strip) - 1) + [False]
 
 
-def test_a_share_is_computed_for_the_traced_shape() -> None:
+def test_a_share_does_not_depend_on_the_size_of_the_batch() -> None:
     net = homogeneous()
     assert certify(net, IMAGES).strip == certify(net, IMAGES[:1].expand(7, -1, -1, -1)).strip
 
@@ -141,12 +141,12 @@ def test_the_legend_says_what_becomes_of_the_trunk() -> None:
     assert of(resnet)[0] == "trunk: proved, but too small to run apart"
 
 
-def test_without_a_graph() -> None:
-    def branches(x: Tensor) -> Tensor:
-        return x if x.sum() > 0 else 2 * x
+def test_without_a_run() -> None:
+    def fails(x: Tensor) -> Tensor:
+        return x @ torch.ones(5, 5)
 
-    found = certify(branches, torch.zeros(2, 3))
+    found = certify(fails, torch.zeros(2, 3))
     assert found.strip == ()
     strip, text = found.plot().axes
     assert [t.get_text() for t in strip.texts] == ["there is no graph to draw"]
-    assert "cannot be traced" in text.texts[0].get_text()
+    assert "cannot be watched" in text.texts[0].get_text()

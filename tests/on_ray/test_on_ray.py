@@ -137,7 +137,7 @@ def test_map_batches(tmp_path: Path) -> None:
     data = ray.data.from_items(
         [{"id": i, "image": row.numpy(), "label": i % CLASSES} for i, row in enumerate(rows(40))]
     )
-    arguments = Attributor.arguments(xig, (rows(2), torch.zeros(2)), largest_batch=16)
+    arguments = Attributor.arguments(xig, (rows(2), torch.zeros(2)))
     actors = ray.data.ActorPoolStrategy(size=1)
     found = data.map_batches(
         Attributor, fn_constructor_kwargs=arguments, batch_size=16, compute=actors

@@ -16,8 +16,8 @@ from torch.testing import assert_close
 from trained_networks import perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.attr.compiling import uncompiled
 from captum_xdnn.priors import expected_gradients, gini_sparsity
+from captum_xdnn.recording.compiling import uncompiled
 
 
 def method(net: nn.Module) -> Callable[..., Any]:
@@ -136,3 +136,25 @@ def test_the_stance_is_put_back_by_the_last_of_several_threads() -> None:
         thread.join()
     assert seen == ["force_eager"] * 4
     assert eval_frame._stance.stance == "default"
+
+
+def test_what_was_attributed_first_is_compiled_afterwards() -> None:
+    """Older compilers never compile again what they met first while a mode was on."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_tensor(self.layer(x)).relu()
+
+    counter = CompileCounter()
+    net: Any = torch.compile(Net(), backend=counter)
+    x = torch.rand(2, 4)
+    xig = XIntegratedGradients(net)
+    xig.attribute(x, target=0)
+    assert xig.last_route == "single_pass"
+    assert counter.frame_count == 0
+    net(x)
+    assert counter.frame_count == 1

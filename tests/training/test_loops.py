@@ -12,8 +12,9 @@ from torch.testing import assert_close
 from trained_networks import convolutional, images, perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity import tracing
+from captum_xdnn.homogeneity import watching
 from captum_xdnn.priors import gini_sparsity, l1
+from captum_xdnn.recording import known_runs
 
 LOOPS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {
     "perceptron": (perceptron, rows),
@@ -27,15 +28,16 @@ def loss_of(net: nn.Module, x: Tensor, labels: Tensor, xig: XIntegratedGradients
 
 
 @pytest.mark.parametrize("name", LOOPS)
-def test_one_trace_and_one_certificate_for_all_steps(
+def test_one_proof_and_one_certificate_for_all_steps(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build, data = LOOPS[name]
     net, x = build(), data()
     labels = torch.arange(len(x)) % 3
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    traces, trace = [], tracing.trace
-    monkeypatch.setattr(tracing, "trace", lambda *a, **k: traces.append(1) or trace(*a, **k))
+    known_runs.forget()
+    proofs, prove = [], watching.prove
+    monkeypatch.setattr(watching, "prove", lambda *a, **k: proofs.append(1) or prove(*a, **k))
     losses, certificates = [], []
     for _ in range(8):
         xig = XIntegratedGradients(net)  # a new object in each step changes nothing
@@ -46,7 +48,7 @@ def test_one_trace_and_one_certificate_for_all_steps(
         assert xig.last_route == "single_pass"
         losses.append(loss.item())
         certificates.append(xig.certificate)
-    assert traces == [1]
+    assert proofs == [1]
     assert all(certificate is certificates[0] for certificate in certificates)
     assert losses == sorted(losses, reverse=True)
 

@@ -14,7 +14,8 @@ from trained_networks import BENT, PIECEWISE_LINEAR, perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.attr import single_pass
-from captum_xdnn.homogeneity.remembered import knowledge_of
+from captum_xdnn.homogeneity.verdict import Verdict
+from captum_xdnn.homogeneity.watching import watch
 
 NETWORKS = PIECEWISE_LINEAR | BENT
 
@@ -167,13 +168,17 @@ VERDICTS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
 }
 
 
+def verdict_on(function: Callable[[Tensor], Tensor], x: Tensor) -> Verdict:
+    found = watch(function, (x.detach().requires_grad_(),), (0,)).verdict
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("name", VERDICTS)
 def test_what_is_piecewise_linear(name: str) -> None:
     between, verdict = VERDICTS[name]
     net, x = two_layers(between), rows()
-    analysis = knowledge_of(net).analyse(net, (x,), (0,))
-    assert analysis.traced is not None
-    assert analysis.is_piecewise_linear() == verdict
+    assert verdict_on(net, x).is_piecewise_linear == verdict
     second = torch.autograd.functional.hessian(lambda row: net(row[None])[0, 1], x[0])
     if verdict:
         assert not second.any()
@@ -187,4 +192,4 @@ def test_a_weight_that_is_computed_from_the_input_is_none() -> None:
     def scaled(x: Tensor) -> Tensor:
         return x @ (net.weight * x.abs().mean()).T
 
-    assert not knowledge_of(scaled).analyse(scaled, (rows(),), (0,)).is_piecewise_linear()
+    assert not verdict_on(scaled, rows()).is_piecewise_linear

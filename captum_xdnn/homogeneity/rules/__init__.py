@@ -8,6 +8,7 @@ from captum_xdnn.homogeneity.rules import (  # noqa: F401 - imported for their r
     ordering,
     pointwise,
     products,
+    recurrent,
     refused,
     selection,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,15 @@ from captum_xdnn.homogeneity.laws import added, homogeneous, product
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Unknown, is_constant
 from captum_xdnn.homogeneity.operand import Operand, motion_of
 from captum_xdnn.homogeneity.registry import register_rule
+
+TRAINING = Unknown(
+    "batch norm in training mode uses the statistics of the batch and writes a buffer",
+    "call model.eval()",
+)
+OF_THE_INPUT = Unknown(
+    "normalisation by statistics of the input itself (instance norm, or batch norm that tracks none)",
+    "use batch norm with running statistics, in evaluation mode, or a network without this layer",
+)
 
 
 @register_rule("aten._native_batch_norm_legit_no_training.default")
@@ -22,37 +32,83 @@ def _batch_norm(
     running_var: Any,
     momentum: float,
     eps: float,
-) -> tuple[Motion, Motion, Motion]:
+) -> tuple[Motion, ...]:
     """``scale * input + shift`` with ``shift = bias - mean * weight / sqrt(var + eps)``."""
     del momentum
-    known = [p for p in (weight, bias, running_mean, running_var) if p is not None]
+    return _scaled_and_shifted(input, weight, bias, running_mean, running_var, eps), FIXED, FIXED
+
+
+@register_rule("aten.native_batch_norm.default")
+def _native_batch_norm(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Motion, ...]:
+    """See above, in evaluation mode."""
+    if training:
+        return (OF_THE_INPUT if running_mean is None else TRAINING), FIXED, FIXED
+    return _batch_norm(input, weight, bias, running_mean, running_var, momentum, eps)
+
+
+@register_rule("aten.miopen_batch_norm.default")
+def _miopen_batch_norm(*arguments: Any) -> tuple[Motion, ...]:
+    """See above."""
+    return _native_batch_norm(*arguments)
+
+
+@register_rule("aten.cudnn_batch_norm.default")
+def _cudnn_batch_norm(*arguments: Any) -> tuple[Motion, ...]:
+    """See above; the fourth result is reserved for the way back."""
+    return *_native_batch_norm(*arguments), FIXED
+
+
+@register_rule("aten._batch_norm_no_update.default")
+def _batch_norm_no_update(*arguments: Any) -> tuple[Motion, ...]:
+    """See above; the fourth result is reserved for the way back."""
+    return *_batch_norm(*arguments), FIXED
+
+
+def _scaled_and_shifted(
+    input: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float
+) -> Motion:
+    known = [p for p in (weight, bias, mean, var) if p is not None]
     if any(motion_of(p) != FIXED for p in known):
-        moving = Unknown("batch norm whose parameters are computed from the input")
-        return moving, FIXED, FIXED
+        return Unknown("batch norm whose parameters are computed from the input")
     scaled = motion_of(input)
-    if isinstance(scaled, Unknown):
-        return scaled, FIXED, FIXED
-    if _shift_vanishes(weight, bias, running_mean, running_var, eps):
-        return scaled, FIXED, FIXED
+    if isinstance(scaled, Unknown) or _shift_vanishes(weight, bias, mean, var, eps):
+        return scaled
     shifted = added(scaled, FIXED)
     if isinstance(shifted, Affine):
-        channels = running_mean.fake.numel()
-        shifted = Affine(f"shift of {channels} channels is not zero at the baseline")
-    return shifted, FIXED, FIXED
+        return Affine(f"shift of {mean.fake.numel()} channels is not zero at the baseline")
+    return shifted
 
 
 def _shift_vanishes(
     weight: Operand | None, bias: Operand | None, mean: Operand, var: Operand, eps: float
 ) -> bool:
     optional = [p for p in (weight, bias) if p is not None]
+    return mean.vanishes(_Shift(weight is not None, bias is not None, eps), var, *optional)
 
-    def shift(mean_value: Tensor, var_value: Tensor, *rest: Tensor) -> Tensor:
-        values = dict(zip((p.node for p in optional), rest, strict=True))
-        scale: Any = 1 if weight is None else values[weight.node]
-        offset: Any = 0 if bias is None else values[bias.node]
-        return torch.as_tensor(offset - mean_value * scale * torch.rsqrt(var_value + eps))
 
-    return mean.vanishes(shift, var, *optional)
+@dataclass(frozen=True)
+class _Shift:
+    """The shift of a batch norm as a function of its tensors, of which two may be absent."""
+
+    weighted: bool
+    biased: bool
+    eps: float
+
+    def __call__(self, mean: Tensor, var: Tensor, *rest: Tensor) -> Tensor:
+        """The shift of each channel."""
+        given = list(rest)
+        scale: Any = given.pop(0) if self.weighted else 1
+        offset: Any = given.pop(0) if self.biased else 0
+        return torch.as_tensor(offset - mean * scale * torch.rsqrt(var + self.eps))
 
 
 @register_rule(["aten.native_layer_norm.default", "aten.native_group_norm.default"])

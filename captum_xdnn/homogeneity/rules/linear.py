@@ -14,6 +14,11 @@ from captum_xdnn.homogeneity.registry import register_rule
 
 VIEWS = [
     "aten.alias.default",
+    "aten.lift_fresh.default",
+    "aten.lift_fresh_copy.default",
+    "aten._reshape_alias.default",
+    "aten.unsafe_split.Tensor",
+    "aten.unsafe_split_with_sizes.default",
     "aten.as_strided.default",
     "aten.clone.default",
     "aten.detach.default",

@@ -51,6 +51,22 @@ def _prelu(self: Any, weight: Any) -> Motion:
     return Unknown("a slope that moves")
 
 
+@register_rule("aten.rrelu_with_noise.default")
+def _rrelu(
+    self: Any,
+    noise: Any,
+    lower: float = 1 / 8,
+    upper: float = 1 / 3,
+    training: bool = False,
+    generator: Any = None,
+) -> Motion:
+    """A leaky ReLU in evaluation mode, where the noise is neither written nor read."""
+    del noise, lower, upper, generator
+    if training:
+        return Unknown("the slopes are random", "call model.eval()")
+    return homogeneous(self)
+
+
 @register_rule(
     [
         "aten.sign.default",

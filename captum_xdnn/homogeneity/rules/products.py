@@ -43,8 +43,14 @@ def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Mot
     return _with_bias(product(input, weight), bias)
 
 
+@register_rule("aten._trilinear.default")
+def _trilinear(i1: Any, i2: Any, i3: Any, /, *_: Any, **__: Any) -> Motion:
+    """Linear in each of three arguments."""
+    return product(product(i1, i2), i3)
+
+
 @register_rule("aten.bilinear.default")
-def _trilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motion:
+def _bilinear_layer(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motion:
     """Linear in each of three arguments, and a bias."""
     return _with_bias(product(product(input1, input2), weight), bias)
 

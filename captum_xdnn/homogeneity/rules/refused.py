@@ -22,6 +22,25 @@ refuse(
     assume=CONSTANT,
 )
 refuse(
+    _aten(
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_flash_attention",
+        "_scaled_dot_product_efficient_attention",
+        "_scaled_dot_product_cudnn_attention",
+        "_scaled_dot_product_fused_attention_overrideable",
+        "_scaled_dot_product_attention_math",
+    ),
+    "attention weights are a softmax, which compares exponentials that do not scale",
+    "explain a layer behind the attention",
+)
+refuse(
+    _aten("lstm.input", "lstm.data", "gru.input", "gru.data", "rnn_tanh.input", "rnn_tanh.data")
+    + _aten("mkldnn_rnn_layer", "_cudnn_rnn", "miopen_rnn", "_thnn_fused_lstm_cell")
+    + _aten("_thnn_fused_gru_cell"),
+    "a recurrent layer with gates that saturate",
+    "use nn.RNN with nonlinearity='relu' and bias=False and retrain, or explain what comes before it",
+)
+refuse(
     _aten("sigmoid", "hardsigmoid"),
     "a saturating function",
     "explain the value in front of it, or replace it by a ReLU and retrain",
@@ -73,6 +92,10 @@ refuse(
         "avg_pool2d_backward",
         "convolution_backward",
         "embedding_dense_backward",
+        "threshold_backward",
+        "sigmoid_backward",
+        "tanh_backward",
+        "_softmax_backward_data",
         "max_pool2d_with_indices_backward",
         "native_group_norm_backward",
         "native_layer_norm_backward",
@@ -92,7 +115,9 @@ refuse(
     "let shapes depend on shapes only",
 )
 refuse(
-    _aten("_native_batch_norm_legit_functional", "_native_batch_norm_legit", "native_batch_norm"),
+    _aten(
+        "_native_batch_norm_legit_functional", "_native_batch_norm_legit", "_batch_norm_with_update"
+    ),
     "batch norm in training mode uses the statistics of the batch and writes a buffer",
     "call model.eval()",
 )
@@ -122,4 +147,4 @@ OVERWRITES.update(
         0,
     )
 )
-OVERWRITES["aten.rrelu_with_noise_functional.default"] = 1
+OVERWRITES["aten.rrelu_with_noise.default"] = 1

@@ -15,6 +15,7 @@ from rules import (
     ordering,
     pointwise,
     products,
+    recurrent,
     refused,
     selection,
 )
@@ -22,7 +23,8 @@ from rules import (
 LAWS = {
     module.__name__.rsplit(".", 1)[-1]: [c for c in module.CASES if c.exists()]
     for module in (
-        assembly, creation, layers, linear, ordering, pointwise, products, selection, refused,
+        assembly, creation, layers, linear, ordering, pointwise, products, recurrent, selection,
+        refused,
     )
 }  # fmt: skip
 

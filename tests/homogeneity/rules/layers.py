@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -27,7 +29,7 @@ CHANNELS = (real(3), real(3), real(3), positive(3))
 
 
 def _batch_norm(*args: object, table: dict[str, Expected]) -> Case:
-    """The operation takes no statistics that ask for a gradient, as inputs of a trace do."""
+    """The operation takes no statistics that ask for a gradient."""
     overload = torch.ops.aten._native_batch_norm_legit_no_training.default
 
     def via(
@@ -49,6 +51,65 @@ INFERENCE = [
         0.1,
         1e-5,
         table={"1 Z Z F": "1, F, F", "1 F Z F": "A, F, F"},
+    ),
+]
+
+REST = (0.1, 1e-5)
+
+
+def _of_a_backend(results: int) -> Any:
+    """The same numbers where the device of the operation is not at hand."""
+
+    def via(*arguments: Any) -> Any:
+        return *torch.native_batch_norm(*arguments), *(torch.zeros(0) for _ in range(results - 3))
+
+    return via
+
+
+def _with_copies(*arguments: Any) -> Any:
+    """Without writing into the statistics that were given."""
+    x, weight, bias, mean, var, *rest = arguments
+    return torch.native_batch_norm(x, weight, bias, mean.clone(), var.clone(), *rest)
+
+
+def _of_form(op: str, *flag: bool, more: str = "", **how: Any) -> list[Case]:
+    """With and without weight and bias, which these operations take in the same way."""
+    tables = [
+        {k: v + more if isinstance(v, str) else v for k, v in table.items()}
+        for table in (BATCH_NORM, BATCH_NORM_BARE)
+    ]
+    x = real(2, 3, 4)
+    return [
+        case(op, x, *CHANNELS, *flag, *REST, table=tables[0], **how),
+        case(op, x, None, None, *CHANNELS[2:], *flag, *REST, table=tables[1], **how),
+    ]
+
+
+NATIVE = [
+    *_of_form("aten.native_batch_norm.default", False),
+    _of_form("aten._batch_norm_no_update.default", more=", F")[0],  # it has no way back without
+    *_of_form("aten.miopen_batch_norm.default", False, by_hand=True, via=_of_a_backend(3)),
+    *_of_form(
+        "aten.cudnn_batch_norm.default", False, more=", F", by_hand=True, via=_of_a_backend(4)
+    ),
+    case(
+        "aten.native_batch_norm.default",
+        real(2, 3, 4),
+        *CHANNELS,
+        True,
+        *REST,
+        via=_with_copies,
+        table={"1 F F F F": refused("in training mode uses the statistics of the batch")},
+    ),
+    case(
+        "aten.native_batch_norm.default",
+        real(2, 3, 4),
+        *CHANNELS[:2],
+        None,
+        None,
+        True,
+        *REST,
+        table={"1 F F": refused("by statistics of the input itself")},
     ),
 ]
 
@@ -88,4 +149,4 @@ NORMS = [
     *_norms(True, True, 1e-5, {"1 F F": EPS, "2 F F": EPS, "A F F": refused(BEND)}),
     *_norms(False, False, 1e-5, {"1": EPS}),
 ]
-CASES = INFERENCE + NORMS
+CASES = INFERENCE + NATIVE + NORMS

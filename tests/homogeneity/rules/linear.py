@@ -13,6 +13,11 @@ def _views() -> list[Case]:
     spread = {k: f"{v}, {v}" if isinstance(v, str) else v for k, v in LINEAR.items()}
     return [
         case("aten.alias.default", x, table=LINEAR),
+        case("aten.lift_fresh.default", x, table=LINEAR),
+        case("aten.lift_fresh_copy.default", x, table=LINEAR),
+        case("aten._reshape_alias.default", x, [2, 6], [6, 1], table=LINEAR),
+        case("aten.unsafe_split.Tensor", x, 2, 1, table=spread),
+        case("aten.unsafe_split_with_sizes.default", x, [1, 3], 1, table=spread),
         case("aten.as_strided.default", x, [2, 2], [1, 2], table=LINEAR),
         case("aten.clone.default", x, table=LINEAR),
         case("aten.detach.default", x, table=LINEAR),

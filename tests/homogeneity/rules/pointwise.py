@@ -71,6 +71,21 @@ BENT = [
     case("aten.abs.default", real(), table=HOMOGENEOUS),
     case("aten.abs.default", imaginary(), table=HOMOGENEOUS),
     case("aten.leaky_relu.default", real(), 0.2, table=HOMOGENEOUS),
+    case(
+        "aten.rrelu_with_noise.default",
+        real(),
+        real(),
+        table={"1 F": "1", "2 F": "2", "A F": refused(BEND)},
+    ),
+    case(
+        "aten.rrelu_with_noise.default",
+        real(),
+        real(),
+        0.1,
+        0.3,
+        True,
+        table={"1 F": cautious("random")},
+    ),
     *(
         case(
             op,

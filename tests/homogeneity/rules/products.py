@@ -94,6 +94,25 @@ LERP: dict[str, Expected] = {
 }
 TOGETHER = [
     case(
+        "aten._trilinear.default",
+        real(2, 3),
+        real(5, 3, 4),
+        real(2, 4),
+        [1, 3],
+        [0],
+        [1, 2],
+        [2, 3],
+        table={
+            "1 F F": "1",
+            "F F 2": "2",
+            "1 F 1": "2",
+            "1 1 1": "3",
+            "A F F": "A",
+            "F F A": "A",
+            "A F 1": refused("a product of a tensor"),
+        },
+    ),
+    case(
         "aten.bilinear.default",
         real(2, 3),
         real(2, 4),

@@ -1,4 +1,4 @@
-"""Every rule on the traced graph: it finds the motions that its cases state."""
+"""Every rule on the graph of a run: it finds the motions that its cases state."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch.fx import Node
 
 from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.limits import Limits, Unavailable
 from captum_xdnn.homogeneity.motion import Motion, Unknown, is_constant
 from captum_xdnn.homogeneity.propagation import propagate
-from captum_xdnn.homogeneity.tracing import Traced
+from captum_xdnn.recording.run import Graph, Node
 from rules.case import Case, Expected, Ray, Refused, motion, wanted
 from rules.every_law import LAWS, PARAMETERS, row
 from rules.graphs import place
@@ -34,13 +33,13 @@ def _check_analysis(
     c: Case,
     letters: list[str],
     expected: Expected,
-    place: tuple[Traced, list[Node], Node],
+    place: tuple[Graph, list[Node], Node],
     said: list[Any],
 ) -> None:
-    traced, placeholders, node = place
-    motions, limits = _motions_and_limits(traced, placeholders, Ray(c.values, letters), letters)
-    shifts = dict.fromkeys(traced.inputs, "not zero at the baseline")
-    propagation = propagate(traced, limits, motions, shifts)
+    graph, placeholders, node = place
+    motions, limits = _motions_and_limits(placeholders, Ray(c.values, letters), letters)
+    shifts = dict.fromkeys(graph.inputs, "not zero at the baseline")
+    propagation = propagate(graph, limits, motions, shifts)
     reasons = [o.reason for o in propagation.blocking(node)]
     moving = any(not is_constant(motion(letter)) for letter in letters)
     if moving and c.op in registry.RULES:
@@ -61,7 +60,7 @@ def _check_analysis(
 
 
 def _motions_and_limits(
-    traced: Traced, placeholders: list[Node], ray: Ray, letters: list[str]
+    placeholders: list[Node], ray: Ray, letters: list[str]
 ) -> tuple[dict[Node, Motion], Limits]:
     motions = {n: motion(letter) for n, letter in zip(placeholders, letters, strict=True)}
     values = {
@@ -69,7 +68,7 @@ def _motions_and_limits(
         for n, letter, value in zip(placeholders, letters, ray.at(0.0), strict=True)
         if letter in "FZA"
     }
-    return motions, Limits(values, {n: n.name for n in values}, {})
+    return motions, Limits(values, {})
 
 
 def _listen(op: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:

@@ -66,7 +66,8 @@ def _derivatives(c: Case, ray: Ray, position: int, a: float, draw: int) -> list[
         for t, letter in zip(operands, ray.letters, strict=True)
         if letter not in "FZ" and (t.is_floating_point() or t.is_complex())
     ]
-    if c.op == "aten.copy.default":  # it has no derivative, and stands for copy_, which has
+    # They have no derivative: one stands for copy_, which has, and one gives back what it was given.
+    if c.op in ("aten.copy.default", "aten.lift_fresh.default"):
         return [None] * len(operands)
     result = results(c.call(operands))[position]
     if not result.requires_grad or not moving:

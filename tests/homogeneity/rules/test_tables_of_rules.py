@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from captum_xdnn.homogeneity import registry
-from captum_xdnn.homogeneity.tracing import trace
+from captum_xdnn.recording.modes import operations
+from captum_xdnn.recording.run import graph_of
+from captum_xdnn.recording.steps import Step
+from captum_xdnn.recording.watch import Tape
 from rules.every_law import LAWS
 
 EVERY = [c for cases in LAWS.values() for c in cases]
@@ -105,18 +107,18 @@ def test_a_rule_takes_what_the_operation_takes(name: str) -> None:
     assert not required_unknown
 
 
-def test_the_tracer_writes_arguments_in_the_order_of_the_schema() -> None:
+def test_a_run_holds_arguments_in_the_order_of_the_schema() -> None:
     """What the test above relies on, for calls that name their arguments."""
     weight = torch.eye(4)
-
-    def function(x: Tensor) -> Tensor:
+    x = torch.ones(4, 4)
+    tape = Tape(Step(None, None), (x,), placed=False)
+    with torch.inference_mode(), operations(tape):
         y = torch.ops.aten.mm.default(mat2=weight, self=x)
         y = torch.ops.aten.layer_norm.default(y, [4], bias=weight[0])
         y = torch.ops.aten.add.Tensor(other=weight, self=y, alpha=2)
-        return torch.clamp(y, max=0.0)
-
-    traced = trace(function, (torch.ones(4, 4, 4)[0][None].expand(1, 4, 4).reshape(4, 4),))
-    calls = {str(n.target): n for n in traced.graph.nodes if n.op == "call_function"}
+        torch.clamp(y, max=0.0)
+    graph = graph_of((x,), tape.path)
+    calls = {str(n.target): n for n in graph.nodes if n.op == "call_function"}
     assert not calls["aten.mm.default"].kwargs
     assert calls["aten.layer_norm.default"].args[2] is None
     assert len(calls["aten.layer_norm.default"].args) == 4

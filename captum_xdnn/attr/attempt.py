@@ -1,0 +1,325 @@
+"""One watched run of the function at the inputs, and another in the middle of the ray before it.
+
+The run at the inputs is what is attributed. Before the first of a function, the function runs in the
+middle of the ray: that shows what no operation shows, values that leave torch where nobody looks and
+come back as constants, and state that a run reads and an earlier one has left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.guard import COARSE, COARSE_SLACK, SLACK, bounds_of
+from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, Request
+from captum_xdnn.attr.own_gradient import SCRIPTED, custom_functions_of
+from captum_xdnn.attr.remembered import MOST, Memory
+from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precision_of
+from captum_xdnn.homogeneity.certificate import Certificate
+from captum_xdnn.homogeneity.certification import certificate_of
+from captum_xdnn.homogeneity.verdict import Given, Verdict
+from captum_xdnn.homogeneity.watching import Watched, known_baseline, watch
+from captum_xdnn.recording.state import Noted, put_back_tensors
+from captum_xdnn.recording.watch import Tape
+
+REMEMBERS = (
+    "the function reads what it computed or changed in an earlier call, so it is not one function"
+)
+ELSEWHERE = (
+    "in the middle of the ray the function is not what its run at the input says: it reads values or "
+    "keeps state where no operation shows it"
+)
+ENTRANCES = ("aten.lift_fresh.default", "aten.lift_fresh_copy.default")
+"""Operations by which what Python made becomes a tensor."""
+NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
+
+
+class Attempt:
+    """The runs of one call, or of a part of it.
+
+    Args:
+        request: What is wanted.
+        call: The call, or the part.
+        memory: What is remembered of the function.
+
+    Attributes:
+        request: What is wanted.
+        call: The call, or the part.
+        memory: What is remembered of the function.
+        starts: For each input the number 0 if its baseline is zero, else its baseline.
+        form: What tells calls apart whose verdicts may differ.
+        leaves: The inputs of the run.
+        watched: The run at the inputs.
+        middle: The run in the middle of the ray.
+        is_scripted: Whether TorchScript made the derivative.
+        seconds: How long the run at the inputs took.
+    """
+
+    def __init__(self, request: Request, call: Call, memory: Memory) -> None:
+        self.request, self.call, self.memory = request, call, memory
+        self.starts = tuple(known_baseline(b) for b in call.baselines)
+        self.form = _form(call, self.starts)
+        self.leaves: tuple[Tensor, ...] = ()
+        self.watched = NOT_RUN
+        self.is_scripted = False
+        self.middle = NOT_RUN
+        self.seconds = 0.0
+        self._two_runs = self._counts = False
+
+    @property
+    def tape(self) -> Tape:
+        """What was noted of the run at the inputs."""
+        if self.watched.tape is None:
+            message = "the function has not run"
+            raise RuntimeError(message)
+        return self.watched.tape
+
+    @property
+    def given(self) -> Given:
+        """What the verdict on it was asked for."""
+        if self.watched.given is None:
+            message = "the function did not run to its end"
+            raise RuntimeError(message)
+        return self.watched.given
+
+    def run(self, keep: frozenset[int] = frozenset()) -> Verdict | None:
+        """Run the function at the inputs; gives what is proved of the run.
+
+        Args:
+            keep: Numbers of the values to hold on to.
+        """
+        if self.watched is not NOT_RUN:
+            self.watched.put_back()  # a second run begins where the first one did
+        call, request, memory = self.call, self.request, self.memory
+        with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
+            self.leaves = call.leaves(keep_graph=request.create_graph)
+        self.watched = watch(
+            request.forward_func,
+            self.leaves,
+            self.starts,
+            call.arguments,
+            keep=keep,
+            placed=self.form not in memory.forms,
+            dice=not memory.is_fast,
+        )
+        return self.watched.verdict
+
+    def begin_again(self) -> None:
+        """Leave the network as it was before the run at the inputs, and forget that."""
+        self.watched.put_back()
+        self.watched = NOT_RUN
+
+    def run_in_the_middle(self) -> Verdict | None:
+        """Run the function in the middle of the ray, first; gives what is proved of the run."""
+        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
+        middle = tuple(
+            (x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs
+        )
+        self.middle = watched = watch(
+            self.request.forward_func, middle, self.starts, self.call.arguments
+        )
+        if isinstance(watched.output, Tensor):
+            watched.output = watched.output.detach()
+        return watched.verdict
+
+    def go_on_from_the_middle(self) -> None:
+        """Leave the network as it was, unless somebody keeps what the run has computed.
+
+        Then the run at the inputs begins where this one has ended: whether it reads that will show.
+        """
+        self._counts = self.middle.noted.plain_changed()
+        self._two_runs = self._leave(self.middle) or self._counts
+        if not self._two_runs:
+            self.middle.put_back()
+
+    def put_back(self) -> None:
+        """Leave the network as the caller left it, for Captum's code to run it."""
+        self.watched.put_back()
+        self.middle.put_back()
+
+    @property
+    def began_in_the_middle(self) -> bool:
+        """Whether the function has run in the middle of the ray."""
+        return self.middle is not NOT_RUN
+
+    def refused(self, watched: Watched, refusal: str = "") -> Outcome:
+        """What comes of a function that a run refuses.
+
+        Args:
+            watched: The run.
+            refusal: Why, where it is not the certificate that says so.
+        """
+        verdict = watched.verdict
+        certificate = None if verdict is None else self.memory.certificates.get(verdict)
+        if certificate is None:
+            certificate = certificate_of(self.request.forward_func, watched)
+            if verdict is not None:
+                self.memory.keep(verdict, certificate)
+        if verdict is not None:
+            self.memory.meet(self.form)
+        output = watched.output
+        by_rows = isinstance(output, Tensor) and output.shape[:1] in ((self.call.size,), (1,))
+        return Outcome(certificate, refusal=refusal, ran=by_rows)
+
+    def certificate(self, verdict: Verdict) -> Certificate:
+        """The certificate of a verdict, with the places of the user's."""
+        self.memory.meet(self.form)
+        known = self.memory.certificates.get(verdict)
+        if known is not None:
+            return known
+        watched = self.watched if self.tape.is_placed() else self.middle
+        known = certificate_of(self.request.forward_func, watched)
+        self.memory.keep(verdict, known)
+        return known
+
+    def own_code(self) -> list[str]:
+        """What of the user's own acts on the gradient of the run."""
+        found = [*dict.fromkeys(self.tape.touches), *custom_functions_of(self.watched.output)]
+        self.is_scripted = SCRIPTED in found
+        return found
+
+    def precision(self) -> float:
+        """The unit of rounding of the computation."""
+        verdict = self.watched.verdict
+        coarsest = 0.0 if verdict is None else verdict.graph.coarsest
+        return precision_of(self.call.inputs, max(coarsest, FLOAT32 if self.is_scripted else 0.0))
+
+    def state(self, verdict: Verdict) -> str:
+        """Why the run depends on earlier ones, or on what nobody saw; empty where it is not seen to.
+
+        Args:
+            verdict: The verdict on the run.
+        """
+        memory, needed = self.memory, verdict.needed
+        sources = {n: t for n, t in self.tape.sources.items() if n in needed}
+        replaced = self.watched.noted.replaced()
+        remembers = (
+            verdict in memory.remembering
+            or (bool(replaced) and any(id(t) in replaced for t in sources.values()))
+            or memory.reads_what_was_left(sources.values())
+            or (self._counts and self.middle.tape is not None and not self._repeats())
+        )
+        if remembers:
+            if len(memory.remembering) >= MOST:
+                memory.remembering.clear()
+            memory.remembering[verdict] = None
+            return REMEMBERS
+        return "" if self.middle.tape is None else self._made_unseen(verdict, sources)
+
+    def _repeats(self) -> bool:
+        """Whether the run at the inputs did what the one in the middle of the ray did."""
+        return self.middle.tape is not None and self.tape.path == self.middle.tape.path
+
+    def _made_unseen(self, verdict: Verdict, sources: dict[int, Tensor]) -> str:
+        """A tensor that the run took, that is no other tensor's and that the run before did not take.
+
+        Parameters, buffers and what a function holds are the same in both runs, and what Python made
+        shows by how it enters. What is left was made in the run where nobody saw it.
+        """
+        tape = self.middle.tape
+        if tape is None:
+            return ""
+        if self.tape.written_since(tape):
+            return ELSEWHERE
+        known = set(map(id, tape.sources.values()))
+        entered: list[Tensor] = []
+        for number, tensor in sources.items():
+            if id(tensor) in known or tape.number_of(tensor) is not None:
+                continue
+            users = verdict.graph.sources[number].users
+            if not any(str(user.target) in ENTRANCES for user in users):
+                return ELSEWHERE
+            entered.append(tensor)
+        mine = set(map(id, self.tape.sources.values()))
+        before = [t for t in tape.sources.values() if id(t) not in mine]
+        pairs = zip(before, entered, strict=False)
+        alike = len(before) != len(entered) or all(
+            b.shape == e.shape and b.dtype == e.dtype and torch.equal(b, e) for b, e in pairs
+        )
+        return "" if alike else ELSEWHERE
+
+    def differs_in_the_middle(
+        self, verdict: Verdict, said: Callable[[], Tensor], size: float
+    ) -> str:
+        """Why a verdict does not hold in the middle of the ray; empty if it does.
+
+        Args:
+            verdict: The verdict on the run at the inputs.
+            said: Gives the output that it says there.
+            size: How large the numbers are that rounding is measured against.
+        """
+        if verdict in self.memory.confirmed:
+            return ""
+        found = self.middle.output
+        if not isinstance(found, Tensor):
+            return ELSEWHERE
+        with torch.no_grad():
+            expected = said()
+        if found.shape != expected.shape:
+            return ELSEWHERE
+        precision = max(self.precision(), reduced_precision_of(self.call.inputs))
+        slack = (COARSE_SLACK if precision > COARSE else SLACK) * precision
+        gap = float((found - expected).abs().max()) if found.numel() else 0.0
+        largest = float(torch.maximum(found.abs(), expected.abs()).max()) if found.numel() else 0.0
+        if not math.isfinite(gap):
+            return NOT_FINITE
+        if gap > slack * (size + largest) + lost_below(precision):
+            return ELSEWHERE
+        if largest:
+            self.memory.confirm(verdict)
+        return ""
+
+    def size_of(self, gradients: tuple[Tensor, ...]) -> float:
+        """How large the numbers are that were added up to the output."""
+        differences = tuple(d.detach() for d in self.call.differences())
+        return float(bounds_of(tuple(g.detach() for g in gradients), differences).max())
+
+    def at_baseline(self) -> Tensor:
+        """What the function returns at the baseline, by a pass of its own."""
+        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
+        starts = (torch.zeros_like(x) + b for x, b in pairs)
+        with torch.no_grad():
+            value: Tensor = self.request.forward_func(*starts, *self.call.arguments)
+        return value
+
+    def count_as_one_run(self) -> None:
+        """Where the run at the inputs began where another had ended: counters count one run."""
+        verdict, watched = self.watched.verdict, self.watched
+        if not self._two_runs or verdict is None:
+            return
+        watched.noted.put_back_plain()
+        moving = verdict.moving
+        put_back_tensors(
+            saved for saved in self.tape.saved if self.tape.last_number_of(saved[0]) not in moving
+        )
+
+    def note_what_is_left(self) -> None:
+        """Remember what of the run somebody has kept: a later run may read it."""
+        if isinstance(self.watched.output, Tensor) and not self.request.create_graph:
+            self.watched.output = self.watched.output.detach()
+            self._leave(self.watched)
+
+    def _leave(self, watched: Watched) -> bool:
+        """Remember what of a run somebody keeps; gives whether there is any."""
+        if watched.tape is None or watched.verdict is None:
+            return False
+        watched.tape.kept.clear()
+        moving = watched.verdict.moving
+        kept = [r for r, number in watched.tape.survivors() if number in moving]
+        self.memory.leave(kept)
+        return bool(kept)
+
+
+def _form(call: Call, starts: tuple[Any, ...]) -> Any:
+    """Shapes, dtypes and devices; which baselines are zero; the kinds of the arguments."""
+    return (
+        tuple([(x.shape, x.dtype, x.device) for x in call.inputs]),
+        tuple([not isinstance(s, Tensor) and s == 0 for s in starts]),
+        tuple([(a.shape, a.dtype) if isinstance(a, Tensor) else type(a) for a in call.arguments]),
+    )

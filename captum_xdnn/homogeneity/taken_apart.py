@@ -1,0 +1,81 @@
+"""Operations without a rule of their own, as the operations that torch makes them of."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.recording.modes import operations
+from captum_xdnn.recording.run import Graph, Node, graph_of, map_nodes
+from captum_xdnn.recording.steps import Step
+from captum_xdnn.recording.watch import Tape
+
+
+def parts_of(node: Node) -> Graph | None:
+    """The graph of what an operation is made of; None where torch does not say.
+
+    Its inputs are the tensors that the operation takes, and ``kept["outputs"]`` what it gives.
+
+    Args:
+        node: The operation.
+    """
+    parts = how(node.target)
+    if parts is None:
+        return None
+    given = [_empty(n) for n in node.all_input_nodes]
+    stand_ins = dict(zip(node.all_input_nodes, given, strict=True))
+    args = map_nodes(node.args, stand_ins.__getitem__)
+    kwargs = map_nodes(node.kwargs, stand_ins.__getitem__)
+    tape = Tape(Step(None, None), given, placed=False)
+    try:
+        with torch.no_grad(), operations(tape):
+            results = parts(*args, **kwargs)
+    except Exception:  # whatever a decomposition does not take: then nothing is known
+        return None
+    several = results if isinstance(results, tuple | list) else (results,)
+    if any(not isinstance(r, Tensor | None) for r in several):
+        return None
+    if any(step.op.overload is node.target for step in tape.path if hasattr(step.op, "overload")):
+        return None
+    tape.note_event("outputs", several)
+    graph = graph_of(given, tape.path)
+    nodes = iter(graph.events[-1].nodes)
+    outputs = [next(nodes) if isinstance(r, Tensor) else None for r in several]
+    graph.kept["outputs"] = outputs
+    for output in outputs:
+        if output is not None:  # it is used, by whoever takes the result
+            output.users[node] = None
+    return Graph(
+        graph.nodes,
+        graph.inputs,
+        graph.sources,
+        None,
+        graph.events[:-1],
+        graph.size,
+        0.0,
+        graph.kept,
+    )
+
+
+def _empty(node: Node) -> Tensor:
+    info = node.value
+    if info.strides is None:
+        return torch.empty(info.shape, dtype=info.dtype, device="meta")
+    return torch.empty_strided(info.shape, info.strides, dtype=info.dtype, device="meta")
+
+
+@functools.lru_cache(maxsize=512)
+def how(overload: Any) -> Any:
+    """The function that torch computes an operation by, in terms of others; None if it has none."""
+    from torch._decomp import core_aten_decompositions, decomposition_table
+
+    table: Any = core_aten_decompositions()
+    found = table.get(overload) or decomposition_table.get(overload)
+    if found is None and torch._C._dispatch_has_kernel_for_dispatch_key(
+        overload.name(), "CompositeImplicitAutograd"
+    ):
+        found = overload.decompose
+    return found

@@ -1,0 +1,100 @@
+"""Attribution and ``torch.compile``: neither is compiled nor runs compiled code that it cannot use."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_SKIPS_FOR_GOOD = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)
+"""Whether the compiler never compiles again what it met first while a mode was on."""
+
+
+def not_compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A function that a compiled one calls as it is: it makes graphs of its own.
+
+    Args:
+        function: The function.
+    """
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        if torch.compiler.is_compiling():
+            disable: Any = torch.compiler.disable
+            result: _R = disable(function)(*args, **kwargs)
+            return result
+        return function(*args, **kwargs)
+
+    return call
+
+
+class _Eager:
+    """torch's stance towards compiled functions, which is one for all threads, while it is eager.
+
+    The first who comes in sets it, the last who goes out puts back what was there.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._stance: Any = None
+
+    def enter(self) -> None:
+        """Compiled functions run as they are written from here on."""
+        with self._lock:
+            if not self._inside:
+                self._stance = torch.compiler.set_stance("force_eager")  # set when it is made
+                self._stance.__enter__()
+            self._inside += 1
+
+    def leave(self) -> None:
+        """They run compiled again, unless another thread is inside."""
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._stance.__exit__(None, None, None)
+
+
+_EAGER = _Eager()
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run what ``torch.compile`` compiled as it was written, with the same parameters.
+
+    A compiled backward pass cannot be differentiated; the rest of the training step stays compiled.
+    """
+    if "torch._dynamo" not in sys.modules:  # nothing has been compiled
+        yield
+        return
+    _EAGER.enter()
+    try:
+        yield
+    finally:
+        _EAGER.leave()
+
+
+def compiler_left_alone() -> AbstractContextManager[None]:
+    """A run under a mode, for which compiled code steps aside, and after which it is compiled as ever."""
+    return _left_alone() if _SKIPS_FOR_GOOD else nullcontext()
+
+
+@contextmanager
+def _left_alone() -> Iterator[None]:
+    if "torch._dynamo" in sys.modules:
+        with uncompiled():
+            yield
+        return
+    try:
+        yield
+    finally:
+        compiler: Any = sys.modules.get("torch._dynamo")
+        if compiler is not None:  # the run itself has brought it; nobody else has compiled yet
+            compiler.reset()

@@ -1,0 +1,73 @@
+"""The modes of torch by which a tape sees a run: operations, and calls that no operation shows."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from captum_xdnn.recording.calls_of_torch import EVENTS
+from captum_xdnn.recording.watch import Tape
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Shows every operation to a tape."""
+
+    supports_higher_order_operators = True  # else those raise, and leave torch's compiler at odds
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tape = tape
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch would import its compiler at the first operation, to keep it out
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operation and note it."""
+        tape = self._tape
+        tape.is_noting = True
+        try:
+            return tape.run(func, types, args, kwargs or {})
+        finally:
+            tape.is_noting = False
+
+
+class _BesideCompiler(_Operations):  # type: ignore[no-untyped-call]
+    """The same where torch's compiler is at work: it must not compile this."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return True
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Run the operation and note it."""
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+def operations(tape: Tape) -> TorchDispatchMode:
+    """A mode that shows every operation to a tape."""
+    return _BesideCompiler(tape) if "torch._dynamo" in sys.modules else _Operations(tape)
+
+
+class Calls(TorchFunctionMode):
+    """Shows a tape the calls of torch's functions that no operation shows."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()
+        self._tape = tape
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Call the function, and note what it does beside computing."""
+        event = EVENTS.get(func)
+        if event is not None and not self._tape.is_noting:
+            return event(self._tape, func, args, kwargs or {})
+        return func(*args, **kwargs) if kwargs else func(*args)

@@ -1,0 +1,166 @@
+"""What torch's schema says of an operation: what it writes, what it shows, what it draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+
+_STATISTICS = {
+    "aten::native_batch_norm": (5, (3, 4)),
+    "aten::cudnn_batch_norm": (5, (3, 4)),
+    "aten::miopen_batch_norm": (5, (3, 4)),
+    "aten::batch_norm_gather_stats": (None, (3, 4)),
+    "aten::batch_norm_gather_stats_with_counts": (None, (3, 4)),
+    "aten::batch_norm_update_stats": (None, (1, 2)),
+}
+"""Batch norms that write their running statistics without saying so in their schema: the position
+of the flag that makes them do it (None: always), and those of the statistics."""
+
+
+class Operation:
+    """An overload, and what its schema says of it.
+
+    Attributes:
+        overload: The overload.
+        name: Its full name, such as ``aten.relu_.default``.
+        writes: Positions and names of the arguments that it writes into.
+        beside: Those of them that it does not return.
+        shows: Whether its results share the memory of its first argument.
+        reshapes: Whether it writes nothing but the shape and strides of its first argument.
+        is_random: Whether it draws random numbers.
+        sized_by_values: Whether the shape of its result depends on values.
+        reads: Whether it hands a value to Python.
+    """
+
+    __slots__ = (
+        "_statistics",
+        "beside",
+        "by_storage",
+        "is_random",
+        "name",
+        "overload",
+        "plain",
+        "reads",
+        "reshapes",
+        "shows",
+        "sized_by_values",
+        "writes",
+    )
+
+    def __init__(self, overload: OpOverload) -> None:
+        schema = overload._schema
+        self.overload = overload
+        self.name = str(overload)
+        self._statistics = _STATISTICS.get(schema.name)
+        self.reshapes = torch.Tag.inplace_view in overload.tags
+        self.writes = tuple(
+            (place, argument.name)
+            for place, argument in enumerate(schema.arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        )
+        returned = [r.alias_info for r in schema.returns]
+        given = {sign for info in returned if info is not None for sign in info.before_set}
+        self.beside = tuple(
+            (place, name)
+            for place, name in self.writes
+            if given.isdisjoint(schema.arguments[place].alias_info.before_set)  # type: ignore[union-attr]
+        )
+        aliased = [a for a in schema.arguments if a.alias_info and not a.alias_info.is_write]
+        self.shows = bool(aliased) and any(info is not None for info in returned)
+        self.is_random = torch.Tag.nondeterministic_seeded in overload.tags
+        self.sized_by_values = torch.Tag.dynamic_output_shape in overload.tags
+        self.reads = torch.Tag.data_dependent_output in overload.tags
+        self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
+        # The two kinds that most operations are of; what is of neither takes a longer way.
+        self.plain = not (
+            self.writes
+            or self._statistics
+            or self.sized_by_values
+            or self.by_storage
+            or self.is_random
+        )
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        """The tensors among the arguments that a call writes into."""
+        yield from self._held(self.writes, args, kwargs)
+        yield from self.statistics(args)
+
+    def written_beside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        """Those of them that it does not return; tensors, or what stands for them."""
+        yield from self._held(self.beside, args, kwargs)
+        yield from self.statistics(args)
+
+    def _held(self, places: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
+        for place, name in places:
+            held = args[place] if place < len(args) else kwargs.get(name)
+            for tensor in held if isinstance(held, list | tuple) else (held,):
+                if tensor is not None:
+                    yield tensor
+
+    def statistics(self, args: tuple[Any, ...]) -> Iterator[Any]:
+        """The running statistics that a batch norm updates unannounced."""
+        if self._statistics is None:
+            return
+        flag, places = self._statistics
+        if flag is None or (flag < len(args) and args[flag]):
+            for place in places:
+                if place < len(args) and args[place] is not None:
+                    yield args[place]
+
+
+_KNOWN: dict[OpOverload, Operation] = {}
+
+
+def operation_of(overload: OpOverload) -> Operation:
+    """The facts about an overload, read once."""
+    found = _KNOWN.get(overload)
+    if found is None:
+        found = _KNOWN[overload] = Operation(overload)
+    return found
+
+
+def functional_twin(overload: OpOverload) -> tuple[OpOverload, str] | None:
+    """The overload that returns what an overload writes, and the name of the argument dropped.
+
+    ``add_.Tensor`` becomes ``add.Tensor`` (nothing is dropped), ``add.out`` becomes ``add.Tensor``
+    without ``out``. None where torch has no such overload.
+
+    Args:
+        overload: An overload that writes into an argument.
+    """
+    schema = overload._schema
+    namespace, _, name = schema.name.partition("::")
+    packets = getattr(torch.ops, namespace)
+    if name.endswith("_") and not name.endswith("__"):
+        packet = getattr(packets, name[:-1], None)
+        # By its arguments: pow_.Scalar is no form of pow.Scalar, whose exponent is the tensor.
+        names = [a.name for a in schema.arguments]
+        types = [str(a.type) for a in schema.arguments]
+        twin = None if packet is None else _alike(packet, names, types)
+        return None if twin is None else (twin, "")
+    outs = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+    if len(outs) != 1 or not any(a.name == outs[0] and a.kwarg_only for a in schema.arguments):
+        return None
+    kept = [a.name for a in schema.arguments if a.name != outs[0]]
+    twin = _alike(
+        getattr(packets, name), kept, [str(a.type) for a in schema.arguments if a.name != outs[0]]
+    )
+    return None if twin is None else (twin, outs[0])
+
+
+def _alike(packet: Any, names: list[str], types: list[str]) -> OpOverload | None:
+    """The overload of a packet that takes these arguments and writes nothing."""
+    for name in packet.overloads():
+        overload: OpOverload = getattr(packet, name)
+        schema = overload._schema
+        if schema.is_mutable or [a.name for a in schema.arguments] != names:
+            continue
+        if [str(a.type) for a in schema.arguments] == types:
+            return overload
+    return None

@@ -1,0 +1,382 @@
+"""A recorded run as a graph of plain nodes, functional: what was written in place is a new value.
+
+Nodes are named as in ``torch.fx``: a placeholder is a tensor that the run did not compute, a
+``call_function`` an operation. A result among several is taken by ``operator.getitem``.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.recording.operations import Operation, functional_twin
+from captum_xdnn.recording.steps import Mixed, Opaque, Real, Ref, Source, Step, TensorInfo
+from captum_xdnn.recording.watch import OPAQUE, UNSEEN
+
+
+class Node:
+    """A value of a run, or several.
+
+    Attributes:
+        name: A name for people.
+        op: ``"placeholder"`` or ``"call_function"``.
+        target: The operation, in its functional form.
+        args: Its arguments; nodes stand for tensors.
+        kwargs: Its keyword arguments.
+        all_input_nodes: The nodes among them.
+        users: The nodes that take this one.
+        value: Its form, or those of several results.
+        step: The position of its step in the run; -1 for placeholders.
+        number: Its number in the run, by which it can be kept; -1 for several results.
+        flaw: Why nothing can be known of it; empty for what was seen in full.
+        graded: Whether gradients were recorded.
+        ungraded_write: Whether it wrote in place while none were: autograd goes on as if nothing had
+            been written.
+    """
+
+    __slots__ = (
+        "all_input_nodes",
+        "args",
+        "flaw",
+        "graded",
+        "kwargs",
+        "name",
+        "number",
+        "op",
+        "step",
+        "target",
+        "ungraded_write",
+        "users",
+        "value",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        target: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        value: Any = None,
+        step: int = -1,
+        number: int = -1,
+    ) -> None:
+        self.name, self.target, self.args, self.kwargs = name, target, args, kwargs or {}
+        self.op = "placeholder" if target is None else "call_function"
+        self.value, self.step, self.number = value, step, number
+        self.flaw, self.graded, self.ungraded_write = "", True, False
+        self.users: dict[Node, None] = {}
+        found: dict[Node, None] = {}
+        for held in (*args, *self.kwargs.values()):
+            if type(held) is Node:
+                found[held] = None
+            elif type(held) is tuple:
+                for part in held:
+                    if type(part) is Node:
+                        found[part] = None
+        self.all_input_nodes = tuple(found)
+        for node in found:
+            node.users[self] = None
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def format_node(self) -> str:
+        """The node for people."""
+        return f"{self.name} = {self.target}{self.args}"
+
+
+def map_nodes(value: Any, function: Callable[[Node], Any]) -> Any:
+    """The same arguments with each node replaced."""
+    if type(value) is Node:
+        return function(value)
+    if type(value) is tuple:
+        return tuple([map_nodes(part, function) for part in value])
+    if type(value) is dict:
+        return {name: map_nodes(part, function) for name, part in value.items()}
+    return value
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that concerns the whole run: a value that is read, memory that is replaced."""
+
+    kind: str
+    nodes: tuple[Node, ...]
+    step: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The structure of a run.
+
+    Attributes:
+        nodes: In the order of the run.
+        inputs: Those of the inputs that are attributed.
+        sources: By number, those of the other tensors that the run did not compute.
+        output: What the function returned; None if that is no tensor.
+        events: What concerns the run as a whole.
+        size: The batch size.
+        coarsest: The largest unit of rounding among the floating dtypes of the results.
+    """
+
+    nodes: list[Node]
+    inputs: tuple[Node, ...]
+    sources: dict[int, Node]
+    output: Node | None
+    events: tuple[Event, ...]
+    size: int
+    coarsest: float
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+def graph_of(inputs: Sequence[Tensor], path: Sequence[Step]) -> Graph:
+    """The graph of a run that has ended.
+
+    Args:
+        inputs: The inputs that are attributed.
+        path: The steps.
+    """
+    return _Reading(inputs).read(path)
+
+
+class _Reading:
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        self._values: dict[int, Node] = {}
+        self._nodes: list[Node] = []
+        self._sources: dict[int, Node] = {}
+        self._events: list[Event] = []
+        self._count = 0
+        self._step = -1
+        self._size = inputs[0].shape[0] if inputs[0].dim() else 0
+        for index, x in enumerate(inputs):
+            info = TensorInfo(x.shape, None, x.dtype, x.device)
+            self._place(Node(f"input{index}", None, value=info, number=index))
+
+    def read(self, path: Sequence[Step]) -> Graph:
+        inputs = tuple(self._nodes)
+        output: Node | None = None
+        coarsest = 0.0
+        for self._step, step in enumerate(path):
+            if isinstance(step.op, Operation):
+                self._operation(step.op, step)
+                coarsest = max(coarsest, _unit(step.results))
+            elif step.op == "return":
+                given = [self._decoded(part) for part in step.signature[1]]
+                output = given[0] if len(given) == 1 else None
+            elif step.op == UNSEEN:
+                for info in step.results:
+                    self._place(self._flawed(Node("unseen", None, value=info), UNSEEN))
+            else:
+                nodes = tuple([self._decoded(part) for part in step.signature[1]])
+                Node(step.op, step.op, nodes, step=self._step)  # whoever reads them, uses them
+                self._events.append(Event(step.op, nodes, self._step))
+        return Graph(
+            self._nodes, inputs, self._sources, output, tuple(self._events), self._size, coarsest
+        )
+
+    def _operation(self, operation: Operation, step: Step) -> None:
+        signature = step.signature
+        tail = signature[-1]
+        args = tuple([self._decoded(part) for part in signature[1:-1]])
+        kwargs = {name: self._decoded(held) for name, held in tail.named}
+        target: Any = operation.overload
+        if operation.writes:
+            twin = functional_twin(operation.overload)
+            if twin is not None:
+                target, dropped = twin
+                kwargs = {name: held for name, held in kwargs.items() if name != dropped}
+        node = Node(
+            f"{operation.overload._schema.name.rpartition('::')[2]}_{self._step}",
+            target,
+            args,
+            kwargs,
+            value=step.results,
+            step=self._step,
+        )
+        node.graded = tail.graded
+        node.ungraded_write = bool(operation.writes) and not tail.graded
+        if tail.foreign:
+            self._flawed(node, OPAQUE)
+        if operation.by_storage and not (tail.extra or _same_form(node)):
+            self._flawed(node, BY_STORAGE)
+        self._results(node)
+        for held in operation.written_beside(args, kwargs):
+            beside = Node(f"written_{self._step}", written_beside, (node, held), value=held.value)
+            beside.step = self._step
+            self._place(self._flawed(beside, "an operation writes it beside its results"))
+
+    def _results(self, node: Node) -> None:
+        """Number the results of an operation."""
+        if not isinstance(node.value, tuple):
+            if node.value is None:
+                self._nodes.append(node)
+            else:
+                self._place(node)
+            return
+        self._nodes.append(node)
+        for index, info in enumerate(node.value):
+            if info is not None:
+                part = Node(f"{node.name}_{index}", operator.getitem, (node, index), value=info)
+                part.step, part.flaw, part.graded = node.step, node.flaw, node.graded
+                self._place(part)
+
+    def _place(self, node: Node) -> Node:
+        node.number = self._count
+        self._values[self._count] = node
+        self._nodes.append(node)
+        self._count += 1
+        return node
+
+    def _flawed(self, node: Node, flaw: str) -> Node:
+        node.flaw = flaw
+        return node
+
+    def _decoded(self, part: Any) -> Any:
+        kind = type(part)
+        if kind is Ref:
+            return self._values[part.number]
+        if kind is Real:
+            return float.fromhex(part.hexadecimal)
+        if kind is Source:
+            info = TensorInfo(part.shape, part.strides, part.dtype, part.device)
+            node = self._place(Node(f"source{self._count}", None, value=info))
+            self._sources[node.number] = node
+            return self._flawed(node, part.flaw)
+        if kind is Mixed:
+            return self._mixed(part)
+        if kind is Opaque:
+            return part
+        if kind is tuple:
+            return tuple([self._decoded(each) for each in part])
+        return part
+
+    def _mixed(self, mixed: Mixed) -> Node:
+        """A tensor whose memory was written through others, as a value of its own."""
+        before = self._values[mixed.before.number]
+        writes = [self._values[token.number] for token in mixed.writes]
+        value = before
+        for write in writes:
+            value = self._overwritten(value, before, write)
+            value.step = self._step
+            self._nodes.append(value)
+        value.number = self._count
+        self._values[self._count] = value
+        self._count += 1
+        return value
+
+    def _overwritten(self, value: Node, before: Node, write: Node) -> Node:
+        """A tensor after one write into its memory."""
+        target = write.args[0] if write.args and type(write.args[0]) is Node else None
+        if target is not None:
+            down = _views(target, before)
+            if down is not None:  # a part of it was written
+                return Node("overwritten", overwritten, (value, write, down), value=before.value)
+            up = _views(before, target)
+            if up is not None:  # it is a part of what was written
+                return Node("shown_again", shown_again, (write, up), value=before.value)
+        return Node("mixed", written_beside, (value, write), value=before.value)
+
+
+def in_form(node: Node, result: Any) -> Any:
+    """What a functional twin gives, in the dtype of the memory that was written.
+
+    ``x.gt_(0)`` leaves floating numbers, where ``x.gt(0)`` gives truth values.
+    """
+    if isinstance(node.value, TensorInfo) and isinstance(result, Tensor):
+        return result if result.dtype == node.value.dtype else result.to(node.value.dtype)
+    return result
+
+
+BY_STORAGE = "what it shows depends on memory that is not the tensor's own"
+
+
+def overwritten(value: Tensor, part: Tensor, views: tuple[Any, ...]) -> Tensor:
+    """A tensor a view of which was written.
+
+    Args:
+        value: The tensor before.
+        part: What was written into the view.
+        views: The operations that lead to the view, each with its further arguments.
+    """
+    whole = value.clone()
+    view: Tensor = whole
+    for overload, index, args, kwargs in views:
+        view = overload(view, *args, **kwargs)
+        view = view if index is None else view[index]
+    view.copy_(part)
+    return whole
+
+
+def shown_again(value: Tensor, views: tuple[Any, ...]) -> Tensor:
+    """A view of a tensor that was written.
+
+    Args:
+        value: The tensor.
+        views: The operations that lead to the view, each with its further arguments.
+    """
+    view: Tensor = value
+    for overload, index, args, kwargs in views:
+        view = overload(view, *args, **kwargs)
+        view = view if index is None else view[index]
+    return view
+
+
+def written_beside(value: Any, write: Any) -> Any:
+    """A tensor that was written in a way that cannot be repeated."""
+    raise NotImplementedError(f"{value}, {write}")
+
+
+def _views(node: Node, base: Node) -> tuple[Any, ...] | None:
+    """The operations by which a node shows another one; None if they do not."""
+    chain: list[Any] = []
+    while node is not base:
+        index = None
+        if node.target is operator.getitem:
+            source, index = node.args
+            node = source
+        overload = node.target
+        if not isinstance(overload, torch._ops.OpOverload) or not node.args:
+            return None
+        held = node.args[0]
+        literal = not any(type(a) is Node for a in (*node.args[1:], *node.kwargs.values()))
+        if type(held) is not Node or not _shows(overload) or not literal or node.flaw:
+            return None
+        chain.append((overload, index, node.args[1:], node.kwargs))
+        node = held
+    return tuple(reversed(chain))
+
+
+def _shows(overload: Any) -> bool:
+    schema = overload._schema
+    first = schema.arguments[0].alias_info
+    return first is not None and not first.is_write and not schema.is_mutable
+
+
+def _several(results: Any) -> Iterator[Any]:
+    return iter(results if isinstance(results, tuple) else (results,))
+
+
+def _same_form(node: Node) -> bool:
+    """Whether an operation by storage shows the tensor that it is given, entry by entry."""
+    before, after = node.args[0].value, node.value
+    offset = node.args[3] if len(node.args) > 3 else node.kwargs.get("storage_offset")
+    if before.shape != after.shape or before.strides is None or offset is not None:
+        return False
+    places = zip(before.shape, before.strides, after.strides, strict=True)
+    return all(length == 1 or one == two for length, one, two in places)
+
+
+def _unit(results: Any) -> float:
+    """The largest unit of rounding among floating results."""
+    units = [
+        torch.finfo(r.dtype).eps
+        for r in _several(results)
+        if isinstance(r, TensorInfo) and (r.is_floating_point() or r.is_complex())
+    ]
+    return max(units, default=0.0)

@@ -1,0 +1,77 @@
+"""Facts about single tensors that the watch asks for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
+
+_top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
+_TENSORS = frozenset((Ref, Source, Mixed))
+
+
+def makes(signature: Any) -> bool:
+    """Whether an operation makes a tensor from a form alone: memory that others may fill."""
+    name = getattr(signature[0], "name", "").split(".")
+    like = len(name) > 1 and (name[1].endswith("_like") or name[1].startswith("new_"))
+    return like or not any(type(part) in _TENSORS for part in signature)
+
+
+def lies_in(tensor: Tensor, storage: int) -> bool:
+    """Whether a tensor's memory is a storage."""
+    return tensor.layout is torch.strided and tensor.untyped_storage()._cdata == storage
+
+
+def saving_hooks() -> Any:
+    """The hooks that autograd calls on what it saves; None without any."""
+    hooks = _top_hooks(False)
+    return None if hooks is None else hooks[0]
+
+
+def is_foreign(kind: Any) -> bool:
+    """Whether a class of tensors has operations of its own."""
+    own = getattr(kind, "__torch_dispatch__", None)
+    return own is not torch._C._disabled_torch_dispatch_impl
+
+
+def tensors_of(result: Any) -> list[Tensor]:
+    """The tensors among the results of an operation."""
+    if isinstance(result, Tensor):
+        return [result]
+    if isinstance(result, tuple | list):
+        return [part for part in result if isinstance(part, Tensor)]
+    return []
+
+
+def infos_of(result: Any) -> Any:
+    """The forms of an operation's results."""
+    if isinstance(result, Tensor):
+        return info_of(result)
+    if isinstance(result, tuple | list):
+        return tuple(info_of(r) if isinstance(r, Tensor) else None for r in result)
+    return None
+
+
+def covers_its_storage(tensor: Tensor) -> bool:
+    """Whether a tensor is its whole memory, entry by entry in order."""
+    size = tensor.numel() * tensor.element_size()
+    whole = tensor.storage_offset() == 0 and tensor.untyped_storage().nbytes() == size
+    return bool(whole) and tensor.is_contiguous()
+
+
+def leads_to(tensor: Tensor, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether autograd's graph of a tensor reaches one of the inputs."""
+    ends = {x.grad_fn for x in inputs if x.grad_fn is not None}
+    seen: set[Any] = set()
+    stack: list[Any] = [tensor.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node in ends or any(x is getattr(node, "variable", None) for x in inputs):
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            stack += [following for following, _ in node.next_functions]
+    return False
