@@ -77,7 +77,7 @@ def test_single_pass_on_a_small_network(report: Report, device: torch.device) ->
     subject = "two-layer MLP 100-128-10, batch 8"
     figure = f"{extra:.0f} microseconds"
     report.add(
-        "Single pass", f"{subject}, above the bare gradient", figure, "<= 150", held=extra <= 150
+        "Single pass", f"{subject}, above the bare gradient", figure, "<= 100", held=extra <= 100
     )
     report.add(
         "Single pass",
@@ -86,8 +86,28 @@ def test_single_pass_on_a_small_network(report: Report, device: torch.device) ->
         "<= 1.10x",
         held=ratio <= 1.10,
     )
-    assert extra <= 150
+    assert extra <= 100
     assert ratio <= 1.10
+
+
+def test_each_further_operation(report: Report, device: torch.device) -> None:
+    inputs = torch.randn(8, 64, device=device)
+    excesses = []
+    for depth in (2, 40):  # a linear layer and a ReLU are three operations to torch
+        layers = [m for _ in range(depth) for m in (nn.Linear(64, 64, bias=False), nn.ReLU())]
+        model = nn.Sequential(*layers).to(device)
+        method = XIntegratedGradients(model, strategy="single_pass")
+        functions = {
+            "ours": lambda method=method: method.attribute(inputs, target=TARGET),
+            "bare": lambda model=model: bare_gradient(model, inputs),
+        }
+        timings = interleaved(functions, rounds=51, calls=5, device=device)
+        excesses.append(timings.excess("ours", "bare") * 1e6)
+    each = (excesses[1] - excesses[0]) / (38 * 3)
+    subject = "each further operation, above the bare gradient"
+    figure = f"{each:.1f} microseconds"
+    report.add("Single pass", subject, figure, "<= 12", held=each <= 12)
+    assert each <= 12
 
 
 @pytest.mark.parametrize("name", list(LARGE))
@@ -168,7 +188,10 @@ def _assert_refusal_is_cheap(
         calls=calls,
         device=inputs.device,
     )
-    assert ours.last_route == "captum"
+    assert ours.last_route in (
+        "captum",
+        "hoisted",
+    )  # a small head may be hoisted for the time it saves
     ratio = timings.ratio("ours", "captum")
     subject = f"{name}, second and later calls"
     report.add("Refused models", subject, f"{ratio:.3f}x", "<= 1.02x", held=ratio <= 1.02)
