@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor
 
 
@@ -108,11 +107,6 @@ class Call:
             x.view_as(x) if keep_graph and x.requires_grad else _detached(x).requires_grad_()
             for x in self.inputs
         )
-
-    def tensor_arguments(self) -> list[Tensor]:
-        """The tensors among the additional arguments, in order."""
-        leaves = torch.utils._pytree.tree_leaves(list(self.arguments))
-        return [leaf for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _alike(tensor: Tensor, baseline: Tensor) -> bool:

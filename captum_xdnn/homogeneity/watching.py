@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,7 +47,6 @@ class Watched:
     given: Given | None
     error: BaseException | None
     noted: Noted
-    changed: tuple[str, ...] = field(default=())
 
     def put_back(self) -> None:
         """Leave the network as the caller left it, for Captum's code to run it."""

@@ -23,10 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning"),
     pytest.mark.filterwarnings("ignore::captum_xdnn.errors.HomogeneityWarning"),
 ]
-READ_IN_THREADS = {
-    "thread", "pool", "pool_method", "pool_number", "pool_numpy", "pool_list", "pool_map", "queue",
-    "written_by_a_thread", "empty_written_by_a_thread",
-}  # fmt: skip
 DISCRETE = {"bool", "equal", "allclose", "contains", "text", "argmax_item", "int", "divmod"}
 KINDS = {**{k: v for k, v in VALUES.items() if k not in DISCRETE}, **PARTS}
 del KINDS["scripted_fork"], KINDS["func_jvp"]
@@ -101,16 +97,6 @@ def _thresholded(part) -> tuple:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_threshold_that_lies_below_the_middle(kind):
-    if kind in READ_IN_THREADS - {
-        "thread",
-        "pool",
-        "pool_method",
-        "pool_map",
-        "queue",
-        "written_by_a_thread",
-        "empty_written_by_a_thread",
-    }:
-        pytest.skip("a thread's reading of a tensor cannot be seen; see docs")
     function, x = _thresholded(KINDS[kind])
     explainer = XIntegratedGradients(function)
     for _ in range(2):
