@@ -93,9 +93,15 @@ class Attempt:
 
         Args:
             keep: Numbers of the values to hold on to.
+
+        Raises:
+            Exception: What the function raises, if a run of it went well before: then it is no watch
+                that the function cannot bear.
         """
+        again = self.began_in_the_middle
         if self.watched is not NOT_RUN:
             self.watched.put_back()  # a second run begins where the first one did
+            again = True
         call, request, memory = self.call, self.request, self.memory
         with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
             self.leaves = call.leaves(keep_graph=request.create_graph)
@@ -108,6 +114,8 @@ class Attempt:
             placed=self.form not in memory.forms,
             dice=not memory.is_fast,
         )
+        if self.watched.error is not None and again:
+            raise self.watched.error
         return self.watched.verdict
 
     def begin_again(self) -> None:

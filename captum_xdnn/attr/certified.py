@@ -193,13 +193,8 @@ def _refusal(attempt: Attempt, verdict: Verdict) -> str:
 
 
 def _raised(attempt: Attempt) -> Outcome:
-    """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it.
-
-    After a run that went well it is no watch that the function cannot bear.
-    """
+    """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it."""
     error = attempt.watched.error or attempt.middle.error
-    if attempt.watched.error is not None and attempt.began_in_the_middle:
-        raise attempt.watched.error
     reason = f"it raises {first_line(error)}" if error is not None else ""
     return Outcome(Certificate.untraceable(reason), ran=False)
 

@@ -113,11 +113,12 @@ def _within(rows: list[list[float]], bounds: list[float], sizes: Sizes) -> bool:
 
 
 def _numbers(parts: list[Tensor], *, batched: bool) -> list[list[float]]:
-    """The numbers of several tensors, per example or added up, in one transfer."""
+    """The numbers of several tensors, per example or added up, with one wait for their device."""
     if not batched:
         parts = [part.sum().reshape(1) for part in parts]
-    rows: list[list[float]] = torch.stack(_alike(parts)).tolist()
-    return rows
+    if any(part.device.type != "cpu" for part in parts):
+        parts = list(torch.stack(_alike(parts)).cpu())
+    return [part.tolist() for part in parts]
 
 
 def _added(tensors: list[Tensor]) -> Tensor:

@@ -29,6 +29,10 @@ NOT_ITS_LAW = (
 )
 
 
+_OF_TORCH: set[type] = set()
+"""Kinds of nodes that torch derived itself; as many as torch has, and no more."""
+
+
 def custom_functions_of(output: Tensor) -> list[str]:
     """The custom autograd functions in the graph that autograd recorded of a run.
 
@@ -43,12 +47,16 @@ def custom_functions_of(output: Tensor) -> list[str]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if isinstance(node, torch.autograd.function.BackwardCFunction):
-            name = type(node).__name__.removesuffix("Backward")
-            hook = name == "BackwardHookFunction"
-            found[HOOKED if hook else f"the autograd.Function {name}"] = None
-        elif type(node).__name__ == "CppFunction" and "DifferentiableGraph" in node.name():
-            found[SCRIPTED] = None
+        kind = type(node)
+        if kind not in _OF_TORCH:
+            if issubclass(kind, torch.autograd.function.BackwardCFunction):
+                name = kind.__name__.removesuffix("Backward")
+                hook = name == "BackwardHookFunction"
+                found[HOOKED if hook else f"the autograd.Function {name}"] = None
+            elif kind.__name__ != "CppFunction":
+                _OF_TORCH.add(kind)
+            elif "DifferentiableGraph" in node.name():
+                found[SCRIPTED] = None
         stack += [following for following, _ in node.next_functions]
     return list(found)
 

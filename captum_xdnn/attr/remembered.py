@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 
 from captum_xdnn.attr.derived import Derived, root_of
 from captum_xdnn.homogeneity.certificate import Certificate
@@ -21,12 +21,13 @@ from captum_xdnn.homogeneity.verdict import Verdict
 CONTRADICTIONS = 3
 """So many verdicts of one function may fail in use before it gets no more."""
 MOST = 8
-PATIENCE = 3
+PATIENCE = 2
 """So many calls in a row are refused before not every one of them is looked at."""
 MOST_LEFT = 256
 
 _LOCK = threading.Lock()
-_KNOWN: Any = WeakIdKeyDictionary()
+_KNOWN: dict[int, tuple[Any, dict[Any, Memory]]] = {}
+"""By the address of a function: a weak reference to it, and what is remembered of its parts."""
 
 
 class Memory:
@@ -93,13 +94,14 @@ class Memory:
         """What came of the last call of a form, if it was refused and this one need not be looked at.
 
         A refusal needs no proof: Captum's code is right whatever the function is by now. So after
-        ``PATIENCE`` refused calls only the 4th, the 8th and every 16th is looked at.
+        ``PATIENCE`` refused calls only every 16th is looked at; where it is no operation that
+        refuses but what surrounds it (hooks, state), which goes as it comes, some before, too.
         """
         calls, outcome = self.refusals.get(form, (0, None))
         if calls < PATIENCE:
             return None
         self.refusals[form] = (calls + 1, outcome)
-        looked_at = (calls + 1) % 16 == 0 or calls + 1 in (4, 8)
+        looked_at = (calls + 1) % 16 == 0 or (outcome.refusal and calls + 1 in (3, 4, 8))
         return None if looked_at else outcome
 
     def note(self, form: Any, refusal: Any) -> None:
@@ -136,16 +138,27 @@ def memory_of(function: Callable[..., Any]) -> Memory:
     part: Any = function.key if isinstance(function, Derived) else None
     if isinstance(owner, types.MethodType):
         owner, part = owner.__self__, (owner.__func__.__qualname__, part)
-    with _LOCK:
+    address = id(owner)
+    known = _KNOWN.get(address)
+    if known is None or known[0]() is not owner:
         try:
-            parts = _KNOWN.get(owner)
-            if parts is None:
-                parts = _KNOWN[owner] = {}
+            known = (weakref.ref(owner, lambda gone: _forget(address, gone)), {})
         except TypeError:
             return Memory()
-        if part not in parts:
+        with _LOCK:
+            _KNOWN[address] = known
+    parts = known[1]
+    memory = parts.get(part)
+    if memory is None:
+        with _LOCK:
             if len(parts) >= 4 * MOST:
                 parts.clear()
-            parts[part] = Memory()
-        memory: Memory = parts[part]
-        return memory
+            memory = parts.setdefault(part, Memory())
+    return memory
+
+
+def _forget(address: int, gone: Any) -> None:
+    """A function is gone; another one may have its address by now."""
+    known = _KNOWN.get(address)
+    if known is not None and known[0] is gone:
+        del _KNOWN[address]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,10 +95,8 @@ def watch(
         graded: Whether gradients are recorded.
     """
     noted = Noted(function, dice=dice)
-    key = (
-        tuple((x.shape, strides_of(x), x.dtype, x.device) for x in leaves),
-        _autocast(leaves[0].device.type),
-    )
+    forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
+    key = (forms, _autocast(leaves[0].device.type))
     root = known_runs.root_of(key, registry.edition())
     tape = Tape(root, leaves, keep, placed=placed)
     error: BaseException | None = None
@@ -105,7 +104,7 @@ def watch(
     try:
         with (
             compiler_left_alone(),
-            torch.set_grad_enabled(graded),
+            nullcontext() if torch.is_grad_enabled() is graded else torch.set_grad_enabled(graded),
             Calls(tape),
             operations(tape),
         ):

@@ -33,12 +33,15 @@ class Operation:
         is_random: Whether it draws random numbers.
         sized_by_values: Whether the shape of its result depends on values.
         reads: Whether it hands a value to Python.
+        plain: Whether it does nothing but return results.
+        is_in_place: Whether it does nothing but write its first argument and return it.
     """
 
     __slots__ = (
         "_statistics",
         "beside",
         "by_storage",
+        "is_in_place",
         "is_random",
         "name",
         "overload",
@@ -75,13 +78,13 @@ class Operation:
         self.reads = torch.Tag.data_dependent_output in overload.tags
         self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
         # The two kinds that most operations are of; what is of neither takes a longer way.
-        self.plain = not (
-            self.writes
-            or self._statistics
-            or self.sized_by_values
-            or self.by_storage
-            or self.is_random
+        unusual = (
+            self._statistics or self.sized_by_values or self.by_storage or self.is_random
         )
+        self.plain = not (self.writes or unusual)
+        first = bool(self.writes) and self.writes == ((0, schema.arguments[0].name),)
+        alone = len(returned) == 1 and not self.beside and not self.reshapes
+        self.is_in_place = first and alone and not unusual
 
     def __repr__(self) -> str:
         return self.name

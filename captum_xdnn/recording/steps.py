@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from captum_xdnn.recording.operations import Operation
+
 
 class Ref:
     """The number of a value of a run, in the order in which the values appear."""
@@ -79,6 +81,10 @@ class Tail(NamedTuple):
     foreign: bool = False
     extra: Any = ()
 
+    def extends(self) -> bool:
+        """Whether more than the arguments by position decides what the operation does."""
+        return bool(self.named) or self.foreign or self.extra != ()
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -137,20 +143,46 @@ class Step:
         signature: Operation, arguments, keyword arguments, whether gradients were recorded.
         results: The forms of its results: one, a tuple of them, None for no tensor.
         verdicts: What was proved of runs that end here.
+        first: The step that was seen to follow first; None before any was.
+        overload: The overload, where nothing but tensors and literals by position decides what it
+            does, and it does nothing beside returning results, or writing its first argument; else
+            None.
+        wanted: The arguments of that overload.
+        is_graded: Whether gradients were recorded.
+        shows: Whether its results share the memory of its first argument.
+        writes: Whether it writes its first argument.
     """
 
-    __slots__ = ("_first", "_others", "results", "signature", "verdicts")
+    __slots__ = (
+        "_others",
+        "first",
+        "is_graded",
+        "overload",
+        "results",
+        "shows",
+        "signature",
+        "verdicts",
+        "wanted",
+        "writes",
+    )
 
     def __init__(self, signature: Any, results: Any) -> None:
         self.signature = signature
         self.results = results
         self.verdicts: tuple[Any, ...] = ()
-        self._first: Step | None = None
+        self.first: Step | None = None
         self._others: dict[Any, Step] | None = None
+        operation = None if signature is None else signature[0]
+        simple = isinstance(operation, Operation) and (operation.plain or operation.is_in_place)
+        self.overload = operation.overload if simple and not signature[-1].extends() else None
+        self.wanted: tuple[Any, ...] = () if self.overload is None else signature[1:-1]
+        self.is_graded = self.overload is not None and signature[-1].graded
+        self.shows = self.overload is not None and operation.shows
+        self.writes = self.overload is not None and operation.is_in_place
 
     def following(self, signature: Any) -> Step | None:
         """The step with this signature that was seen to follow; None if none was."""
-        first = self._first
+        first = self.first
         if first is None:
             return None
         if first.signature == signature:
@@ -160,8 +192,8 @@ class Step:
     def append(self, signature: Any, results: Any) -> Step:
         """Note a step that follows this one."""
         step = Step(signature, results)
-        if self._first is None:
-            self._first = step
+        if self.first is None:
+            self.first = step
         else:
             if self._others is None:
                 self._others = {}

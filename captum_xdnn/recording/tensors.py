@@ -9,7 +9,6 @@ from torch import Tensor
 
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
-_top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
 _TENSORS = frozenset((Ref, Source, Mixed))
 
 
@@ -23,12 +22,6 @@ def makes(signature: Any) -> bool:
 def lies_in(tensor: Tensor, storage: int) -> bool:
     """Whether a tensor's memory is a storage."""
     return tensor.layout is torch.strided and tensor.untyped_storage()._cdata == storage
-
-
-def saving_hooks() -> Any:
-    """The hooks that autograd calls on what it saves; None without any."""
-    hooks = _top_hooks(False)
-    return None if hooks is None else hooks[0]
 
 
 def is_foreign(kind: Any) -> bool:

@@ -39,10 +39,13 @@ from captum_xdnn.recording.tensors import (
     leads_to,
     lies_in,
     makes,
-    saving_hooks,
     tensors_of,
 )
 
+_top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
+_PLAIN = (Tensor,)
+_OWN = frozenset((Tensor, Parameter))
+_SEVERAL = frozenset((tuple, list))
 _LITERALS = frozenset(
     (
         int,
@@ -78,17 +81,23 @@ class Group:
         self.handed_out = False
 
 
-class _Entry:
-    """A tensor of the run: a weak reference (None: it is held), its value, what it shares."""
+class _Entry(weakref.ref[Tensor]):
+    """A tensor of the run, referred to weakly: its value, and what it shares its memory with.
 
-    __slots__ = ("group", "reference", "seen", "token", "version")
+    Attributes:
+        token: The value.
+        group: What it shares its memory with, if anything.
+        seen: How many of that memory's writes the value includes.
+        version: torch's count of its writes, where that is looked at; else -1.
+        is_held: Whether the run did not compute it, and holds it.
+    """
 
-    def __init__(self, reference: Any, token: Ref, group: Group | None, seen: int) -> None:
-        self.version = -1
-        self.reference = reference
-        self.token = token
-        self.group = group
-        self.seen = seen
+    __slots__ = ("group", "is_held", "seen", "token", "version")
+    group: Group | None
+    is_held: bool
+    seen: int
+    token: Ref
+    version: int
 
 
 class Tape:
@@ -136,19 +145,19 @@ class Tape:
         self._keep, self._placed = keep, placed
         self._written_memory: set[int] = set()
         self._versions: dict[int, tuple[Tensor, int]] = {}
-        self._saving = saving_hooks()
+        hooks = _top_hooks(False)
+        self._saving = None if hooks is None else hooks[0]
         self._step = root
         self._entries: dict[int, _Entry] = {}
         self._count = 0
         self._inputs = tuple(inputs)
         for tensor in self._inputs:
-            self._entries[id(tensor)] = _Entry(None, ref(self._count), None, 0)
-            self._count += 1
+            self._enter(tensor).is_held = True
 
     def number_of(self, tensor: Tensor) -> int | None:
         """The number of the value that the run gave a tensor last; None for what it did not compute."""
         entry = self._entries.get(id(tensor))
-        if entry is None or entry.reference is None or entry.reference() is not tensor:
+        if entry is None or entry.is_held or entry() is not tensor:
             return None
         return entry.token.number
 
@@ -159,8 +168,9 @@ class Tape:
     def survivors(self) -> Iterator[tuple[Any, int]]:
         """Weak references to the results that somebody keeps, with their numbers."""
         for entry in self._entries.values():
-            if entry.reference is not None and entry.reference() is not None:
-                yield entry.reference, entry.token.number
+            tensor = None if entry.is_held else entry()
+            if tensor is not None:
+                yield weakref.ref(tensor), entry.token.number
 
     def is_placed(self) -> bool:
         """Whether the place of every step was noted."""
@@ -168,45 +178,64 @@ class Tape:
 
     def run(self, overload: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation and note it."""
+        is_plain = not kwargs and (not types or types == _PLAIN)
+        step = self._step.first
+        # On the way of every operation of every call: no calls where a look will do.
+        if step is not None and step.overload is overload and is_plain and self._is_next(step, args):
+            result = overload(*args)
+            self._advance(step, result, self._group_of(args[0]) if step.shows else None)
+            return result
         operation = _KNOWN.get(overload)
         if operation is None:
             if isinstance(overload, HigherOrderOperator):
                 return self._run_unseen(overload, args, kwargs)
             operation = operation_of(overload)
-        signature: list[Any] = [operation]
-        entries, placed = self._entries, self._placed
-        for value in args:
-            kind = type(value)
-            if kind is Tensor or kind is Parameter:
-                entry = entries.get(id(value))
-                if (
-                    entry is not None
-                    and entry.group is None
-                    and not placed
-                    and (entry.reference is None or entry.reference() is value)
-                ):
-                    signature.append(entry.token)
-                else:
-                    signature.append(self._encoded_tensor(value))
-            elif kind in _LITERALS:
-                signature.append(value)
-            else:
-                signature.append(self._encoded(value))
+        signature: list[Any] = [operation, *map(self._encoded, args)]
         graded = torch.is_grad_enabled()
-        if graded and saving_hooks() is not self._saving:
+        if graded and (hooks := _top_hooks(False)) is not None and hooks[0] is not self._saving:
             self.touches.append("hooks on saved tensors")
-        if kwargs or types:
+        if is_plain:
+            tail = GRADED if graded else UNGRADED
+        else:
             named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
             tail = Tail(named, graded, any(map(is_foreign, types)))
-        else:
-            tail = GRADED if graded else UNGRADED
-        if operation.plain:
-            result = overload(*args, **kwargs) if kwargs else overload(*args)
-            signature.append(tail)
-            group = self._group_of(args[0]) if operation.shows else None
-            self._note(tuple(signature), result, group)
-            return result
-        return self._run_with_effects(operation, (signature, tail), args, kwargs)
+        if not operation.plain:
+            return self._run_with_effects(operation, (signature, tail), args, kwargs)
+        result = overload(*args, **kwargs)
+        signature.append(tail)
+        self._note(tuple(signature), result, self._group_of(args[0]) if operation.shows else None)
+        return result
+
+    def _is_next(self, step: Step, args: tuple[Any, ...]) -> bool:
+        """Whether a step that was seen to follow is what follows now; its new sources are entered."""
+        if len(args) != len(step.wanted) or torch.is_grad_enabled() is not step.is_graded:
+            return False
+        if step.is_graded and _top_hooks(False) is not None:
+            return False
+        find, fresh = self._entries.get, ()
+        if step.writes:
+            entry = find(id(args[0]))
+            if entry is None or entry.is_held or entry.group is not None or self.kept:
+                return False
+        for value, want in zip(args, step.wanted, strict=True):
+            entry = find(id(value))
+            if entry is not None:
+                group = entry.group
+                if entry.token is not want or entry() is not value or entry.version >= 0:
+                    return False
+                if group is not None and entry.seen != len(group.writes):
+                    return False
+            elif value is not want:
+                kind = type(value)
+                if type(want) is Source:
+                    if not self._is_source(value, want):
+                        return False
+                    fresh = (*fresh, value)
+                elif kind not in _LITERALS or kind is not type(want) or value != want:
+                    return False
+        for tensor in fresh:
+            self._enter_source(tensor)
+        return True
 
     def _run_unseen(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator that takes functions (``cond``, ``while_loop``): what they do is not seen."""
@@ -281,7 +310,7 @@ class Tape:
             tensors: The tensors that it happened to.
         """
         given = tuple([self._encoded(t) for t in tensors if isinstance(t, Tensor)])
-        self._follow((name, given), None)
+        self._note((name, given), None, None)
 
     def hand_out(self, tensor: Tensor) -> None:
         """Note that somebody outside of torch gets hold of a tensor's memory, for the whole run.
@@ -315,43 +344,50 @@ class Tape:
 
     def _note(self, signature: Any, result: Any, group: Group | None) -> int:
         """Follow or add a step, and enter its results; gives the number of the first of them."""
-        first = count = self._count
-        self._follow(signature, result)
-        made = self._placed and makes(signature)
-        if type(result) is Tensor or isinstance(result, Tensor):
-            count = self._enter(result, count, group, made=made)
-        elif isinstance(result, tuple | list):
-            for part in result:
-                if isinstance(part, Tensor):
-                    count = self._enter(part, count, group, made=made)
-        self._count = count
-        return first
-
-    def _enter(self, tensor: Tensor, count: int, group: Group | None, *, made: bool) -> int:
-        token = ref(count)
-        if count in self._keep:
-            self.kept[count] = (tensor, None)
-        seen = 0 if group is None else len(group.writes)
-        key = id(tensor)
-        entry = self._entries.get(key)
-        if entry is not None and (entry.reference is None or entry.reference() is tensor):
-            entry.token = token  # written in place, or given back as it is
-            entry.seen = len(entry.group.writes) if entry.group is not None else 0
-        else:
-            entry = self._entries[key] = _Entry(weakref.ref(tensor), token, group, seen)
-            if made and not tensor.is_inference():
-                entry.version = tensor._version
-        return count + 1
-
-    def _follow(self, signature: Any, result: Any) -> None:
         step = self._step.following(signature)
         if step is None:
             step = self._step.append(signature, infos_of(result))
             self.grown += 1
+        first = self._count
+        self._advance(step, result, group)
+        return first
+
+    def _advance(self, step: Step, result: Any, group: Group | None) -> None:
+        """Go to the next step, and enter its results."""
         self._step = step
         self.path.append(step)
         if self._placed:
             self.places.append(here())
+        for tensor in result if type(result) in _SEVERAL else (result,):
+            if isinstance(tensor, Tensor):
+                count = self._count
+                if count in self._keep:
+                    self.kept[count] = (tensor, None)
+                entry = self._entries.get(id(tensor))
+                if entry is None or entry() is not tensor:
+                    entry = self._enter(tensor, group)
+                    if self._placed and makes(step.signature) and not tensor.is_inference():
+                        entry.version = tensor._version
+                else:  # written in place, or given back as it is
+                    entry.token = ref(count)
+                    entry.seen = 0 if entry.group is None else len(entry.group.writes)
+                    self._count = count + 1
+
+    def _enter(self, tensor: Tensor, group: Group | None = None) -> _Entry:
+        """Enter a tensor under the next number."""
+        entry = self._entries[id(tensor)] = _Entry(tensor)
+        entry.token, entry.group = ref(self._count), group
+        entry.seen = 0 if group is None else len(group.writes)
+        entry.version, entry.is_held = -1, False
+        self._count += 1
+        return entry
+
+    def _enter_source(self, tensor: Tensor) -> None:
+        """Enter a tensor that the run did not compute."""
+        if self._placed and not tensor.is_inference():
+            self._versions[self._count] = (tensor, tensor._version)
+        self.sources[self._count] = tensor
+        self._enter(tensor).is_held = True
 
     def _encoded(self, value: Any) -> Any:
         kind = type(value)
@@ -369,7 +405,7 @@ class Tape:
 
     def _encoded_tensor(self, tensor: Tensor) -> Any:
         entry = self._entries.get(id(tensor))
-        if entry is None or not (entry.reference is None or entry.reference() is tensor):
+        if entry is None or entry() is not tensor:
             return self._source(tensor)
         if entry.version >= 0 and not tensor.is_inference():
             self._look_at_version(tensor, entry)
@@ -414,9 +450,8 @@ class Tape:
 
     def _source(self, tensor: Tensor) -> Source:
         flaw = ""
-        kind = type(tensor)
-        if kind is not Tensor and kind is not Parameter:
-            flaw = OPAQUE if is_foreign(kind) else ""
+        if type(tensor) not in _OWN:
+            flaw = OPAQUE if is_foreign(type(tensor)) else ""
         with torch._C.DisableTorchFunction():
             connected = tensor.requires_grad and tensor.grad_fn is not None
             if connected and leads_to(tensor, self._inputs):
@@ -424,19 +459,29 @@ class Tape:
             if self._written_memory and any(lies_in(tensor, s) for s in self._written_memory):
                 flaw = UNSEEN
             known = Source(tensor.shape, strides_of(tensor), tensor.dtype, tensor.device, flaw)
-        if self._placed and not tensor.is_inference():
-            self._versions[self._count] = (tensor, tensor._version)
-        self.sources[self._count] = tensor
-        self._entries[id(tensor)] = _Entry(None, ref(self._count), None, 0)
-        self._count += 1
+        self._enter_source(tensor)
         return known
+
+    def _is_source(self, tensor: Any, known: Source) -> bool:
+        """Whether a value is a tensor of a known form that the run did not compute."""
+        if type(tensor) not in _OWN or self._written_memory or known.flaw:
+            return False
+        with torch._C.DisableTorchFunction():
+            return (
+                tensor.layout is torch.strided
+                and tensor.shape == known.shape
+                and tensor.stride() == known.strides
+                and tensor.dtype is known.dtype
+                and tensor.device == known.device
+                and (not tensor.requires_grad or tensor.grad_fn is None)
+            )
 
     def _group_of(self, tensor: Tensor) -> Group | None:
         entry = self._entries.get(id(tensor))
         if entry is None:
             return None
         if entry.group is None:
-            entry.group = Group(tensor if entry.reference is None else None)
+            entry.group = Group(tensor if entry.is_held else None)
         return entry.group
 
     def _write(self, tensor: Tensor, token: Ref) -> None:
@@ -458,7 +503,7 @@ class Tape:
         if entry is None:
             return []
         origin: Tensor | None = tensor
-        if entry.reference is not None:
+        if not entry.is_held:
             origin = None if entry.group is None else entry.group.origin
         if origin is None or any(origin is held for held, _, _ in self.saved):
             return []

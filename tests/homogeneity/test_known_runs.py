@@ -185,7 +185,7 @@ def _size(root: Step) -> int:
     count, stack = 0, [root]
     while stack:
         step = stack.pop()
-        following = [step._first] if step._first is not None else []
+        following = [step.first] if step.first is not None else []
         following += list((step._others or {}).values())
         count += len(following)
         stack += following
