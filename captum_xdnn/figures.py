@@ -14,10 +14,6 @@ def new_figure(width: float, height: float) -> Figure:
     """A figure of its own: pyplot, its backend and its open figures stay as the caller has them.
 
     A notebook shows it where it is the value of a cell.
-
-    Args:
-        width: In inches.
-        height: In inches.
     """
     from captum_xdnn.notebook_figure import NotebookFigure
 

@@ -13,12 +13,7 @@ class NotebookFigure(Figure):
 
     @classmethod
     def of_size(cls, width: float, height: float) -> NotebookFigure:
-        """A new figure.
-
-        Args:
-            width: In inches.
-            height: In inches.
-        """
+        """A new figure."""
         figure = cls(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
         return figure

@@ -43,11 +43,6 @@ NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
 class Attempt:
     """The runs of one call, or of a part of it.
 
-    Args:
-        request: What is wanted.
-        call: The call, or the part.
-        memory: What is remembered of the function.
-
     Attributes:
         request: What is wanted.
         call: The call, or the part.
@@ -90,9 +85,6 @@ class Attempt:
 
     def run(self, keep: frozenset[int] = frozenset()) -> Verdict | None:
         """Run the function at the inputs; gives what is proved of the run.
-
-        Args:
-            keep: Numbers of the values to hold on to.
 
         Raises:
             Exception: What the function raises, if a run of it went well before: then it is no watch
@@ -157,12 +149,7 @@ class Attempt:
         return self.middle is not NOT_RUN
 
     def refused(self, watched: Watched, refusal: str = "") -> Outcome:
-        """What comes of a function that a run refuses.
-
-        Args:
-            watched: The run.
-            refusal: Why, where it is not the certificate that says so.
-        """
+        """What comes of a function that a run refuses."""
         verdict = watched.verdict
         certificate = None if verdict is None else self.memory.certificates.get(verdict)
         if certificate is None:
@@ -199,11 +186,7 @@ class Attempt:
         return precision_of(self.call.inputs, max(coarsest, FLOAT32 if self.is_scripted else 0.0))
 
     def state(self, verdict: Verdict) -> str:
-        """Why the run depends on earlier ones, or on what nobody saw; empty where it is not seen to.
-
-        Args:
-            verdict: The verdict on the run.
-        """
+        """Why the run depends on earlier ones, or on what nobody saw; empty where it is not seen to."""
         memory, needed = self.memory, verdict.needed
         sources = {n: t for n, t in self.tape.sources.items() if n in needed}
         replaced = self.watched.noted.replaced()
@@ -255,13 +238,7 @@ class Attempt:
     def differs_in_the_middle(
         self, verdict: Verdict, said: Callable[[], Tensor], size: float
     ) -> str:
-        """Why a verdict does not hold in the middle of the ray; empty if it does.
-
-        Args:
-            verdict: The verdict on the run at the inputs.
-            said: Gives the output that it says there.
-            size: How large the numbers are that rounding is measured against.
-        """
+        """Why a verdict does not hold in the middle of the ray; empty if it does."""
         if verdict in self.memory.confirmed:
             return ""
         found = self.middle.output

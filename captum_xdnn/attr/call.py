@@ -35,9 +35,6 @@ class Call:
         """Whether this is a call that a fast route serves; every other one is left to Captum.
 
         That includes wrong calls: Captum's own code then raises Captum's own error.
-
-        Args:
-            bound: The largest batch in one pass; None for any.
         """
         size = 0
         for tensor, baseline in zip(self.inputs, self.baselines, strict=True):

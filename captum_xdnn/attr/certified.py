@@ -33,11 +33,7 @@ NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
 def fast_route(request: Request) -> Outcome:
-    """Attribute a call by the fastest route that is proved, if there is one.
-
-    Args:
-        request: The call and what is wanted.
-    """
+    """Attribute a call by the fastest route that is proved, if there is one."""
     memory = memory_of(request.forward_func)
     refused = unsuitable(request.call.inputs)
     if refused is None and len(memory.contradictions) >= CONTRADICTIONS:

@@ -26,9 +26,6 @@ class Choice:
 
         The first call is hoisted if that promises to pay; where the promise is small, Captum's way
         is timed in the second, and from the third on the faster one is taken.
-
-        Args:
-            predicted: The speed-up that counted work promises.
         """
         if self._forbidden:
             return False
@@ -53,13 +50,7 @@ class Choice:
 
 
 def choice_of(verdict: Verdict, quadrature: Quadrature, *, create_graph: bool) -> Choice:
-    """What is known of calls of this structure, rule and number of steps.
-
-    Args:
-        verdict: The verdict on the run.
-        quadrature: The integration rule.
-        create_graph: Whether the attributions can be differentiated.
-    """
+    """What is known of calls of this structure, rule and number of steps."""
     key: Any = (
         quadrature.n_steps,
         quadrature.method,

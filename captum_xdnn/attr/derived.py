@@ -14,12 +14,7 @@ from torch import nn
 
 
 class Derived(ABC):
-    """A function made of a base function and some of its layers.
-
-    Args:
-        base: The function that it is made of.
-        layers: Layers that run when the base function runs.
-    """
+    """A function made of a base function and some of its layers."""
 
     def __init__(self, base: Callable[..., Any], layers: Sequence[nn.Module]) -> None:
         self.base = base

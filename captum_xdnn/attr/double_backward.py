@@ -19,9 +19,6 @@ MOST_GRADIENTS = 32
 def check_differentiable(attributions: Iterable[Tensor]) -> None:
     """Raise now what would be raised when a loss on the attributions is differentiated.
 
-    Args:
-        attributions: What was made with ``create_graph=True``.
-
     Raises:
         NotImplementedError: If an operation on their way has no second derivative; the message
             names it.

@@ -30,13 +30,7 @@ TRAINED = (
 
 
 def single_pass(attempt: Attempt, verdict: Verdict, certificate: Certificate) -> Outcome:
-    """One forward and one backward pass.
-
-    Args:
-        attempt: The run.
-        verdict: What is proved of it.
-        certificate: The same in the user's terms.
-    """
+    """One forward and one backward pass."""
     request, call, watched = attempt.request, attempt.call, attempt.watched
     output: Tensor = watched.output
     if output.shape[:1] != (call.size,) and call.size > 1 and output.numel() != 1:

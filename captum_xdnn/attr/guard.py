@@ -75,12 +75,7 @@ def gap_exceeds(
 
 
 def bounds_of(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> Tensor:
-    r"""The Cauchy-Schwarz bound of each example, :math:`\lVert x - b \rVert \lVert g \rVert`.
-
-    Args:
-        gradients: The mean gradients :math:`g`, each of shape ``(B, ...)``.
-        differences: ``x - b`` for each input, in the same shapes.
-    """
+    r"""The Cauchy-Schwarz bound of each example, :math:`\lVert x - b \rVert \lVert g \rVert`."""
     pairs = zip(gradients, differences, strict=True)
     return _added([_norm(g) * _norm(d) for g, d in pairs])
 

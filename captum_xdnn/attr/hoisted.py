@@ -56,14 +56,7 @@ class Hoisted:
 
 
 class Crossing:
-    """The tensors at the cut of one watched run.
-
-    Args:
-        plan: How it is split.
-        watched: The run, which has kept them.
-        leaves: Its inputs.
-        graph: Whether the gradients can be differentiated again.
-    """
+    """The tensors at the cut of one watched run."""
 
     def __init__(
         self, plan: Plan, watched: Watched, leaves: tuple[Tensor, ...], *, graph: bool
@@ -97,13 +90,7 @@ class Crossing:
             self._moving.append((node, degree, start))
 
     def hoisted(self, call: Call, points: Points, most: int) -> Hoisted:
-        """Integrate.
-
-        Args:
-            call: The call.
-            points: Weights and places of the integration rule.
-            most: The most steps in one pass through the head.
-        """
+        """Integrate."""
         with torch.enable_grad():
             cotangents: list[Tensor] = []
             for start in range(0, len(points), most):

@@ -43,13 +43,7 @@ OUTPUT_UNITS = 2.0**11
 
 
 def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) -> Outcome:
-    """Attribute by Captum's points, the trunk running once.
-
-    Args:
-        attempt: The run.
-        verdict: What is proved of it.
-        certificate: The same in the user's terms.
-    """
+    """Attribute by Captum's points, the trunk running once."""
     request, call, memory = attempt.request, attempt.call, attempt.memory
     plan, nothing = verdict.plan, Outcome(certificate)
     if plan is None or _trained(attempt, verdict) or attempt.precision() > FLOAT32:
@@ -166,13 +160,7 @@ def _contradiction(attempt: Attempt, result: Hoisted) -> str:
 
 
 def differing(output: Tensor, real: Tensor, precision: float) -> str:
-    """How what was computed in another way differs from the function's own; empty if it does not.
-
-    Args:
-        output: What was computed in another way.
-        real: What the function returns.
-        precision: The unit of rounding of the computation.
-    """
+    """How what was computed in another way differs from the function's own; empty if it does not."""
     if real.shape != output.shape:
         return NOT_THE_FUNCTION
     gap = float(torch.linalg.vector_norm(output - real))

@@ -230,12 +230,7 @@ class _Mark:
 def differentiated_by(
     gradient_func: Callable[..., Any], forward_func: Callable[..., Any]
 ) -> Derived | None:
-    """The function that a gradient function was noted to differentiate, or None.
-
-    Args:
-        gradient_func: A gradient function.
-        forward_func: The forward function.
-    """
+    """The function that a gradient function was noted to differentiate, or None."""
     mark = getattr(gradient_func, _DIFFERENTIATES, None)
     # functools.wraps copies the mark of what it wraps.
     if not isinstance(mark, _Mark) or mark.of() is not gradient_func:

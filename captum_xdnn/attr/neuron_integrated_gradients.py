@@ -136,15 +136,7 @@ def marked_for_neuron(
     device_ids: list[int] | None,
     at_input: bool,
 ) -> Callable[..., Any]:
-    """The gradient function that Captum makes for a neuron, with what it differentiates.
-
-    Args:
-        gradient_func: The gradient function.
-        layer: The layer.
-        selector: Which neuron.
-        device_ids: As in Captum.
-        at_input: Whether the neuron is of what the layer takes.
-    """
+    """The gradient function that Captum makes for a neuron, with what it differentiates."""
     if not is_index(selector) or len(device_ids or ()) > 1:
         return gradient_func
     return differentiates(

@@ -84,13 +84,7 @@ NOT_FINITE = "the output or a gradient is not finite"
 
 
 def refused(memory: Memory, certificate: Certificate, refusal: str) -> Outcome:
-    """What comes of a call that contradicts its certificate.
-
-    Args:
-        memory: What is remembered of the function.
-        certificate: The certificate.
-        refusal: How the call contradicts it.
-    """
+    """What comes of a call that contradicts its certificate."""
     if refusal == NOT_FINITE:
         return Outcome(certificate, refusal=refusal)
     memory.contradict(refusal)

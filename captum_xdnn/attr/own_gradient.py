@@ -34,11 +34,7 @@ _OF_TORCH: set[type] = set()
 
 
 def custom_functions_of(output: Tensor) -> list[str]:
-    """The custom autograd functions in the graph that autograd recorded of a run.
-
-    Args:
-        output: What the run returned, connected to its inputs.
-    """
+    """The custom autograd functions in the graph that autograd recorded of a run."""
     found: dict[str, None] = {}
     seen: set[Any] = set()
     stack = [output.grad_fn]
@@ -64,14 +60,7 @@ def custom_functions_of(output: Tensor) -> list[str]:
 def agree(
     ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...], precision: float, factor: float = 1.0
 ) -> bool:
-    """Whether the gradients of each example are the same up to rounding.
-
-    Args:
-        ours: Gradients, each of shape ``(B, ...)``.
-        theirs: Others, in the same shapes.
-        precision: The unit of rounding of the computation.
-        factor: What the others are multiplied by.
-    """
+    """Whether the gradients of each example are the same up to rounding."""
     tolerance = FINE if precision < 2.0**-40 else max(COARSE, 8 * precision)
     for mine, other in zip(ours, theirs, strict=True):
         one, two = entries(mine.detach()), entries(other.detach()) * factor

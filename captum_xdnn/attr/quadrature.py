@@ -98,12 +98,6 @@ def differentiable_quadrature(
     The steps, weights and sums are Captum's; only its gradient function is replaced. With
     ``internal_batch_size`` the chunks are added with their graphs, which Captum would cut, so the
     memory for the graph grows with ``n_steps`` all the same.
-
-    Args:
-        forward_func: The function.
-        call: The call.
-        quadrature: The steps.
-        multiply_by_inputs: Whether to multiply by ``x - b``.
     """
     n_steps, bound = quadrature.n_steps, quadrature.internal_batch_size
     captum = IntegratedGradients(forward_func, multiply_by_inputs)

@@ -34,11 +34,7 @@ def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
 
 
 def lost_below(precision: float) -> float:
-    """The smallest normal number of the dtype with a unit of rounding: smaller ones lose digits.
-
-    Args:
-        precision: A unit that ``precision_of`` gave.
-    """
+    """The smallest normal number of the dtype with a unit of rounding: smaller ones lose digits."""
     half = torch.finfo(torch.float16)
     return half.tiny if precision == half.eps else torch.finfo(torch.float32).tiny
 
@@ -48,9 +44,6 @@ def reduced_precision_of(inputs: tuple[Tensor, ...]) -> float:
 
     Apart from ``precision_of`` because reading torch's switches takes as long as the whole
     guard on a small network; it only matters where a gap exceeds the dtypes' rounding.
-
-    Args:
-        inputs: The inputs.
 
     Returns:
         The unit; 0 if products are computed in float32 itself.

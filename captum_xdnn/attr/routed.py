@@ -28,9 +28,6 @@ def warn_if_contradicted(outcome: Outcome) -> None:
 
     Captum calls some methods through others, so the number of frames between here and the user is
     not always the same.
-
-    Args:
-        outcome: What came of the fast route.
     """
     if not outcome.contradicted:
         return

@@ -23,11 +23,6 @@ def close_first_pass(
 
     What flows there from elsewhere, such as a loss on activations that a hook keeps, is untouched;
     so are weights, which the gradients depend on by themselves.
-
-    Args:
-        outputs: What was differentiated; piecewise linear in the leaves.
-        gradients: Its gradients, made with ``create_graph=True``.
-        leaves: What it was differentiated by.
     """
     first, others = _first_pass(outputs.grad_fn, {get_gradient_edge(leaf).node for leaf in leaves})
     seen: set[Any] = {None, *first, *others}  # neither can lead to what is computed after it

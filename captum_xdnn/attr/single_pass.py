@@ -68,10 +68,6 @@ def differentiated(
 def explained(output: Any, target: Any) -> Tensor:
     """The entries of an output that are explained, one for each example.
 
-    Args:
-        output: What the function returned.
-        target: As in Captum.
-
     Raises:
         AssertionError: If the output has several entries per example and no target chooses one.
         RuntimeError: If the output is complex.
@@ -90,12 +86,7 @@ def explained(output: Any, target: Any) -> Tensor:
 
 
 def select(output: Any, target: Any) -> Tensor:
-    """Captum's choice of the explained entries, without waiting for a target on a GPU.
-
-    Args:
-        output: What the function returned.
-        target: As in Captum.
-    """
+    """Captum's choice of the explained entries, without waiting for a target on a GPU."""
     lone = isinstance(target, Tensor) and target.is_cuda and target.numel() == 1
     if lone and output.dim() > 1 and target.dtype in (torch.int32, torch.int64):
         return column(output, target)
@@ -104,12 +95,7 @@ def select(output: Any, target: Any) -> Tensor:
 
 
 def column(output: Tensor, index: Tensor) -> Tensor:
-    """``output[:, index]`` without reading the index; NaN where Captum raises an IndexError.
-
-    Args:
-        output: Shape ``(B, C, ...)``.
-        index: Tensor with one integer, possibly negative.
-    """
+    """``output[:, index]`` without reading the index; NaN where Captum raises an IndexError."""
     count = output.shape[1]
     place = index.reshape(1) % count
     exists = (index >= -count) & (index < count)

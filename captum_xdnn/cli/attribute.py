@@ -41,11 +41,7 @@ examples:
 
 
 def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options.
-
-    Args:
-        commands: Collection of commands of the whole program.
-    """
+    """Add the command and its options."""
     parser = commands.add_parser(
         "attribute",
         help="attribute a whole data set, on one machine or on Ray",
@@ -99,9 +95,6 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Attribute the data set and say what came of it.
-
-    Args:
-        options: Parsed options of this command.
 
     Returns:
         Exit code: 0, or 1 if samples are set aside.

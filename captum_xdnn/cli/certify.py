@@ -32,11 +32,7 @@ examples:
 
 
 def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options.
-
-    Args:
-        commands: Collection of commands of the whole program.
-    """
+    """Add the command and its options."""
     parser = commands.add_parser(
         "certify",
         help="say whether a single pass is exact for your model, and what prevents it",
@@ -90,9 +86,6 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the certificate, and draw it if that is asked for.
-
-    Args:
-        options: Parsed options of this command.
 
     Returns:
         0 if a single pass is exact, else 1.

@@ -37,11 +37,7 @@ examples:
 
 
 def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options.
-
-    Args:
-        commands: Collection of commands of the whole program.
-    """
+    """Add the command and its options."""
     parser = commands.add_parser(
         "compare",
         help="run attribution methods on your model: seconds, passes, differences, heat maps",
@@ -89,9 +85,6 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print the table, write the files.
-
-    Args:
-        options: Parsed options of this command.
 
     Returns:
         Exit code 0.

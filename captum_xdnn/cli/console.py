@@ -14,18 +14,10 @@ class OneLineParser(argparse.ArgumentParser):
     """An argument parser that reports an error in one line, without repeating the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Exit with code 2.
-
-        Args:
-            message: What is wrong.
-        """
+        """Exit with code 2."""
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def say(text: str = "") -> None:
-    """Print at once, so that a slow step does not hold back what was found before it.
-
-    Args:
-        text: One line or more.
-    """
+    """Print at once, so that a slow step does not hold back what was found before it."""
     print(text, flush=True)

@@ -28,11 +28,7 @@ _TITLES = {
 
 
 def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options.
-
-    Args:
-        commands: Collection of commands of the whole program.
-    """
+    """Add the command and its options."""
     parser = commands.add_parser(
         "demo",
         help="compare with Captum on bundled networks and images (what runs without a command)",
@@ -65,9 +61,6 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo.
-
-    Args:
-        options: Parsed options of this command.
 
     Returns:
         Exit code 0.

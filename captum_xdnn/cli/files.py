@@ -11,9 +11,6 @@ __all__ = ["writable"]
 def writable(folder: Path) -> Path:
     """Make a folder, before the work rather than after it.
 
-    Args:
-        folder: Where something will be written.
-
     Returns:
         The folder.
 

@@ -24,10 +24,6 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
     called with ``arguments`` and must return one. ``MODULE`` is looked for in the working directory
     too, and ``CALLABLE`` may have dots: ``package.module:builders.small``.
 
-    Args:
-        address: ``MODULE:CALLABLE``.
-        arguments: Keyword arguments of the call.
-
     Returns:
         The model, as it was found or built.
 
@@ -58,9 +54,6 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 def load_attribute(address: str) -> Any:
     """Import ``MODULE`` and get its attribute.
-
-    Args:
-        address: ``MODULE:ATTRIBUTE``, dots allowed in both.
 
     Returns:
         What is there.
@@ -95,11 +88,7 @@ def _attribute(module: Any, module_name: str, path: str) -> Any:
 
 
 def add_keyword_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the option for the keyword arguments of ``CALLABLE``, ``kwargs`` among the options.
-
-    Args:
-        parser: Parser of a command that loads a model.
-    """
+    """Add the option for the keyword arguments of ``CALLABLE``, ``kwargs`` among the options."""
     parser.add_argument(
         "--kwarg",
         type=_keyword_argument,

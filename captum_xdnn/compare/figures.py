@@ -116,12 +116,7 @@ def heat_maps(figure: Any, images: Tensor, maps: dict[str, Tensor], names: Seque
 
 
 def scatter(figure: Any, comparison: Comparison) -> None:
-    """The difference to the reference, and the completeness gap, against the seconds of a call.
-
-    Args:
-        figure: Figure or subfigure.
-        comparison: The comparison.
-    """
+    """The difference to the reference, and the completeness gap, against the seconds of a call."""
     rows = [row for row in comparison.rows if row.method in comparison.attributions]
     left, right = figure.subplots(1, 2)
     others = [row for row in rows if row.method != comparison.reference]

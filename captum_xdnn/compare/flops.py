@@ -15,9 +15,6 @@ def count_flops(call: Callable[[], object]) -> int:
     ``FlopCounterMode`` of torch counts by the same formulas, but also follows modules by hooks in
     the autograd graph, and those refuse the way in which Captum asks for gradients.
 
-    Args:
-        call: Called once.
-
     Returns:
         Number of floating-point operations.
     """

@@ -25,11 +25,6 @@ def in_turn(
     """Measure several calls in turn, every other round in the opposite order.
 
     So what else the machine does meanwhile slows all alike, and none always follows the same one.
-
-    Args:
-        calls: What is measured, by name.
-        rounds: How often each is measured.
-        measure: Gives one measurement of a call.
     """
     measured: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds):
@@ -63,11 +58,7 @@ def _seconds(call: Call, device: torch.device) -> float:
 
 
 def now(device: torch.device) -> float:
-    """Seconds of a clock, read when everything that was asked of a device is done.
-
-    Args:
-        device: Waited for.
-    """
+    """Seconds of a clock, read when everything that was asked of a device is done."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()
@@ -75,10 +66,6 @@ def now(device: torch.device) -> float:
 
 def peak_bytes(call: Call, device: torch.device) -> float:
     """The most memory that a call holds at once, above what was there before.
-
-    Args:
-        call: It is called once.
-        device: Where it runs.
 
     Returns:
         Bytes; NaN on a device of which torch keeps no such books.

@@ -21,13 +21,6 @@ def under_noise(
 ) -> tuple[float, float]:
     """Infidelity and max-sensitivity, means over the examples.
 
-    Args:
-        method: The method.
-        problem: What it attributes.
-        found: Its attributions.
-        count: Number of draws.
-        seed: Of the noise.
-
     Returns:
         Both numbers; NaN where no input is of floating point: noise cannot be added to indices.
     """

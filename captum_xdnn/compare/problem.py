@@ -65,11 +65,7 @@ class Problem:
         return tuple(x.requires_grad_(x.is_floating_point() or x.is_complex()) for x in copies)
 
     def arguments(self, **more: Any) -> dict[str, Any]:
-        """The call as keyword arguments of ``attribute``.
-
-        Args:
-            more: Further arguments.
-        """
+        """The call as keyword arguments of ``attribute``."""
         return {
             "target": self.call.target,
             "additional_forward_args": self.call.arguments or None,

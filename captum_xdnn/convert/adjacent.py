@@ -26,11 +26,6 @@ def layers_before_norms(
     Both run once; the layer applies its own weight and bias, which nothing computes, and nothing
     else reads the weight; the channels that the batch norm scales are those of the layer's output.
 
-    Args:
-        model: The network in evaluation mode.
-        inputs: Example inputs.
-        arguments: Further arguments.
-
     Returns:
         The pairs that are certain; empty for a network that does not run.
     """

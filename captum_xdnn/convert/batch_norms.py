@@ -88,11 +88,7 @@ def uncentred(module: Any, bias: Any = None) -> UncenteredBatchNorm:
 
 
 def slope(module: Any) -> ChannelScale:
-    r"""What a batch norm in evaluation mode is without its shift: :math:`y = \gamma x / \sigma`.
-
-    Args:
-        module: A batch norm with running statistics, or a frozen one.
-    """
+    r"""What a batch norm in evaluation mode is without its shift: :math:`y = \gamma x / \sigma`."""
     made = ChannelScale(len(module.running_mean), device=module.running_mean.device)
     made.weight = _factors(module, _slope(module))
     return made
@@ -117,10 +113,6 @@ def can_take_a_factor(layer: nn.Module, model: nn.Module) -> bool:
 
     They are plain (nothing computes them), each belongs to one channel of the output, and nothing
     else holds them, under another name or as a view.
-
-    Args:
-        layer: Any module.
-        model: The network that it is part of.
     """
     if not isinstance(layer, FOLDABLE) or layer._forward_pre_hooks:
         return False

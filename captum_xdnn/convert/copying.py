@@ -12,9 +12,6 @@ from torch.nn.parameter import UninitializedBuffer
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy of a network.
 
-    Args:
-        model: The network.
-
     Raises:
         RuntimeError: If something in it cannot be copied, as weights that are computed in hooks.
     """

@@ -15,10 +15,6 @@ from captum_xdnn.convert.evaluating import run
 def initialise(model: nn.Module, arguments: Sequence[Any] | None) -> None:
     """Let lazy modules see an input, so that they have parameters.
 
-    Args:
-        model: The network; left as it is if it fails.
-        arguments: Arguments to call it with, if there are any.
-
     Raises:
         ValueError: If lazy modules stay without parameters, with their paths.
     """

@@ -105,12 +105,7 @@ class Replacements:
 
 
 def matters_what_is_before(model: nn.Module, choice: BatchNormChoice) -> bool:
-    """Whether the result depends on which layer stands before each batch norm.
-
-    Args:
-        model: The network.
-        choice: What becomes of batch norm.
-    """
+    """Whether the result depends on which layer stands before each batch norm."""
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     if choice != "uncentered":
         return bool(norms) and choice == "fold"

@@ -46,9 +46,6 @@ class Attributing:
     def __call__(self, batch: Batch) -> tuple[list[Records], list[Reject]]:
         """Attribute a batch; samples that cannot be are set aside.
 
-        Args:
-            batch: The batch.
-
         Returns:
             Records, and the samples set aside; together each sample of the batch once.
 

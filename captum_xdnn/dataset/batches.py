@@ -42,11 +42,7 @@ def fetched(
 
 
 def is_indexed(loader: Iterable[Any]) -> TypeGuard[DataLoader[Any]]:
-    """Whether a loader's samples have indices: a ``DataLoader`` that batches a map-style data set.
-
-    Args:
-        loader: A loader.
-    """
+    """Whether a loader's samples have indices: a ``DataLoader`` that batches a map-style data set."""
     return (
         isinstance(loader, DataLoader)
         and not isinstance(loader.dataset, IterableDataset)
@@ -55,11 +51,7 @@ def is_indexed(loader: Iterable[Any]) -> TypeGuard[DataLoader[Any]]:
 
 
 def samples_of(loader: Iterable[Any]) -> int | None:
-    """How many samples a loader gives; None where it does not say.
-
-    Args:
-        loader: A loader.
-    """
+    """How many samples a loader gives; None where it does not say."""
     if not is_indexed(loader):
         return None
     if type(loader.batch_sampler) is not BatchSampler:

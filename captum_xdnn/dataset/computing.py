@@ -30,11 +30,7 @@ class Part:
     labels: Any
 
     def rows(self, places: list[int]) -> Part:
-        """Some of them.
-
-        Args:
-            places: Which.
-        """
+        """Some of them."""
         size = len(self.ids)
         if len(places) == size:
             return self
@@ -44,22 +40,14 @@ class Part:
 
 
 class Computation:
-    """Calls the method; what it learns of the function at the first call holds for all.
-
-    Args:
-        settings: How samples are attributed.
-    """
+    """Calls the method; what it learns of the function at the first call holds for all."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._start: Tensor | None = None
 
     def records(self, part: Part) -> Records:
-        """Attribute samples together.
-
-        Args:
-            part: The samples.
-        """
+        """Attribute samples together."""
         inputs = tuple(map(self._leaf, self.settings.at_device(part.inputs)))
         given = inputs if len(inputs) > 1 else inputs[0]
         arguments = dict(self.settings.arguments)
@@ -156,11 +144,7 @@ class Computation:
         return outputs
 
     def count_outputs(self, inputs: Inputs) -> int | None:
-        """How many outputs a label can name; None while no sample tells.
-
-        Args:
-            inputs: Samples.
-        """
+        """How many outputs a label can name; None while no sample tells."""
         for place in range(len(inputs[0])):
             one = tuple(x[place : place + 1].to(self.settings.device) for x in inputs)
             try:

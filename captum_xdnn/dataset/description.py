@@ -16,9 +16,6 @@ def description_of(settings: Settings) -> dict[str, Any]:
 
     Weights count by their digest, so a run does not go on with another checkpoint. Of a function
     that is no module, only its name is known.
-
-    Args:
-        settings: How samples are attributed.
     """
     method = settings.method
     model = model_of(method.forward_func)

@@ -36,11 +36,6 @@ def write_table(file: IO[bytes] | Path, records: Records | None, rejects: Sequen
 
     Zstandard over the bytes of numbers apart (byte stream split): the smallest of what was
     measured, see the documentation, *A whole data set*.
-
-    Args:
-        file: Where to.
-        records: The rows; None for none.
-        rejects: The samples set aside.
     """
     pa, pq = _pyarrow()
     columns = {} if records is None else {n: _column(n, c) for n, c in records.columns.items()}
@@ -77,9 +72,6 @@ def _column(name: str, values: Any) -> Any:
 
 def read_ids(path: Path) -> tuple[list[Id], list[Reject], Form | None]:
     """What a shard is for, without its attributions.
-
-    Args:
-        path: The shard.
 
     Returns:
         The ids of its rows, the samples set aside, and the form of its rows.

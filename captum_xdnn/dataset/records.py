@@ -93,9 +93,5 @@ class Records:
 
 
 def described(form: Form) -> str:
-    """A form as people read it.
-
-    Args:
-        form: The form.
-    """
+    """A form as people read it."""
     return ", ".join(f"{name} of shape {shape}" for name, shape, _ in form)

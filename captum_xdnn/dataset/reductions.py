@@ -17,11 +17,7 @@ class Reduction(Protocol):
     """Makes columns of the attributions of a batch; its ``repr`` says which."""
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
-        """The columns.
-
-        Args:
-            attributions: For each input a tensor of shape ``(B, ...)``.
-        """
+        """The columns."""
         ...
 
 
@@ -30,11 +26,7 @@ class Dense:
     """All attributions: one column ``attribution``, or ``attribution_0``, ``attribution_1``, ..."""
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
-        """The columns, of the attributions' shapes.
-
-        Args:
-            attributions: For each input a tensor of shape ``(B, ...)``.
-        """
+        """The columns, of the attributions' shapes."""
         return dict(
             zip(_names("attribution", attributions), map(_array, attributions), strict=True)
         )

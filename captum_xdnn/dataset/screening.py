@@ -9,11 +9,7 @@ from torch import Tensor
 
 
 def flaws_of_inputs(inputs: tuple[Tensor, ...]) -> list[str]:
-    """For each sample what is wrong with its inputs; empty where nothing is.
-
-    Args:
-        inputs: Tensors of shape ``(B, ...)``.
-    """
+    """For each sample what is wrong with its inputs; empty where nothing is."""
     flaws = [""] * len(inputs[0])
     for tensor in inputs:
         if not (tensor.is_floating_point() or tensor.is_complex()):

@@ -19,9 +19,6 @@ Unpack: TypeAlias = Callable[[Any], tuple[Any, Any]]
 def input_and_label(data: Any) -> tuple[Any, Any]:
     """What most data sets give: a pair of inputs and label, or inputs alone.
 
-    Args:
-        data: A batch as the loader's collation made it.
-
     Raises:
         TypeError: If it is something else.
     """
@@ -103,10 +100,6 @@ class Settings:
     def unpacked(self, data: Any, size: int) -> tuple[tuple[Tensor, ...], Any]:
         """The inputs of a batch and its labels.
 
-        Args:
-            data: The batch.
-            size: How many samples it has.
-
         Raises:
             TypeError: If the inputs are no tensors.
             ValueError: If they have another number of rows.
@@ -125,11 +118,7 @@ class Settings:
 
 
 def model_of(forward_func: Any) -> nn.Module | None:
-    """The module that a function is, or is a method of; None where that is not known.
-
-    Args:
-        forward_func: The function.
-    """
+    """The module that a function is, or is a method of; None where that is not known."""
     owner = getattr(forward_func, "__self__", forward_func)
     return owner if isinstance(owner, nn.Module) else None
 

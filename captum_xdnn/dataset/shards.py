@@ -199,19 +199,12 @@ class ParquetShards:
 
 
 def shards_in(folder: Path) -> list[Path]:
-    """A folder's shards as they were written one after another, those of Ray's tasks first.
-
-    Args:
-        folder: The folder.
-    """
+    """A folder's shards as they were written one after another, those of Ray's tasks first."""
     return sorted([*folder.glob(SHARDS), *folder.glob(SET_ASIDE)], key=_number_of)
 
 
 def survey(shards: Sequence[Path]) -> tuple[set[Id], dict[Id, str], Form | None]:
     """What shards hold: the ids done, the ids set aside with the reason, the form of the rows.
-
-    Args:
-        shards: Their paths.
 
     Raises:
         ValueError: If a sample is in them twice.
@@ -255,12 +248,7 @@ def _number_of(shard: Path) -> int:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file under a temporary name, wait for the disk, and rename it.
-
-    Args:
-        path: Its name.
-        content: What it holds.
-    """
+    """Write a file under a temporary name, wait for the disk, and rename it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temporary.open("wb") as file:
         file.write(content)

@@ -79,23 +79,14 @@ class Numbered(Dataset[Sample]):
 
 
 class Together:
-    """A collation that survives samples which do not go together.
-
-    Args:
-        collate: The loader's own.
-        names: Ids by index; None for the indices.
-    """
+    """A collation that survives samples which do not go together."""
 
     def __init__(self, collate: Collate, names: Sequence[Id] | None = None) -> None:
         self._collate = collate
         self._names = names
 
     def __call__(self, samples: list[Sample]) -> Fetched:
-        """Put samples together; those that cannot be are set aside, those of another form apart.
-
-        Args:
-            samples: What was loaded.
-        """
+        """Put samples together; those that cannot be are set aside, those of another form apart."""
         rejects = [Reject(self._name(s), s.error) for s in samples if s.error]
         good = [s for s in samples if not s.error]
         if not good:
@@ -131,12 +122,7 @@ class Together:
 
 
 def loaded(dataset: Any, indices: Sequence[Any]) -> list[Any]:
-    """Samples of a map-style data set as ``Together`` takes them, those that fail with the error.
-
-    Args:
-        dataset: The data set.
-        indices: Which.
-    """
+    """Samples of a map-style data set as ``Together`` takes them, those that fail with the error."""
     return Numbered(dataset).__getitems__(list(indices))
 
 

@@ -20,12 +20,7 @@ STEPS = 50
 
 
 def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificate:
-    """The verdict on a run, with the places of the user's that it speaks of.
-
-    Args:
-        function: The function that ran.
-        watched: The run; its places were noted.
-    """
+    """The verdict on a run, with the places of the user's that it speaks of."""
     verdict, tape = watched.verdict, watched.tape
     if verdict is None or tape is None:
         return Certificate.untraceable(str(watched.error))

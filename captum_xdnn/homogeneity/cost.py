@@ -54,11 +54,7 @@ class Cost:
 
 
 def cost_of(nodes: Iterable[Node]) -> Cost:
-    """The cost of one forward pass through some operations.
-
-    Args:
-        nodes: Operations of a run.
-    """
+    """The cost of one forward pass through some operations."""
     total = Cost()
     for node in nodes:
         total += _cost_of(node)

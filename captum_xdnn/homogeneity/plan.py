@@ -68,11 +68,7 @@ class Plan:
         return trunk.flops / max(trunk.flops + head.flops, 1)
 
     def speed_up(self, steps: int) -> float:
-        """How many times faster than Captum hoisting is expected to be.
-
-        Args:
-            steps: Number of steps.
-        """
+        """How many times faster than Captum hoisting is expected to be."""
         trunk, head = self.costs()
         entries = sum(prod(node.value.shape[1:]) for node in self.inputs)
         # Captum scales the inputs, weighs their gradients, and takes the outputs apart row by row.
@@ -83,11 +79,7 @@ class Plan:
         return float(captum) / float(hoisted)
 
     def pays(self, steps: int) -> bool:
-        """Whether hoisting is worth trying, with room for the error of the prediction.
-
-        Args:
-            steps: Number of steps.
-        """
+        """Whether hoisting is worth trying, with room for the error of the prediction."""
         return self.speed_up(steps) >= WORTH_IT
 
     def passes(self, steps: int, *, cached: bool) -> int:
@@ -96,10 +88,6 @@ class Plan:
         So many that the memory stays below Captum's, which holds its inputs at all steps, and
         gradients of them; the tensors at the cut are often larger. On a CPU also so many that
         those of one pass fit its cache: the head of a perceptron reads each of them several times.
-
-        Args:
-            steps: Number of steps.
-            cached: Whether the cache decides, too.
         """
         pairs = zip(self.split.frontier, self.split.motions, strict=True)
         cut = _bytes([node for node, motion in pairs if motion != FIXED])
@@ -113,13 +101,7 @@ def _bytes(nodes: Sequence[Node]) -> int:
 
 
 def plan_of(graph: Graph, output: Node, propagation: Propagation) -> Plan | None:
-    """Plan how to hoist a run, or say by None that it cannot be hoisted.
-
-    Args:
-        graph: The run.
-        output: What it returns.
-        propagation: The motions in it.
-    """
+    """Plan how to hoist a run, or say by None that it cannot be hoisted."""
     if graph.coarsest > COARSEST or propagation.everywhere:
         return None
     parts = split(graph, output, propagation)

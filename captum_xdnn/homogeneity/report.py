@@ -42,13 +42,7 @@ def positive(degree: Fraction, relied: Sequence[str], *, offset: bool) -> str:
 
 
 def negative(blockers: Sequence[Blocker], trunk_share: float = 0.0, speed_up: float = 1.0) -> str:
-    """The report of a certificate that refuses a single pass: blockers grouped, first first.
-
-    Args:
-        blockers: What stands in the way.
-        trunk_share: Share of the operations that can run once.
-        speed_up: Expected speed-up of hoisting; 1 where Captum's own code runs.
-    """
+    """The report of a certificate that refuses a single pass: blockers grouped, first first."""
     groups = kinds_of(blockers)
     places = {(b.module, b.op, b.location) for b in blockers}
     lines = [
@@ -67,11 +61,7 @@ def negative(blockers: Sequence[Blocker], trunk_share: float = 0.0, speed_up: fl
 
 
 def kinds_of(blockers: Sequence[Blocker]) -> list[list[Blocker]]:
-    """Blockers that differ in their place alone, together; the kind that comes first, first.
-
-    Args:
-        blockers: In the order of the computation.
-    """
+    """Blockers that differ in their place alone, together; the kind that comes first, first."""
     groups: dict[tuple[str, str, str], list[Blocker]] = {}
     for blocker in blockers:
         kind = blocker.module_type or blocker.op

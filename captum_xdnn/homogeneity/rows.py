@@ -36,13 +36,7 @@ from captum_xdnn.recording.run import Node, overwritten
 
 
 def rows_of(nodes: Sequence[Node], known: dict[Node, Any], size: int) -> dict[Node, Any]:
-    """Where the rows of every tensor are.
-
-    Args:
-        nodes: Operations in order.
-        known: Where the rows of all that they take are.
-        size: The batch size.
-    """
+    """Where the rows of every tensor are."""
     states = dict(known)
     for node in nodes:
         if node.op == "call_function" and node.value is not None:

@@ -44,11 +44,6 @@ class Split:
 def split(graph: Graph, output: Node, propagation: Propagation) -> Split | None:
     """Cut a run at its frontier.
 
-    Args:
-        graph: The run.
-        output: What it returns.
-        propagation: The motions in it.
-
     Returns:
         The parts; None where there is no head or no trunk, or the run cannot be cut.
     """

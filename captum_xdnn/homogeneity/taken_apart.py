@@ -18,9 +18,6 @@ def parts_of(node: Node) -> Graph | None:
     """The graph of what an operation is made of; None where torch does not say.
 
     Its inputs are the tensors that the operation takes, and ``kept["outputs"]`` what it gives.
-
-    Args:
-        node: The operation.
     """
     parts = how(node.target)
     if parts is None:

@@ -152,9 +152,6 @@ class Verdict:
         Captum differentiates by a layer's tensor itself, wherever it goes; something added to it is
         seen by the layer's own path alone. They differ where a connection skips the layer, or one
         tensor is returned twice.
-
-        Args:
-            first: The first of the inputs that are added.
         """
         for node in self.graph.inputs[first:]:
             users = _visible(node)
@@ -198,12 +195,7 @@ class Verdict:
 
 
 def prove(graph: Graph, given: Given) -> Verdict:
-    """Prove what can be proved of a run.
-
-    Args:
-        graph: The run.
-        given: Its baselines and the values of its sources.
-    """
+    """Prove what can be proved of a run."""
     limits = Limits(_values(graph, given), {})
     motions: dict[Node, Motion] = {}
     shifts: dict[Node, str] = {}

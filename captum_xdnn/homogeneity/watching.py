@@ -58,11 +58,7 @@ class Watched:
                 restore(state)
 
     def can_be_hoisted(self, steps: int) -> bool:
-        """Whether hoisting is possible and promises to pay.
-
-        Args:
-            steps: Number of steps.
-        """
+        """Whether hoisting is possible and promises to pay."""
         verdict = self.verdict
         if verdict is None or verdict.plan is None:
             return False

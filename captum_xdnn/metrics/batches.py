@@ -8,10 +8,6 @@ from typing import Any
 def pass_size(batch_size: Any, examples: int) -> int:
     """The size of one pass.
 
-    Args:
-        batch_size: What the caller gave; None for all examples.
-        examples: How many there are.
-
     Raises:
         ValueError: If it is not a positive integer.
     """

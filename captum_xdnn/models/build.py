@@ -26,14 +26,6 @@ def build(
 ) -> _Network:
     """Build a network and load its weights.
 
-    Args:
-        network: Called with ``bias``, ``num_classes`` and ``options``.
-        weights: Weights to load, or None for random ones.
-        progress: Whether a download shows a progress bar.
-        bias: Whether the layers have biases.
-        num_classes: Number of logits.
-        **options: Further arguments of ``network``; no weights depend on them.
-
     Returns:
         The network, in training mode as torchvision's builders return it.
 

@@ -72,10 +72,6 @@ class BundledWeights:
     def state_dict(self, *, progress: bool, check_hash: bool) -> dict[str, Tensor]:
         """Read the state dict from the package, on the CPU.
 
-        Args:
-            progress: Nothing is downloaded, so there is none to show.
-            check_hash: Nothing is downloaded, so there is nothing to check.
-
         Returns:
             Float32 parameters by name.
         """

@@ -73,9 +73,6 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> Checkpoin
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], CheckpointFacts]:
     """Read a checkpoint onto the CPU.
 
-    Args:
-        path: As for :func:`load_checkpoint`.
-
     Returns:
         Parameters by name, without the component ``module``, and what is said of the training.
 
@@ -108,11 +105,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
     """Copy a state dict into a network if every name and every shape agrees, else change nothing.
 
     ``nn.Module.load_state_dict`` copies what fits before it complains of what does not.
-
-    Args:
-        model: Network to load.
-        state: Tensors by name; the component ``module`` does not count.
-        source: What the error calls the state dict.
 
     Raises:
         RuntimeError: If a key is missing or unexpected or a shape differs; it names all of them.

@@ -71,9 +71,6 @@ class BasicBlock(_Block):
     def forward(self, x: Tensor) -> Tensor:
         """Add the branch to the shortcut.
 
-        Args:
-            x: Tensor of shape ``(N, in_channels, H, W)``.
-
         Returns:
             Tensor of shape ``(N, channels, H / stride, W / stride)``, sides rounded up.
         """
@@ -123,9 +120,6 @@ class Bottleneck(_Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """Add the branch to the shortcut.
-
-        Args:
-            x: Tensor of shape ``(N, in_channels, H, W)``.
 
         Returns:
             Tensor of shape ``(N, 4 channels, H / stride, W / stride)``, sides rounded up.

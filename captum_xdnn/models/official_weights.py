@@ -24,9 +24,6 @@ _METRICS_SOURCE = "reported by the authors (Hesse et al. 2021, Sec. 4.1); not me
 def official_url(file: str) -> str:
     """Address of one of the official checkpoints.
 
-    Args:
-        file: Its file name.
-
     Returns:
         The URL.
     """

@@ -75,9 +75,6 @@ def register(models: Any) -> None:
     ``get_model``, ``get_model_builder``, ``get_model_weights``, ``get_weight`` and ``list_models``
     then know them. A name that another package has registered before stays that package's, with
     a warning.
-
-    Args:
-        models: The module ``torchvision.models``.
     """
     register_model = importlib.import_module(f"{_MODELS}._api").register_model
     # torchvision asks whether an enum is a subclass of its own class, which did not exist when

@@ -103,11 +103,6 @@ def train(
 def accuracy(model: nn.Module, split: Split, *, contrast: float = 1.0) -> float:
     """Percentage of images whose largest logit is that of their class.
 
-    Args:
-        model: Network to measure; it is left in evaluation mode.
-        split: Images and labels.
-        contrast: Factor by which the images are multiplied.
-
     Returns:
         Accuracy between 0 and 100.
     """

@@ -74,10 +74,6 @@ def per_channel(input: Tensor, factors: Tensor) -> Tensor:
 def check_channels(input: Tensor, channels: int) -> None:
     """Refuse an input that has not so many channels.
 
-    Args:
-        input: Any tensor.
-        channels: The number ``C`` of channels.
-
     Raises:
         ValueError: If the input is not of shape ``(B, C, ...)``.
     """

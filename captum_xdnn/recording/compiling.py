@@ -18,11 +18,7 @@ _SKIPS_FOR_GOOD = tuple(map(int, torch.__version__.split(".")[:2])) < (2, 14)
 
 
 def not_compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
-    """A function that a compiled one calls as it is: it makes graphs of its own.
-
-    Args:
-        function: The function.
-    """
+    """A function that a compiled one calls as it is: it makes graphs of its own."""
 
     @functools.wraps(function)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:

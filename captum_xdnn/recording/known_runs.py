@@ -22,12 +22,7 @@ _edition = 0
 
 
 def root_of(key: Hashable, edition: int) -> Step:
-    """The tree of the runs that begin with these inputs.
-
-    Args:
-        key: The form of the inputs.
-        edition: Edition of the rules; what other rules proved is forgotten.
-    """
+    """The tree of the runs that begin with these inputs."""
     global _edition
     with _LOCK:
         if edition != _edition:
@@ -42,12 +37,7 @@ def root_of(key: Hashable, edition: int) -> Step:
 
 
 def settle(key: Hashable, grown: int) -> None:
-    """Account for new steps in a tree, and forget the trees that were not used for longest.
-
-    Args:
-        key: The form of the inputs.
-        grown: How many steps were added.
-    """
+    """Account for new steps in a tree, and forget the trees that were not used for longest."""
     with _LOCK:
         held = _ROOTS.get(key)
         if held is None:

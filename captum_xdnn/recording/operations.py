@@ -35,6 +35,7 @@ class Operation:
         reads: Whether it hands a value to Python.
         plain: Whether it does nothing but return results.
         is_in_place: Whether it does nothing but write its first argument and return it.
+        is_usual: Whether it is of one of these two kinds.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Operation:
         "by_storage",
         "is_in_place",
         "is_random",
+        "is_usual",
         "name",
         "overload",
         "plain",
@@ -77,14 +79,13 @@ class Operation:
         self.sized_by_values = torch.Tag.dynamic_output_shape in overload.tags
         self.reads = torch.Tag.data_dependent_output in overload.tags
         self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
-        # The two kinds that most operations are of; what is of neither takes a longer way.
-        unusual = (
-            self._statistics or self.sized_by_values or self.by_storage or self.is_random
-        )
+        # The kinds that most operations are of; what is of neither takes a longer way.
+        unusual = self._statistics or self.sized_by_values or self.by_storage or self.is_random
         self.plain = not (self.writes or unusual)
         first = bool(self.writes) and self.writes == ((0, schema.arguments[0].name),)
         alone = len(returned) == 1 and not self.beside and not self.reshapes
         self.is_in_place = first and alone and not unusual
+        self.is_usual = self.plain or self.is_in_place
 
     def __repr__(self) -> str:
         return self.name
@@ -133,9 +134,6 @@ def functional_twin(overload: OpOverload) -> tuple[OpOverload, str] | None:
 
     ``add_.Tensor`` becomes ``add.Tensor`` (nothing is dropped), ``add.out`` becomes ``add.Tensor``
     without ``out``. None where torch has no such overload.
-
-    Args:
-        overload: An overload that writes into an argument.
     """
     schema = overload._schema
     namespace, _, name = schema.name.partition("::")

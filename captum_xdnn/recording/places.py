@@ -92,11 +92,7 @@ WATCHED = watched.__code__
 
 
 class Names:
-    """The paths of modules, as a person finds them from the function that was called.
-
-    Args:
-        function: The function that was called.
-    """
+    """The paths of modules, as a person finds them from the function that was called."""
 
     def __init__(self, function: Any) -> None:
         self._paths: dict[int, str] = {}

@@ -136,12 +136,7 @@ class Graph:
 
 
 def graph_of(inputs: Sequence[Tensor], path: Sequence[Step]) -> Graph:
-    """The graph of a run that has ended.
-
-    Args:
-        inputs: The inputs that are attributed.
-        path: The steps.
-    """
+    """The graph of a run that has ended."""
     return _Reading(inputs).read(path)
 
 

@@ -136,6 +136,13 @@ def strides_of(tensor: Tensor) -> tuple[int, ...] | None:
     return tensor.stride() if tensor.layout is torch.strided else None
 
 
+def _decoded(part: Any) -> Any:
+    """A whole number as the float that it is; zero, which has two signs, stays apart."""
+    if type(part) is not Real:
+        return part
+    return float.fromhex(part.hexadecimal) or part
+
+
 class Step:
     """One operation of a run, and the steps that were seen to follow it.
 
@@ -172,13 +179,15 @@ class Step:
         self.verdicts: tuple[Any, ...] = ()
         self.first: Step | None = None
         self._others: dict[Any, Step] | None = None
+        self.overload: Any = None
+        self.wanted: tuple[Any, ...] = ()
+        self.is_graded = self.shows = self.writes = False
         operation = None if signature is None else signature[0]
-        simple = isinstance(operation, Operation) and (operation.plain or operation.is_in_place)
-        self.overload = operation.overload if simple and not signature[-1].extends() else None
-        self.wanted: tuple[Any, ...] = () if self.overload is None else signature[1:-1]
-        self.is_graded = self.overload is not None and signature[-1].graded
-        self.shows = self.overload is not None and operation.shows
-        self.writes = self.overload is not None and operation.is_in_place
+        if isinstance(operation, Operation) and operation.is_usual and not signature[-1].extends():
+            self.overload = operation.overload
+            self.wanted = tuple([_decoded(part) for part in signature[1:-1]])
+            self.is_graded = signature[-1].graded
+            self.shows, self.writes = operation.shows, operation.is_in_place
 
     def following(self, signature: Any) -> Step | None:
         """The step with this signature that was seen to follow; None if none was."""

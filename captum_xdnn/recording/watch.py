@@ -59,6 +59,7 @@ _LITERALS = frozenset(
         complex,
     )
 )
+_COMPARED = _LITERALS | {float}
 GRADED, UNGRADED = Tail((), True), Tail((), False)
 UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
 OPAQUE = "a tensor of a class with operations of its own"
@@ -181,7 +182,12 @@ class Tape:
         is_plain = not kwargs and (not types or types == _PLAIN)
         step = self._step.first
         # On the way of every operation of every call: no calls where a look will do.
-        if step is not None and step.overload is overload and is_plain and self._is_next(step, args):
+        if (
+            step is not None
+            and step.overload is overload
+            and is_plain
+            and self._is_next(step, args)
+        ):
             result = overload(*args)
             self._advance(step, result, self._group_of(args[0]) if step.shows else None)
             return result
@@ -208,34 +214,42 @@ class Tape:
 
     def _is_next(self, step: Step, args: tuple[Any, ...]) -> bool:
         """Whether a step that was seen to follow is what follows now; its new sources are entered."""
-        if len(args) != len(step.wanted) or torch.is_grad_enabled() is not step.is_graded:
+        if (
+            len(args) != len(step.wanted)
+            or torch.is_grad_enabled() is not step.is_graded
+            or (step.is_graded and _top_hooks(False) is not None)
+            or (step.writes and not self._is_lone(args[0]))
+        ):
             return False
-        if step.is_graded and _top_hooks(False) is not None:
-            return False
-        find, fresh = self._entries.get, ()
-        if step.writes:
-            entry = find(id(args[0]))
-            if entry is None or entry.is_held or entry.group is not None or self.kept:
-                return False
+        find = self._entries.get
+        fresh: tuple[Tensor, ...] = ()
         for value, want in zip(args, step.wanted, strict=True):
             entry = find(id(value))
             if entry is not None:
                 group = entry.group
-                if entry.token is not want or entry() is not value or entry.version >= 0:
+                if (
+                    entry.token is not want
+                    or entry() is not value
+                    or entry.version >= 0
+                    or (group is not None and entry.seen != len(group.writes))
+                ):
                     return False
-                if group is not None and entry.seen != len(group.writes):
+            elif type(want) is Source:
+                if not self._is_source(value, want):
                     return False
-            elif value is not want:
-                kind = type(value)
-                if type(want) is Source:
-                    if not self._is_source(value, want):
-                        return False
-                    fresh = (*fresh, value)
-                elif kind not in _LITERALS or kind is not type(want) or value != want:
-                    return False
+                fresh = (*fresh, value)
+            elif value is not want and (
+                type(value) is not type(want) or type(value) not in _COMPARED or value != want
+            ):
+                return False
         for tensor in fresh:
             self._enter_source(tensor)
         return True
+
+    def _is_lone(self, tensor: Any) -> bool:
+        """Whether writing into a tensor changes that tensor alone, and nothing that is kept."""
+        entry = self._entries.get(id(tensor))
+        return entry is not None and not (entry.is_held or entry.group or self.kept)
 
     def _run_unseen(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator that takes functions (``cond``, ``while_loop``): what they do is not seen."""
@@ -282,14 +296,7 @@ class Tape:
     def _note_writes(
         self, written: list[Tensor], beside: list[int], results: list[Tensor], first: int
     ) -> None:
-        """Give what an operation wrote into its new values.
-
-        Args:
-            written: The tensors.
-            beside: Addresses of those that the operation does not return.
-            results: What it returns.
-            first: The number of the first result.
-        """
+        """Give what an operation wrote into its new values."""
         returned = {id(r): first + place for place, r in enumerate(results)}
         for tensor in written:
             if id(tensor) in beside:  # not among the results: numbered here
@@ -303,21 +310,12 @@ class Tape:
                 self.note_event(READ, (tensor,))
 
     def note_event(self, name: str, tensors: Iterable[Any]) -> None:
-        """Note something that is no operation: a value that leaves torch.
-
-        Args:
-            name: What happened.
-            tensors: The tensors that it happened to.
-        """
+        """Note something that is no operation: a value that leaves torch."""
         given = tuple([self._encoded(t) for t in tensors if isinstance(t, Tensor)])
         self._note((name, given), None, None)
 
     def hand_out(self, tensor: Tensor) -> None:
-        """Note that somebody outside of torch gets hold of a tensor's memory, for the whole run.
-
-        Args:
-            tensor: The tensor.
-        """
+        """Note that somebody outside of torch gets hold of a tensor's memory, for the whole run."""
         group = self._group_of(tensor)
         if group is not None:
             group.handed_out = True
@@ -436,11 +434,7 @@ class Tape:
                 self.note_event(REPLACED, (tensor,))
 
     def written_since(self, earlier: Tape) -> bool:
-        """Whether a tensor that both runs took was written into between them, unseen by either.
-
-        Args:
-            earlier: What was noted of the run before this one.
-        """
+        """Whether a tensor that both runs took was written into between them, unseen by either."""
         known = {id(t): (n, version) for n, (t, version) in earlier._versions.items()}
         for tensor, version in self._versions.values():
             number, before = known.get(id(tensor), (-1, version))
