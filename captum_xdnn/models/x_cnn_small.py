@@ -10,7 +10,7 @@ from captum_xdnn.models.weights_enum import XWeightsEnum
 
 __all__ = ["XCNNSmall", "X_CNN_Small_Weights", "x_cnn_small"]
 
-_TRAINING_COMMAND = "python -m captum_xdnn.models.train_x_cnn_small --data ROOT --out DIR"
+_TRAINING_COMMAND = "python tutorials/experiments/train_x_cnn_small.py --data ROOT --out DIR"
 _LICENSE = "BSD-3-Clause; trained on Fashion-MNIST (MIT, copyright 2017 Zalando SE)"
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from fashion_mnist_files import write_fashion_mnist_files
+from make_fashion_mnist_samples import main
 
 import captum_xdnn
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.data.fashion_mnist import SAMPLES_FILE
-from captum_xdnn.data.make_fashion_mnist_samples import main
 
 FOLDER = Path(captum_xdnn.__file__).parent / "data"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from train_x_cnn_small import accuracy, load_split
 
 import captum_xdnn
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.models import X_CNN_Small_Weights, XCNNSmall, x_cnn_small
-from captum_xdnn.models.train_x_cnn_small import accuracy, load_split
 
 X_DNN = X_CNN_Small_Weights.FASHION_MNIST
 TWIN = X_CNN_Small_Weights.FASHION_MNIST_BIAS

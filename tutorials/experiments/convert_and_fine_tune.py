@@ -24,10 +24,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from train_x_cnn_small import LEARNING_RATE, Split, accuracy, load_split, train
 
 from captum_xdnn import HomogeneityWarning
 from captum_xdnn.convert import to_xdnn
-from captum_xdnn.models.train_x_cnn_small import LEARNING_RATE, Split, accuracy, load_split, train
 
 CHOICES = ("uncentered", "fold", "strip")
 FINE_TUNING = (1, 3)

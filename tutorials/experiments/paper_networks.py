@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
+from train_x_cnn_small import Split, train
 
 from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small, x_resnet18
-from captum_xdnn.models.train_x_cnn_small import Split, train
 
 LEARNING_RATE = 1e-3
 

@@ -25,6 +25,7 @@ from captum.attr import InputXGradient, IntegratedGradients, Saliency
 from paper_networks import Network, networks
 from torch import Tensor, nn
 from tqdm import tqdm
+from train_x_cnn_small import Split, load_split
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.metrics import (
@@ -35,7 +36,6 @@ from captum_xdnn.metrics import (
     masking_figure,
 )
 from captum_xdnn.metrics.masking import METRICS
-from captum_xdnn.models.train_x_cnn_small import Split, load_split
 from captum_xdnn.priors import expected_gradients
 
 STEPS = 128

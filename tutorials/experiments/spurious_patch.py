@@ -35,10 +35,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from train_x_cnn_small import LEARNING_RATE, Split, accuracy, load_split
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.models import x_cnn_small
-from captum_xdnn.models.train_x_cnn_small import LEARNING_RATE, Split, accuracy, load_split
 from captum_xdnn.priors import expected_gradients, right_for_the_right_reasons
 
 CLASSES, SIDE, BATCH = 10, 3, 128

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from fashion_mnist_files import write_bundled_images
+from train_x_cnn_small import Split, accuracy, main, train
 
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.models import x_cnn_small
-from captum_xdnn.models.train_x_cnn_small import Split, accuracy, main, train
 
 pytest.importorskip("torchvision")
 

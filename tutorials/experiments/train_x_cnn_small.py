@@ -3,7 +3,7 @@
 The bundled weights were made by this command, once as it stands and once with ``--bias``, in the
 root of the repository::
 
-    python -m captum_xdnn.models.train_x_cnn_small --data ROOT --out captum_xdnn/models/weights
+    python tutorials/experiments/train_x_cnn_small.py --data ROOT --out captum_xdnn/models/weights
 
 ``ROOT/FashionMNIST/raw`` holds the four idx files of the data set. The learning rate, the schedule
 and the number of epochs were set beforehand: no choice was made on the test images, and the last
@@ -179,7 +179,7 @@ def _write(
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m captum_xdnn.models.train_x_cnn_small",
+        prog="python tutorials/experiments/train_x_cnn_small.py",
         description="Train x_cnn_small on Fashion-MNIST; write weights and measurements.",
     )
     parser.add_argument(

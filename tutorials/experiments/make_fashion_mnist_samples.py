@@ -1,6 +1,6 @@
 """Make the file of sample images again from the test images of Fashion-MNIST.
 
-Run ``python -m captum_xdnn.data.make_fashion_mnist_samples --data ROOT``, where
+Run ``python tutorials/experiments/make_fashion_mnist_samples.py --data ROOT``, where
 ``ROOT/FashionMNIST/raw`` holds the idx files of the data set.
 """
 
@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from torchvision.datasets import FashionMNIST  # reading the samples does not need torchvision
 
-    parser = argparse.ArgumentParser(prog="python -m captum_xdnn.data.make_fashion_mnist_samples")
+    parser = argparse.ArgumentParser(
+        prog="python tutorials/experiments/make_fashion_mnist_samples.py"
+    )
     parser.add_argument(
         "--data",
         type=Path,
