@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.derived import root_of
 from captum_xdnn.attr.guard import COARSE, COARSE_SLACK, SLACK, bounds_of
 from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, Request
 from captum_xdnn.attr.own_gradient import SCRIPTED, custom_functions_of
@@ -25,6 +26,7 @@ from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.certification import certificate_of
 from captum_xdnn.homogeneity.verdict import Given, Verdict
 from captum_xdnn.homogeneity.watching import Watched, known_baseline, watch
+from captum_xdnn.recording.places import namespace_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.watch import Tape
 
@@ -96,19 +98,34 @@ class Attempt:
             again = True
         call, request, memory = self.call, self.request, self.memory
         with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
-            self.leaves = call.leaves(keep_graph=request.create_graph)
+            self.leaves = call.leaves(keep_graph=request.create_graph, copied=memory.scribbles)
         self.watched = watch(
             request.forward_func,
             self.leaves,
             self.starts,
-            call.arguments,
+            self._arguments(),
             keep=keep,
             placed=self.form not in memory.forms,
-            dice=not memory.is_fast,
+            dice=memory.rolls or not memory.is_fast,
         )
-        if self.watched.error is not None and again:
+        memory.rolls = memory.rolls or self.watched.noted.rolled()
+        if isinstance(self.watched.error, Exception) and again:
             raise self.watched.error
+        self._note_scribbles(self.watched, self.leaves)
         return self.watched.verdict
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """The further arguments; copies for a function that is known to write into what it is given."""
+        if not self.memory.scribbles:
+            return self.call.arguments
+        return tuple(a.clone() if isinstance(a, Tensor) else a for a in self.call.arguments)
+
+    def _note_scribbles(self, watched: Watched, leaves: tuple[Tensor, ...]) -> None:
+        """Whether the function writes into what it is given, which others may read meanwhile."""
+        if watched.tape is not None and watched.tape.saved:
+            given = (*leaves, *self.call.arguments)
+            if any(held is g for held, _, _ in watched.tape.saved for g in given):
+                self.memory.scribbles = True
 
     def begin_again(self) -> None:
         """Leave the network as it was before the run at the inputs, and forget that."""
@@ -118,12 +135,13 @@ class Attempt:
     def run_in_the_middle(self) -> Verdict | None:
         """Run the function in the middle of the ray, first; gives what is proved of the run."""
         pairs = zip(self.call.inputs, self.call.baselines, strict=True)
-        middle = tuple(
-            (x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs
-        )
+        halfway = ((x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs)
+        given = zip(halfway, self.call.inputs, strict=True)
+        middle = tuple([h.view_as(h) if x.requires_grad else h for h, x in given])
         self.middle = watched = watch(
-            self.request.forward_func, middle, self.starts, self.call.arguments
+            self.request.forward_func, middle, self.starts, self._arguments()
         )
+        self._note_scribbles(watched, middle)
         if isinstance(watched.output, Tensor):
             watched.output = watched.output.detach()
         return watched.verdict
@@ -142,6 +160,14 @@ class Attempt:
         """Leave the network as the caller left it, for Captum's code to run it."""
         self.watched.put_back()
         self.middle.put_back()
+
+    def form_by_value(self) -> Any:
+        """The form with the values of arguments that are no tensors; None where they may change."""
+        others = self.call.arguments
+        if not all(a is None or type(a) in (int, float, bool, str) for a in others):
+            return None
+        training = (namespace_of(root_of(self.request.forward_func)) or {}).get("training")
+        return (self.form, tuple(map(repr, others)), training)
 
     @property
     def began_in_the_middle(self) -> bool:
@@ -278,6 +304,7 @@ class Attempt:
         verdict, watched = self.watched.verdict, self.watched
         if not self._two_runs or verdict is None:
             return
+        self.middle.noted.put_back_appended()
         watched.noted.put_back_plain()
         moving = verdict.moving
         put_back_tensors(

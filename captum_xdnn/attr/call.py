@@ -91,19 +91,25 @@ class Call:
             for x, b in zip(self.inputs, self.baselines, strict=True)
         )
 
-    def leaves(self, *, keep_graph: bool) -> tuple[Tensor, ...]:
+    def leaves(self, *, keep_graph: bool, copied: bool = False) -> tuple[Tensor, ...]:
         """Tensors to differentiate by, with the inputs' values; the caller's stay as they are.
 
         They share the inputs' memory (a copy would be a good part of a small network's memory);
-        what the function writes into them is seen, and put back after the run.
+        what the function writes into them is seen, and put back after the run. Of an input that
+        requires a gradient they are no leaves, as with Captum: hooks tell them apart.
 
         Args:
             keep_graph: Whether those of inputs that require a gradient stay connected to them.
+            copied: Whether they have memory of their own, for a function that is known to write.
         """
-        return tuple(
-            x.view_as(x) if keep_graph and x.requires_grad else _detached(x).requires_grad_()
-            for x in self.inputs
-        )
+        found = []
+        for x in self.inputs:
+            if keep_graph and x.requires_grad:
+                leaf = x
+            else:
+                leaf = (_detached(x).clone() if copied else _detached(x)).requires_grad_()
+            found.append(leaf.view_as(leaf) if x.requires_grad else leaf)
+        return tuple(found)
 
 
 def _alike(tensor: Tensor, baseline: Tensor) -> bool:

@@ -25,15 +25,19 @@ from captum_xdnn.errors import first_line
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.verdict import Verdict
 from captum_xdnn.homogeneity.watching import Watched, unsuitable, watch
+from captum_xdnn.recording.modes import is_transformed
 
 logger = logging.getLogger("captum_xdnn")
 
 NO_VALUES = "tensors on the meta device have no values"
+TRANSFORMED = "the call is traced, or differentiated forward: its numbers are not what it is about"
 NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
 def fast_route(request: Request) -> Outcome:
     """Attribute a call by the fastest route that is proved, if there is one."""
+    if is_transformed():
+        return Outcome(refusal=TRANSFORMED, ran=False)
     memory = memory_of(request.forward_func)
     refused = unsuitable(request.call.inputs)
     if refused is None and len(memory.contradictions) >= CONTRADICTIONS:
@@ -191,7 +195,7 @@ def _refusal(attempt: Attempt, verdict: Verdict) -> str:
 def _raised(attempt: Attempt) -> Outcome:
     """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it."""
     error = attempt.watched.error or attempt.middle.error
-    reason = f"it raises {first_line(error)}" if error is not None else ""
+    reason = f"it raises {first_line(error)}" if isinstance(error, Exception) else str(error or "")
     return Outcome(Certificate.untraceable(reason), ran=False)
 
 

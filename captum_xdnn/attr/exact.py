@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captum_xdnn.attr.attempt import Attempt
 from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
-from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, refused, times
+from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
 from captum_xdnn.attr.own_gradient import NOT_ITS_LAW, PLACES, agree, factor_at
 from captum_xdnn.attr.quadrature import gradients_at
 from captum_xdnn.attr.rounding import lost_below, reduced_precision_of
@@ -60,16 +60,13 @@ def single_pass(attempt: Attempt, verdict: Verdict, certificate: Certificate) ->
         )
     if refusal:
         return Outcome(certificate, refusal=refusal)
-    attributions = found.mean_gradients
-    with torch.enable_grad() if request.create_graph else nullcontext():
-        if request.multiply_by_inputs:
-            attributions = times(attributions, call.differences())
+    attributions = _attributions(attempt, found)
     if request.verify:
         refusal = _incomplete(attempt, found, attributions, verdict)
         if refusal:
             return refused(attempt.memory, certificate, refusal)
     else:
-        attempt.memory.proved[attempt.form] = verdict
+        attempt.memory.prove(attempt.form_by_value(), verdict)
     return Outcome(certificate, attributions, found.returned, route="single_pass")
 
 
@@ -78,7 +75,7 @@ def unwatched(attempt: Attempt) -> Outcome | None:
     memory, call, request = attempt.memory, attempt.call, attempt.request
     if any(isinstance(s, Tensor) or s != 0 for s in attempt.starts):
         return None  # a proof may rest on the baseline's values
-    verdict = memory.proved.get(attempt.form)
+    verdict = memory.proved.get(attempt.form_by_value())
     certificate = None if verdict is None else memory.certificates.get(verdict)
     if verdict is None or certificate is None:
         return None
@@ -87,16 +84,21 @@ def unwatched(attempt: Attempt) -> Outcome | None:
         output = request.forward_func(*leaves, *call.arguments)
     degree = verdict.degree or Fraction(1)
     found = differentiated(output, leaves, call.target, degree, create_graph=request.create_graph)
-    attributions = found.mean_gradients
+    return Outcome(certificate, _attributions(attempt, found), found.returned, route="single_pass")
+
+
+def _attributions(attempt: Attempt, found: Pass) -> tuple[Tensor, ...]:
+    request = attempt.request
     with torch.enable_grad() if request.create_graph else nullcontext():
-        if request.multiply_by_inputs:
-            attributions = times(attributions, call.differences())
-    return Outcome(certificate, attributions, found.returned, route="single_pass")
+        return attributed(
+            found.mean_gradients, attempt.call, multiply_by_inputs=request.multiply_by_inputs
+        )
 
 
 def _obeys_law(attempt: Attempt, found: Pass, degree: Fraction) -> bool:
     """Whether the gradient elsewhere on the ray is what the law says of that at the input."""
-    call = replace(attempt.call, inputs=tuple(x.detach() for x in attempt.call.inputs))
+    inputs = tuple(x.detach().requires_grad_(x.requires_grad) for x in attempt.call.inputs)
+    call = replace(attempt.call, inputs=inputs)
     ours = tuple(g * float(degree) for g in found.mean_gradients)
     for place in PLACES:
         there = gradients_at(attempt.request.forward_func, call, ((1.0, place),))

@@ -27,7 +27,8 @@ from captum_xdnn.homogeneity.motion import FIXED, Power
 from captum_xdnn.homogeneity.plan import Plan, is_batched
 from captum_xdnn.homogeneity.taken_apart import how
 from captum_xdnn.homogeneity.watching import Watched
-from captum_xdnn.recording.run import Node, in_form, map_nodes
+from captum_xdnn.recording.node import Node, map_nodes
+from captum_xdnn.recording.run import in_form
 
 NO_START = "the value at the baseline of a tensor at the cut is not known"
 
@@ -112,12 +113,14 @@ class Crossing:
             return Hoisted(mean_gradients, self._head(values), *self._total(cotangents))
 
     def output_at(self, place: float) -> Tensor:
-        """What the repeated head returns at a place of the ray."""
-        values = {
-            node: self._along(node, degree, start, ((1.0, place),))[0].detach()
-            for node, degree, start in self._moving
-        }
-        output: Tensor = self._head(values)
+        """What the repeated head returns at a place of the ray, as one of several steps."""
+        points = ((1.0, 1.0), (1.0, place))
+        along = [
+            self._along(n, degree, start, points).detach() for n, degree, start in self._moving
+        ]
+        nodes = [node for node, _, _ in self._moving]
+        outputs = torch.vmap(lambda *values: self._head(dict(zip(nodes, values, strict=True))))
+        output: Tensor = outputs(*along)[1]
         return output
 
     def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -127,7 +130,10 @@ class Crossing:
             value = self._values[node].detach()
             speed = degree * value if start is None else value - start.detach()
             sums.append((v.detach() * speed).sum())
-            bounds.append(torch.linalg.vector_norm(v) * torch.linalg.vector_norm(speed))
+            norm = torch.linalg.vector_norm
+            # A difference is rounded in units of what is subtracted.
+            size = norm(speed) if start is None else norm(value) + norm(start.detach())
+            bounds.append(norm(v) * size)
         return torch.stack(sums).sum().reshape(1), torch.stack(bounds).sum()
 
     def _cotangents(self, points: Points, call: Call) -> list[Tensor]:

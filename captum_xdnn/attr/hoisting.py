@@ -15,7 +15,7 @@ from captum_xdnn.attr.attempt import Attempt
 from captum_xdnn.attr.choice import choice_of
 from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
 from captum_xdnn.attr.hoisted import Crossing, Hoisted
-from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, refused, times
+from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
 from captum_xdnn.attr.own_gradient import agree
 from captum_xdnn.attr.quadrature import gradients_at
 from captum_xdnn.attr.rounding import lost_below, reduced_precision_of
@@ -62,7 +62,7 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
         crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
         result = crossing.hoisted(call, _points(attempt), _most(attempt, plan))
         seconds = time.perf_counter() - start
-        choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing)
+        choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, _most(attempt, plan))
     except ERRORS:  # Captum's code answers, or raises what is wrong with the call
         choice.rehearsed = False
     if not choice.rehearsed:
@@ -77,9 +77,9 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     if refusal:
         return refused(memory, certificate, refusal)
     with torch.enable_grad() if request.create_graph else nullcontext():
-        gradients = _with_start(attempt, result)
-        if request.multiply_by_inputs:
-            gradients = times(gradients, call.differences())
+        gradients = attributed(
+            _with_start(attempt, result), call, multiply_by_inputs=request.multiply_by_inputs
+        )
     choice.note_hoisted(seconds + attempt.seconds)
     return Outcome(certificate, gradients, route="hoisted")
 
@@ -107,9 +107,13 @@ def _most(attempt: Attempt, plan: Plan) -> int:
     return max(1, together if bound is None else min(together, bound // attempt.call.size))
 
 
-def _rehearsed(attempt: Attempt, crossing: Crossing) -> bool:
-    """Whether hoisting gives the gradient of the very run that it starts from."""
-    ours = crossing.hoisted(attempt.call, ((1.0, 1.0),), 1).mean_gradients
+def _rehearsed(attempt: Attempt, crossing: Crossing, most: int) -> bool:
+    """Whether hoisting gives the gradient of the very run that it starts from.
+
+    Twice, half of each: several steps at once are computed in another way than one.
+    """
+    twice = ((0.5, 1.0), (0.5, 1.0))
+    ours = crossing.hoisted(attempt.call, twice, min(2, most)).mean_gradients
     with torch.enable_grad():
         outputs = explained(attempt.watched.output, attempt.call.target)
         theirs = torch.autograd.grad(

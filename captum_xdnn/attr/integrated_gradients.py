@@ -75,6 +75,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         ('single_pass', Fraction(2, 1))
     """
 
+    _outputs: Tensor | None = None
+
     def __init__(
         self,
         forward_func: Callable[..., Any],
@@ -85,7 +87,6 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     ) -> None:
         super().__init__(forward_func, multiply_by_inputs)
         self._set_routes(strategy, verify=verify)
-        self._outputs: Tensor | None = None
 
     @property
     def last_outputs(self) -> Tensor | None:
@@ -284,6 +285,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif function is None:
             outcome = Outcome(refusal="the gradient function of this object has been replaced")
+        elif self._attribute.__func__ is not IntegratedGradients._attribute:
+            outcome = Outcome(refusal="the class integrates in a way of its own")
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")
         else:

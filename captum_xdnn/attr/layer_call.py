@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,15 @@ from captum_xdnn.attr._captum import (
 )
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.layer_functions import Shifted, ToLayer
+from captum_xdnn.attr.own_gradient import custom_functions_of
 from captum_xdnn.attr.quadrature import Quadrature
 from captum_xdnn.attr.remembered import memory_of
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.certification import certificate_of
-from captum_xdnn.homogeneity.watching import Watched, known_baseline, watch
+from captum_xdnn.homogeneity.limits import Unavailable
+from captum_xdnn.homogeneity.verdict import values_of
+from captum_xdnn.homogeneity.watching import Watched, known_baseline, unsuitable, watch
+from captum_xdnn.recording.modes import is_transformed
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class LayerCall:
         layer: The layer.
         at_input: Whether what the layer takes is meant, and not what it gives.
         call: The call of the forward function.
-        values: The layer's tensors at the inputs, each of shape ``(B, ...)``.
+        values: The layer's tensors at the inputs, each of shape ``(B, ...)``, with their graph.
         watched: The run that gave them.
     """
 
@@ -61,6 +66,15 @@ class LayerCall:
         by_rows = watched.output.shape[:1] == (self.call.size,)
         return certificate, certificate.homogeneous and by_rows
 
+    def is_law_of_gradients(self) -> bool:
+        """Whether the layer's value moves by its law for other weights as well, and its gradient."""
+        tape, verdict, given = self.watched.tape, self.watched.verdict, self.watched.given
+        if tape is None or verdict is None or given is None or tape.touches:
+            return False
+        relied = [node for node in verdict.relied if node.number in given.values]
+        trained = any(t.requires_grad for t in values_of(relied, given.values))
+        return not trained and not any(map(custom_functions_of, self.values))
+
     def shifted(self) -> tuple[Shifted, Call]:
         """The output with something added to the layer, and the call of that function."""
         call = self.call
@@ -76,12 +90,15 @@ class LayerCall:
         return function, Call((*call.inputs, *zeros), baselines, call.target, call.arguments)
 
     def start(self) -> tuple[Tensor, ...]:
-        """The layer's tensors at the baseline."""
-        call = self.call
+        """The layer's tensors at the baseline, with their graph."""
+        call, verdict, given = self.call, self.watched.verdict, self.watched.given
+        if verdict is not None and given is not None and verdict.graph.output is not None:
+            limits = verdict.limits(given, graph=torch.is_grad_enabled())
+            with suppress(Unavailable):
+                return (limits.value(verdict.graph.output),)
         pairs = zip(call.inputs, call.baselines, strict=True)
         starts = tuple((torch.zeros_like(x) + b).detach() for x, b in pairs)
-        with torch.no_grad():
-            return self.to_layer().values(*starts, *call.arguments)
+        return self.to_layer().values(*starts, *call.arguments)
 
 
 def layer_call(
@@ -104,21 +121,28 @@ def layer_call(
     plain = quadrature.is_plain() and call.is_plain(bound) and not call.starts_require_grad()
     if not plain or len(device_ids or ()) > 1 or (bound is not None and bound < call.size):
         return None
+    if is_transformed() or any(x.is_meta for x in inputs):
+        return None
+    refused = unsuitable(inputs)
+    if refused is not None:
+        method._last = ("captum", refused)
+        return None
     function = ToLayer(method.forward_func, method.layer, at_input=at_input)
     watched = watched_at(function, call)
     if watched.error is not None:  # Captum's own code raises what is wrong with the call
         return None
     output = watched.output if isinstance(watched.output, tuple) else (watched.output,)
-    values = tuple(v.detach() if isinstance(v, Tensor) else v for v in output)
-    real = all(isinstance(v, Tensor) and v.is_floating_point() for v in values)
-    if not real or any(v.shape[:1] != (call.size,) for v in values):
+    if not all(isinstance(v, Tensor) and v.is_floating_point() for v in output):
         return None
-    return LayerCall(method.forward_func, method.layer, at_input, call, values, watched)
+    if any(v.shape[:1] != (call.size,) for v in output):
+        return None
+    return LayerCall(method.forward_func, method.layer, at_input, call, output, watched)
 
 
 def watched_at(function: Callable[..., Any], call: Call) -> Watched:
     """A run at the inputs of a call, which leaves the network as it was."""
     starts = tuple(known_baseline(b) for b in call.baselines)
-    watched = watch(function, call.leaves(keep_graph=False), starts, call.arguments)
+    leaves = call.leaves(keep_graph=torch.is_grad_enabled())
+    watched = watch(function, leaves, starts, call.arguments)
     watched.put_back()
     return watched

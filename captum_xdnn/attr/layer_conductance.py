@@ -97,8 +97,9 @@ class XLayerConductance(Routed, LayerConductance):
             grad_kwargs: As in Captum; they are left to Captum.
 
         Returns:
-            The conductance, in the shape of the layer's value: a tensor or a tuple; with
-            ``return_convergence_delta`` also the deltas.
+            The conductance, in the shape and the dtype of the layer's value: a tensor or a tuple;
+            with ``return_convergence_delta`` also the deltas. As in Captum, autograd's graph of the
+            layer's value is kept with it, and the gradient by the layer is a constant in it.
 
         Raises:
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
@@ -155,7 +156,13 @@ class XLayerConductance(Routed, LayerConductance):
         gradients = mean_gradients(self, layer, weighted, exact=degree == 1)
         if gradients is None:
             return None
-        values: tuple[Tensor, ...] = layer.values
-        if certificate.affine:
-            values = tuple(map(torch.sub, values, layer.start()))
-        return tuple(map(torch.mul, gradients, values))
+        # Captum's result can be differentiated, as the differences of the layer's values that it is.
+        if torch.is_grad_enabled() and not layer.is_law_of_gradients():
+            self._last = ("captum", certificate)
+            return None
+        value = layer.values[0]
+        if torch.is_grad_enabled() and not value.requires_grad:
+            value = value.detach().requires_grad_()  # as in Captum, where it is a constant, too
+        gain = value - layer.start()[0] if certificate.affine else value
+        # Not the dtype of the sums: Captum weights no steps here, and keeps the layer's.
+        return ((gradients[0] * gain).to(value.dtype).contiguous(),)

@@ -47,7 +47,8 @@ def routed(
         NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
     """
     method._last = ("captum", None)
-    if method.strategy != "captum" and noted and not arguments["grad_kwargs"]:
+    noted = noted and not arguments["grad_kwargs"] and _has_captums_own_part(method)
+    if method.strategy != "captum" and noted:
         quadrature = Quadrature(
             arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]
         )
@@ -57,9 +58,20 @@ def routed(
             return result
     captums_result = captums(method, **arguments)
     if method.strategy == "single_pass":  # Captum's own errors have come before
-        message = "a call of this form has no single pass, or the layer's value has no proved law"
+        message = (
+            "a call of this form has no single pass, or the layer's value has no proved law, or only "
+            "for the weights that it has now: then call it under torch.no_grad()"
+        )
         raise NotHomogeneousError(f"{message}\n{method.certificate or ''}".rstrip())
     return captums_result
+
+
+def _has_captums_own_part(method: Any) -> bool:
+    """Whether nobody has put another ``_attribute``, which Captum's code calls, into the object."""
+    captums: Any = next(
+        k for k in type(method).__mro__ if k.__module__.partition(".")[0] == "captum"
+    )
+    return getattr(method._attribute, "__func__", None) is captums._attribute
 
 
 def mean_gradients(
@@ -83,7 +95,10 @@ def mean_gradients(
         hoist=method.strategy != "single_pass",
         shifts=len(layer.call.inputs),
     )
-    outcome = fast_route(request)
+    try:
+        outcome = fast_route(request)
+    except RuntimeError as error:  # Captum's code differentiates by no input, and may succeed
+        outcome = Outcome(refusal=str(error), ran=False)
     if outcome.route == "single_pass" and not exact:
         outcome = Outcome(outcome.certificate, refusal="a single pass gives another mean")
     method._last = (outcome.route, outcome.certificate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ from captum_xdnn.attr.routed import Strategy
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.certificate import Certificate
+
+SEVERAL_LAYERS = (
+    "Multiple layers provided. Please ensure that each layer is**not** solely dependent on the "
+    "outputs ofanother layer. Please refer to the documentation for moredetail."
+)
+"""Captum's own words, to the letter: filters of warnings know them."""
 
 
 class XLayerIntegratedGradients(LayerIntegratedGradients):
@@ -70,7 +77,12 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
         strategy: Strategy = "auto",
         verify: bool = True,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
+        # Of several layers Captum warns at the line that calls it, which is not the user's here.
+        first = layer[:1] if isinstance(layer, list) else layer
+        super().__init__(forward_func, first, device_ids, multiply_by_inputs)
+        self.layer = layer
+        if isinstance(layer, list) and len(layer) > 1:
+            warnings.warn(SEVERAL_LAYERS, stacklevel=2)
         self.ig = XIntegratedGradients(
             forward_func, multiply_by_inputs, strategy=strategy, verify=verify
         )
@@ -78,12 +90,12 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
     @property
     def last_route(self) -> Route | None:
         """The route of the last call: ``"single_pass"``, ``"hoisted"``, ``"captum"``; None before any."""
-        return self.ig.last_route
+        return getattr(self.ig, "last_route", None)  # a subclass may have put Captum's here
 
     @property
     def certificate(self) -> Certificate | None:
         """The certificate of the last call; None if none was asked for."""
-        return self.ig.certificate
+        return getattr(self.ig, "certificate", None)
 
     def _make_gradient_func(
         self,

@@ -91,6 +91,15 @@ def refused(memory: Memory, certificate: Certificate, refusal: str) -> Outcome:
     return Outcome(certificate, refusal=refusal, contradicted=True)
 
 
+def attributed(
+    gradients: tuple[Tensor, ...], call: Call, *, multiply_by_inputs: bool
+) -> tuple[Tensor, ...]:
+    """The attributions from the mean gradients; contiguous and in memory of their own, as Captum's."""
+    if multiply_by_inputs:
+        return tuple(a.contiguous() for a in times(gradients, call.differences()))
+    return tuple(g.clone(memory_format=torch.contiguous_format) for g in gradients)
+
+
 def times(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The attributions from the mean gradients and ``x - b``."""
     return tuple(g * d for g, d in zip(gradients, differences, strict=True))

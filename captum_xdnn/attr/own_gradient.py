@@ -7,12 +7,12 @@ or a hook makes of a gradient need not: so the law is checked on the gradient, a
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_xdnn.attr.guard import entries
+from captum_xdnn.recording.tensors import custom_nodes_of
 
 COARSE, FINE = 2.0**-7, 2.0**-24
 """How far the gradients of an example may differ, in parts of their sum, in float32 and float64.
@@ -29,32 +29,13 @@ NOT_ITS_LAW = (
 )
 
 
-_OF_TORCH: set[type] = set()
-"""Kinds of nodes that torch derived itself; as many as torch has, and no more."""
-
-
 def custom_functions_of(output: Tensor) -> list[str]:
     """The custom autograd functions in the graph that autograd recorded of a run."""
-    found: dict[str, None] = {}
-    seen: set[Any] = set()
-    stack = [output.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        kind = type(node)
-        if kind not in _OF_TORCH:
-            if issubclass(kind, torch.autograd.function.BackwardCFunction):
-                name = kind.__name__.removesuffix("Backward")
-                hook = name == "BackwardHookFunction"
-                found[HOOKED if hook else f"the autograd.Function {name}"] = None
-            elif kind.__name__ != "CppFunction":
-                _OF_TORCH.add(kind)
-            elif "DifferentiableGraph" in node.name():
-                found[SCRIPTED] = None
-        stack += [following for following, _ in node.next_functions]
-    return list(found)
+    names: dict[str, None] = {}
+    for name, _ in custom_nodes_of(output):
+        own = HOOKED if name == "BackwardHookFunction" else f"the autograd.Function {name}"
+        names[own if name else SCRIPTED] = None
+    return list(names)
 
 
 def agree(

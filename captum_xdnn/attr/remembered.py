@@ -44,6 +44,8 @@ class Memory:
         forms: Forms of the calls whose certificate was written.
         keeps: For calls of a form that were hoisted, numbers of the values that the run has to keep.
         is_fast: Whether the last call took a fast route.
+        scribbles: Whether a run has written into the inputs or arguments that it was given.
+        rolls: Whether a run has drawn random numbers of Python's or NumPy's.
         refusals: For forms of calls that were refused whenever they were looked at: how many calls
             there were, and what came of the last one that was looked at.
     """
@@ -58,7 +60,7 @@ class Memory:
         self.proved: dict[Any, Verdict] = {}
         self.forms: set[Any] = set()
         self.keeps: dict[Any, frozenset[int]] = {}
-        self.is_fast = False
+        self.is_fast = self.rolls = self.scribbles = False
         self.refusals: dict[Any, tuple[int, Any]] = {}
 
     def keep(self, verdict: Verdict, certificate: Certificate) -> None:
@@ -73,6 +75,13 @@ class Memory:
         if len(self.confirmed) >= MOST:
             self.confirmed.clear()
         self.confirmed[verdict] = None
+
+    def prove(self, form: Any, verdict: Verdict) -> None:
+        """Note the verdict on calls of a form, for those who want no check; None for no form."""
+        if len(self.proved) >= 16 * MOST:
+            self.proved.clear()
+        if form is not None:
+            self.proved[form] = verdict
 
     def reads_what_was_left(self, tensors: Iterable[Tensor]) -> bool:
         """Whether one of the tensors is what an earlier run has computed."""
@@ -136,7 +145,7 @@ def memory_of(function: Callable[..., Any]) -> Memory:
     """What is remembered of a function; nothing, for one that cannot be referred to weakly."""
     owner: Any = root_of(function)
     part: Any = function.key if isinstance(function, Derived) else None
-    if isinstance(owner, types.MethodType):
+    if type(owner) is types.MethodType:
         owner, part = owner.__self__, (owner.__func__.__qualname__, part)
     address = id(owner)
     known = _KNOWN.get(address)

@@ -53,10 +53,11 @@ class Routed:
         ValueError: If ``strategy`` is none of the three.
     """
 
-    strategy: Strategy
-    verify: bool
-    _last: tuple[Route | None, Certificate | None]
-    _checked: tuple[Route | None, Certificate | None]
+    # Of the class, for subclasses that set Captum's attributes themselves.
+    strategy: Strategy = "auto"
+    verify: bool = True
+    _last: tuple[Route | None, Certificate | None] = (None, None)
+    _checked: tuple[Route | None, Certificate | None] = (None, None)
 
     def _set_routes(self, strategy: Strategy, *, verify: bool) -> None:
         if strategy not in STRATEGIES:

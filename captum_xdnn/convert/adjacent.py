@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from captum_xdnn.homogeneity.split import ancestors
 from captum_xdnn.homogeneity.watching import watch
-from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.node import Node
 
 LINEAR = ("aten.convolution", "aten.addmm", "aten.mm", "aten.cudnn_convolution")
 """Layers whose outputs have their channels in dimension 1."""

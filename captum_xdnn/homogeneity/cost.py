@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
+from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.operations import operation_of
-from captum_xdnn.recording.run import Node, map_nodes
 from captum_xdnn.recording.steps import TensorInfo
 
 MOVED, CALLED = 40.0, 5e5

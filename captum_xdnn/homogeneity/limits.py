@@ -19,7 +19,8 @@ from torch import Tensor
 
 from captum_xdnn.homogeneity.motion import Motion, Power, Unknown
 from captum_xdnn.homogeneity.nodes import is_operation
-from captum_xdnn.recording.run import Node, in_form, map_nodes, overwritten, shown_again
+from captum_xdnn.recording.node import Node, map_nodes
+from captum_xdnn.recording.run import in_form, overwritten, shown_again
 
 OF_A_KIND = ("aten.new_zeros.default", "aten.new_ones.default", "aten.new_full.default")
 """They take the dtype and the device of their first argument, and neither its values nor its shape."""

@@ -7,8 +7,9 @@ from typing import Any
 from torch._ops import OpOverload
 
 from captum_xdnn.homogeneity import registry
+from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
-from captum_xdnn.recording.run import Node, overwritten, written_beside
+from captum_xdnn.recording.run import overwritten, written_beside
 
 
 def is_operation(target: Any) -> bool:

@@ -11,7 +11,7 @@ from captum_xdnn.homogeneity.motion import FIXED, Motion
 
 if TYPE_CHECKING:
     from captum_xdnn.homogeneity.limits import Limits
-    from captum_xdnn.recording.run import Node
+    from captum_xdnn.recording.node import Node
 
 
 class Operand:

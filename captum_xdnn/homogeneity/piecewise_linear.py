@@ -12,7 +12,8 @@ from typing import Any
 
 from captum_xdnn.homogeneity.registry import name_of
 from captum_xdnn.homogeneity.rules import assembly, linear, ordering, products
-from captum_xdnn.recording.run import Graph, Node, overwritten, shown_again
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph, overwritten, shown_again
 from captum_xdnn.recording.steps import TensorInfo
 
 TOGETHER = frozenset(

@@ -24,7 +24,8 @@ from captum_xdnn.homogeneity.propagation import Propagation
 from captum_xdnn.homogeneity.split import Split, split
 from captum_xdnn.homogeneity.taken_apart import how
 from captum_xdnn.recording.calls_of_torch import RECURRENT
-from captum_xdnn.recording.run import Graph, Node, overwritten, shown_again
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph, overwritten, shown_again
 
 COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""

@@ -38,18 +38,12 @@ from captum_xdnn.homogeneity.nodes import (
 )
 from captum_xdnn.homogeneity.operand import Operand
 from captum_xdnn.homogeneity.taken_apart import parts_of
-from captum_xdnn.recording.calls_of_torch import MEASURED, READ, REPLACED
-from captum_xdnn.recording.operations import operation_of
-from captum_xdnn.recording.run import (
-    Event,
-    Graph,
-    Node,
-    map_nodes,
-    overwritten,
-    shown_again,
-)
+from captum_xdnn.recording.calls_of_torch import MEASURED, RAISED, READ, REPLACED
+from captum_xdnn.recording.node import Node, map_nodes
+from captum_xdnn.recording.operations import Operation, operation_of
+from captum_xdnn.recording.run import Event, Graph, overwritten, shown_again
 from captum_xdnn.recording.steps import TensorInfo
-from captum_xdnn.recording.watch import OPAQUE
+from captum_xdnn.recording.values import OPAQUE
 
 NO_RULE = "write one with captum_xdnn.register_rule"
 IN_TENSORS = "keep the computation in tensors, without Python decisions on values of tensors (if, while, .item())"
@@ -172,6 +166,8 @@ class _Pass:
 
     def _happened(self, event: Event) -> None:
         """Something that concerns the whole run: what Python reads it may decide anything by."""
+        if event.kind == RAISED:
+            return
         if event.kind == MEASURED and self._sized.isdisjoint(event.nodes):
             return
         moving = [n for n in event.nodes if not self._is_fixed(n)]
@@ -196,7 +192,7 @@ class _Pass:
             # How many entries there are may not change along the ray.
             deciding = [o for o in operands if _decides_size(node, o.node)]
             moving = [o for o in deciding if not is_constant(o.motion) or o.node in self._assumed]
-        elif operation.reads or (node.value is None and not operation.writes):
+        elif _tells(operation, node):
             moving = [o for o in operands if o.motion != FIXED or o.node in self._assumed]
         else:
             return
@@ -433,7 +429,14 @@ def hands_out(node: Node) -> bool:
         return node.value is None
     operation = operation_of(node.target)
     unknown = not registry.is_known(operation.name)
-    return node.value is None or operation.reads or operation.sized_by_values or unknown
+    return node.value is None or operation.sized_by_values or unknown or _tells(operation, node)
+
+
+def _tells(operation: Operation, node: Node) -> bool:
+    """Whether an operation hands Python a value; those with a rule return numbers that are sizes."""
+    if operation.reads or (node.value is None and not operation.writes):
+        return True
+    return (operation.tells or node.value is None) and not registry.is_known(operation.name)
 
 
 def _decides_size(node: Node, operand: Node) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from torch._ops import OpOverload
 
 from captum_xdnn.homogeneity.motion import Motion, Unknown
+from captum_xdnn.recording.calls_of_torch import RULED
 from captum_xdnn.recording.operations import operation_of
 
 Rule = Callable[..., Any]
@@ -95,6 +96,7 @@ def unregister_rule(overloads: object) -> None:
     global _edition
     for name in _names(overloads):
         RULES.pop(name, None)
+        RULED.discard(_packet(name))
     _edition += 1
 
 
@@ -136,7 +138,14 @@ def _claim(overloads: object, table: dict[str, Any], entry: object) -> None:
         message = f"these overloads have a rule already: {', '.join(taken or repeated)}"
         raise ValueError(message)
     table.update(dict.fromkeys(names, entry))
+    if table is RULES:
+        RULED.update(map(_packet, names))
     _edition += 1
+
+
+def _packet(name: str) -> str:
+    """``lib.op.overload`` as the watch knows it, ``lib::op``."""
+    return name.rpartition(".")[0].replace(".", "::", 1)
 
 
 def _names(overloads: object) -> list[str]:

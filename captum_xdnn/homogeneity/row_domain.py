@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from captum_xdnn.homogeneity.nodes import arguments_of
-from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.steps import TensorInfo
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from captum_xdnn.homogeneity.row_domain import Meeting, Rows, Shared, rank_of
-from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.node import Node
 
 Rule = Callable[[Meeting], Rows | None]
 RULES: dict[str, Rule] = {}

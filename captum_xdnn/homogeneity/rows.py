@@ -32,7 +32,8 @@ from captum_xdnn.homogeneity.row_domain import (
     shape_of,
 )
 from captum_xdnn.homogeneity.row_rules import FRESH, RULES, UNIFORM
-from captum_xdnn.recording.run import Node, overwritten
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import overwritten
 
 
 def rows_of(nodes: Sequence[Node], known: dict[Node, Any], size: int) -> dict[Node, Any]:

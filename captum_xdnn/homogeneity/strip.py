@@ -9,7 +9,7 @@ from itertools import groupby
 from captum_xdnn.homogeneity.cost import flops_of
 from captum_xdnn.homogeneity.nodes import is_operation
 from captum_xdnn.homogeneity.verdict import Verdict
-from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.node import Node
 
 
 @dataclass(frozen=True)

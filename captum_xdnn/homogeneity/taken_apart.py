@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.recording.modes import operations
-from captum_xdnn.recording.run import Graph, Node, graph_of, map_nodes
+from captum_xdnn.recording.node import Node, map_nodes
+from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.steps import Step
 from captum_xdnn.recording.watch import Tape
 

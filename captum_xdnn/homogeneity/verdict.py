@@ -19,7 +19,9 @@ from captum_xdnn.homogeneity.propagation import Obstacle, Propagation, hands_out
 from captum_xdnn.homogeneity.row_domain import SHARED, Rows
 from captum_xdnn.homogeneity.rows import rows_of
 from captum_xdnn.homogeneity.split import ancestors
-from captum_xdnn.recording.run import Graph, Node
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph
+from captum_xdnn.recording.tensors import is_hollow
 
 Baseline = Tensor | float | int
 """One input's baseline; the number 0 wherever it is zero by value."""
@@ -237,7 +239,7 @@ def _values(graph: Graph, given: Given, *, graph_of_values: bool = False) -> dic
     values: dict[Node, Any] = {
         node: given.values[number] if graph_of_values else given.values[number].detach()
         for number, node in graph.sources.items()
-        if number not in given.written and not node.flaw
+        if number not in given.written and not node.flaw and not is_hollow(given.values[number])
     }
     for node, baseline in zip(graph.inputs, given.baselines, strict=True):
         if not is_zero_number(baseline):

@@ -23,7 +23,7 @@ from captum_xdnn.recording.places import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import strides_of
-from captum_xdnn.recording.watch import Tape
+from captum_xdnn.recording.watch import Stopped, Tape
 
 VERDICTS = 4
 """So many verdicts are kept of one structure: of other baselines, with other values at zero."""
@@ -90,7 +90,7 @@ def watch(
         dice: Whether to note the state of Python's random numbers, to put it back.
         graded: Whether gradients are recorded.
     """
-    noted = Noted(function, dice=dice)
+    noted = Noted(function, dice=dice, arguments=arguments)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
     key = (forms, _autocast(leaves[0].device.type))
     root = known_runs.root_of(key, registry.edition())
@@ -105,8 +105,10 @@ def watch(
             operations(tape),
         ):
             returned = call(function, *leaves, *arguments)
-    except Exception as raised:
+    except (Exception, Stopped) as raised:
         error = raised
+    error = tape.stopped or error  # whoever has caught it
+    noted.close()
     _put_back_inputs(tape, leaves, arguments)
     if error is not None:
         if tape.grown:

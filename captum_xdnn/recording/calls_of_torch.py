@@ -6,12 +6,20 @@ takes hold of autograd's nodes acts on a gradient where no operation shows it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+import types
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch._library.custom_ops import OPDEFS
+from torch._ops import OpOverload, OpOverloadPacket
+from torch.nn import Parameter
 from torch.utils import _pytree as pytree
+
+from captum_xdnn.recording.tensors import custom_nodes_of
 
 if TYPE_CHECKING:
     from captum_xdnn.recording.watch import Tape
@@ -20,6 +28,8 @@ Event = Callable[["Tape", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 READ = "read"
 """A value leaves torch."""
+RAISED = "raised"
+"""An operation raises, whatever the values are."""
 MEASURED = "measured"
 """Python reads a shape that values have decided."""
 REPLACED = "replaced"
@@ -60,11 +70,23 @@ def _measure(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any
 
 
 def _gather(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """A tensor made of a list: the tensors in it are read as numbers."""
-    given = [*args[-1:], *kwargs.values()]
+    """A tensor made of lists: the tensors in them are read as numbers."""
+    given = [*args, *kwargs.values()]
     inside = [leaf for g in given if isinstance(g, list | tuple) for leaf in pytree.tree_leaves(g)]
     if any(isinstance(leaf, Tensor) for leaf in inside):
         tape.note_event(READ, inside)
+    if has_strange(inside):
+        tape.note_event(READ, tape.inputs)
+    return func(*args, **kwargs)
+
+
+def _index(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An index that is an object of the user's is asked for its number by code of the user's."""
+    parts = args[1] if isinstance(args[1], tuple | list) else args[1:2]
+    slices = [p for p in parts if isinstance(p, slice)]
+    inside = [*parts, *(end for s in slices for end in (s.start, s.stop, s.step))]
+    if has_strange(pytree.tree_leaves(inside)):
+        tape.note_event(READ, tape.inputs)
     return func(*args, **kwargs)
 
 
@@ -80,6 +102,9 @@ def _touch(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def _differentiate(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """On a CPU autograd runs in this thread and is seen; elsewhere what it returns is not."""
+    explained = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+    if tape.touches or any(custom_nodes_of(t) for t in explained):
+        tape.note_event(READ, tape.inputs)  # the user's code runs there, in other threads even
     result = func(*args, **kwargs)
     tape.adopt(pytree.tree_leaves(result))
     if func is Tensor.backward:
@@ -108,6 +133,95 @@ def _pad(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     )
 
 
+def _divide(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Where to split, how long a sequence is, may be told by a tensor, which torch reads by pointer."""
+    tape.note_event(READ, [*args[1:], *kwargs.values()])
+    return func(*args, **kwargs)
+
+
+_of_tensors: Any = Tensor.__torch_function__
+_PLAIN_FUNCTIONS = (_of_tensors.__func__, torch._C._disabled_torch_function_impl)
+
+
+def has_own_functions(kind: Any) -> bool:
+    """Whether a class of tensors says itself what torch's functions do with it."""
+    own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+    return own not in _PLAIN_FUNCTIONS
+
+
+_TORCH = str(Path(torch.__file__).parent)
+_OF_TORCH: set[Any] = set()
+"""The code of torch's own functions in Python that were called; as many as torch has, and no more."""
+_COMPOSED = ("CompositeImplicitAutograd",)
+_AUTOGRAD = ("Autograd", "AutogradCPU", "AutogradCUDA")
+RULED: set[str] = set()
+"""Names of operators with a rule of the user's."""
+_MAY_RUN_OTHERS = frozenset((types.FunctionType, OpOverload, OpOverloadPacket))
+
+
+def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
+    """Whether a function may run code that is not torch's: an argument's, or a kernel in Python."""
+    if not COMMON.issuperset(map(type, args)) and has_strange(args):
+        return True
+    if kwargs and has_strange(kwargs.values()):
+        return True
+    if type(func) not in _MAY_RUN_OTHERS:
+        return False
+    if type(func) is types.FunctionType:
+        code = getattr(getattr(func, "__wrapped__", func), "__code__", None)
+        if code not in _OF_TORCH:
+            if code is not None and not code.co_filename.startswith(_TORCH):
+                return True
+            _OF_TORCH.add(code)
+        return any(map(callable, args)) or any(map(callable, (kwargs or {}).values()))
+    packet = func.overloadpacket if type(func) is OpOverload else func
+    name = packet._qualified_op_name
+    if name.partition("::")[0] in ("aten", "prims", "torchvision") or name in RULED:
+        return False
+    kernels = (impl.rpartition("/") for impl in torch.library._impls)  # those written in Python
+    mine = {key for op, _, key in kernels if op.partition(".")[0] == name.replace("::", "/")}
+    return not mine.isdisjoint(_COMPOSED if name in OPDEFS else (*_COMPOSED, *_AUTOGRAD))
+
+
+_KNOWN_KINDS: tuple[Any, ...] = (
+    *(
+        Tensor,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        type(None),
+        type(Ellipsis),
+        tuple,
+        list,
+        dict,
+        slice,
+    ),
+    *(
+        torch.dtype,
+        torch.device,
+        torch.layout,
+        torch.memory_format,
+        torch.Generator,
+        types.FunctionType,
+    ),
+    *(torch.nn.Module, torch.autograd.graph.GradientEdge, enum.Enum, torch.Stream, type),
+)
+COMMON = frozenset((Tensor, Parameter, int, float, bool, type(None), str, tuple, torch.Size))
+
+
+def has_strange(values: Iterable[Any]) -> bool:
+    """Whether there is an object of a class of the user's, which may run code when it is asked for a number."""
+    return any(
+        not isinstance(v, _KNOWN_KINDS) and type(v).__module__.partition(".")[0] not in _LIBRARIES
+        for v in values
+    )
+
+
+_LIBRARIES = ("builtins", "numpy", "torch")
+
+
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -121,8 +235,22 @@ def _events() -> dict[Any, Event]:
     events[base.shape.__get__] = _measure
     sizes = (Tensor.size, Tensor.__len__, Tensor.numel, Tensor.nelement)
     events.update(dict.fromkeys(sizes, _measure))
-    makers = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
+    sparse = ("coo", "csr", "csc", "bsr", "bsc", "compressed")
+    makers = [torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor]
+    makers += [getattr(torch, f"sparse_{form}_tensor") for form in sparse]
     events.update(dict.fromkeys(makers, _gather))
+    split = torch.ops.aten.tensor_split
+    every = torch._C._VariableFunctions
+    packing = (every._pack_padded_sequence, every._pad_packed_sequence)
+    dividing = (
+        *packing,
+        torch.tensor_split,
+        Tensor.tensor_split,
+        split,
+        split.tensor_indices_or_sections,
+    )
+    events.update(dict.fromkeys(dividing, _divide))
+    events.update(dict.fromkeys((Tensor.__getitem__, Tensor.__setitem__), _index))
     events.update({getattr(Tensor, name): _touch for name in _TOUCHES if hasattr(Tensor, name)})
     events[base.data.__set__] = _replace
     events[Tensor.__cuda_array_interface__.__get__] = _hand_out

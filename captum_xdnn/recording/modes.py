@@ -5,11 +5,25 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from captum_xdnn.recording.calls_of_torch import EVENTS
+from captum_xdnn.recording.calls_of_torch import (
+    EVENTS,
+    READ,
+    has_own_functions,
+    runs_others,
+)
 from captum_xdnn.recording.watch import Tape
+
+_TRACING = (torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FUNCTIONAL)
+
+
+def is_transformed() -> bool:
+    """Whether a call is being traced, or differentiated in forward mode."""
+    forward: Any = torch.autograd.forward_ad
+    return forward._current_level >= 0 or any(map(torch._C._get_dispatch_mode, _TRACING))
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -28,11 +42,14 @@ class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Run the operation and note it."""
+        """Run the operation and note it; one that raises has told something about its values."""
         tape = self._tape
         tape.is_noting = True
         try:
             return tape.run(func, types, args, kwargs or {})
+        except Exception:
+            tape.note_failure(func, args, kwargs or {})
+            raise
         finally:
             tape.is_noting = False
 
@@ -62,12 +79,25 @@ class Calls(TorchFunctionMode):
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         self._tape = tape
+        self._depth = torch._C._len_torch_dispatch_stack() + 1
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        """Call the function, and note what it does beside computing."""
-        event = EVENTS.get(func)
-        if event is not None and not self._tape.is_noting:
-            return event(self._tape, func, args, kwargs or {})
+        """Call the function, and note what it does beside computing.
+
+        Torch turns this mode off meanwhile: what code of the user's that the function runs reads then
+        is not seen, so it counts as reading the inputs.
+        """
+        tape = self._tape
+        if not tape.is_noting:
+            event = EVENTS.get(func)
+            if (
+                (types and any(map(has_own_functions, types)))
+                or torch._C._len_torch_dispatch_stack() > self._depth
+                or (event is None and runs_others(func, args, kwargs))
+            ):
+                tape.note_event(READ, tape.inputs)
+            if event is not None:
+                return event(tape, func, args, kwargs or {})
         return func(*args, **kwargs) if kwargs else func(*args)

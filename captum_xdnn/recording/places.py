@@ -8,8 +8,9 @@ import os
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,19 @@ _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _SITE = f"{sysconfig.get_path('purelib')}{os.sep}"
 _CALL = nn.Module._call_impl.__code__
 _FOREIGN: dict[str, bool] = {}
+_LOOKED_INTO = 100
+"""So many entries of a list, tuple or dict that a function holds are looked at for modules."""
+_READ = 500
+"""So many pieces of code are read at most for the names that they use."""
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+_UNWRAPPED: dict[type, Callable[[Any], Any]] = {
+    types.MethodType: lambda method: method.__func__,
+    staticmethod: lambda method: method.__func__,
+    classmethod: lambda method: method.__func__,
+    property: lambda attribute: attribute.fget,
+    functools.partial: lambda partial: partial.func,
+}
+"""From what stands for a function to the function."""
 
 
 class Place(NamedTuple):
@@ -91,13 +105,33 @@ def watched(function: Any, *args: Any) -> Any:
 WATCHED = watched.__code__
 
 
+class MadeOfAnother:
+    """A function that is made of another one, which is its attribute ``base``."""
+
+    base: Any
+
+
+def namespace_of(value: Any) -> dict[str, Any]:
+    """The attributes that an object has itself; the object is not asked, it may answer anything."""
+    try:
+        space = object.__getattribute__(value, "__dict__")
+    except AttributeError:
+        return {}
+    return space if type(space) is dict else {}
+
+
+def is_module(value: Any) -> bool:
+    """Whether a value is a module: a stand-in (a mock) that says so is none, nor one not yet made."""
+    return issubclass(type(value), nn.Module) and "_modules" in namespace_of(value)
+
+
 class Names:
     """The paths of modules, as a person finds them from the function that was called."""
 
     def __init__(self, function: Any) -> None:
         self._paths: dict[int, str] = {}
         for prefix, root in roots_of(function):
-            for path, module in root.named_modules():
+            for path, module in _named_modules(root):
                 whole = f"{prefix}.{path}".strip(".") if path else prefix
                 self._paths.setdefault(id(module), whole)
 
@@ -108,15 +142,17 @@ class Names:
         kind = type(place.module).__name__
         path = self._paths.get(id(place.module))
         if path is None and place.root is not None:
-            path = next((p for p, m in place.root.named_modules() if m is place.module), "")
+            path = next((p for p, m in _named_modules(place.root) if m is place.module), "")
         return path or "", kind
 
     def tensors(self, function: Any) -> dict[int, str]:
         """By address, the names of the parameters and buffers of the function's modules."""
         found: dict[int, str] = {}
         for prefix, root in roots_of(function):
-            for name, tensor in (*root.named_parameters(), *root.named_buffers()):
-                found.setdefault(id(tensor), f"{prefix}.{name}".strip("."))
+            for path, module in _named_modules(root):
+                space = namespace_of(module)
+                for name, tensor in (*space["_parameters"].items(), *space["_buffers"].items()):
+                    found.setdefault(id(tensor), ".".join(filter(None, (prefix, path, name))))
         return found
 
 
@@ -129,38 +165,40 @@ def _roots_of(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, nn.M
     if id(value) in seen:
         return
     seen.add(id(value))
-    if isinstance(value, nn.Module):
+    kind = type(value)
+    if is_module(value):
         inner = _wrapped(value)
         if inner is not None:
             yield name, inner
         yield name, value
-    elif hasattr(value, "base") and hasattr(value, "layers"):  # made of another function
+    elif issubclass(kind, MadeOfAnother):
         yield from _roots_of(value.base, name, seen)
-    elif isinstance(value, types.MethodType):
+    elif kind is types.MethodType:
         yield from _roots_of(value.__self__, name, seen)
-    elif isinstance(value, functools.partial):
+    elif issubclass(kind, functools.partial):
         yield from _roots_of(value.func, name, seen)
         named = {f"arg{index}": held for index, held in enumerate(value.args)}
         yield from _all_held({**named, **value.keywords}, seen)
-    elif isinstance(value, types.FunctionType):
+    elif kind is types.FunctionType:
         yield from _of_function(value, name, seen)
-    elif callable(value) and isinstance(getattr(value, "__dict__", None), dict):
-        yield from _all_held(dict(vars(value)), seen)
+    elif callable(value):
+        yield from _all_held(namespace_of(value).copy(), seen)
 
 
 def _wrapped(module: nn.Module) -> nn.Module | None:
     """The module inside of a wrapper that computes the same."""
-    if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-        inner: Any = module.module
-    else:
-        inner = getattr(module, "_orig_mod", None)
-    return inner if isinstance(inner, nn.Module) else None
+    parallel = issubclass(type(module), nn.DataParallel | nn.parallel.DistributedDataParallel)
+    modules = namespace_of(module)["_modules"]
+    if type(modules) is not dict:
+        return None  # a script's
+    inner = modules.get("module" if parallel else "_orig_mod")
+    return inner if is_module(inner) else None
 
 
 def _of_function(
     function: types.FunctionType, name: str, seen: set[int]
 ) -> Iterator[tuple[str, nn.Module]]:
-    compiled = getattr(function, "_torchdynamo_orig_callable", None)
+    compiled = function.__dict__.get("_torchdynamo_orig_callable")
     if compiled is not None:
         yield from _roots_of(compiled, name, seen)
         return
@@ -179,9 +217,85 @@ def _of_function(
 
 
 def _all_held(held: dict[str, Any], seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
-    """What a function holds: modules, their methods, and functions over them."""
+    """What a function holds: modules, their methods, functions over them, and containers of those."""
     for name, value in held.items():
-        method = isinstance(value, types.MethodType) and isinstance(value.__self__, nn.Module)
-        closure = isinstance(value, types.FunctionType) and value.__closure__
-        if isinstance(value, nn.Module) or method or closure:
-            yield from _roots_of(value, name, seen)
+        parts = _parts_of(value, type(value))
+        if parts is None:
+            yield from _if_held(name, value, seen)
+        else:
+            for key, part in islice(parts, _LOOKED_INTO):
+                yield from _if_held(f"{name}.{key}", part, seen)
+
+
+def _parts_of(value: Any, kind: type) -> Any:
+    """What a container holds, by name, without asking a class of the user's; None for others."""
+    if issubclass(kind, dict):
+        # Whole, in one go: another thread may fill it meanwhile.
+        return list(dict.items(value)) if dict.__len__(value) <= _LOOKED_INTO else ()
+    if issubclass(kind, list):
+        return enumerate(list.copy(value) if list.__len__(value) <= _LOOKED_INTO else ())
+    return enumerate(tuple.__iter__(value)) if issubclass(kind, tuple) else None
+
+
+def _if_held(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
+    kind = type(value)
+    method = kind is types.MethodType and is_module(value.__self__)
+    closure = kind is types.FunctionType and value.__closure__
+    if method or closure or is_module(value):
+        yield from _roots_of(value, name, seen)
+
+
+def _named_modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The modules inside of one, with their paths; what only says that it is one is left out."""
+    if issubclass(type(root), torch.jit.ScriptModule):
+        yield from root.named_modules()
+        return
+    stack, seen = [("", root)], set()
+    while stack:
+        path, module = stack.pop()
+        if id(module) in seen or not is_module(module):
+            continue
+        seen.add(id(module))
+        yield path, module
+        if not issubclass(type(module), torch.jit.ScriptModule):
+            inner = namespace_of(module)["_modules"].items()
+            stack += [(f"{path}.{n}".strip("."), m) for n, m in reversed(inner)]
+
+
+def names_in_code(function: Any, owners: Iterable[Any]) -> set[str]:
+    """The names that code uses: a function's, and that of the classes and hooks of what it is made of.
+
+    Args:
+        function: The function.
+        owners: Modules and other objects that it is made of.
+    """
+    stack: list[Any] = [function]
+    for owner in owners:
+        classes = [c for c in type(owner).__mro__ if c not in (object, nn.Module)]
+        # What only makes an object names all of its attributes.
+        stack += [f for c in classes for n, f in c.__dict__.items() if n != "__init__"]
+        space = namespace_of(owner)
+        stack += [f for hooks in _HOOKS for f in space.get(hooks, {}).values()]
+    found: set[str] = set()
+    read: set[int] = set()
+    while stack and len(read) < _READ:
+        value = stack.pop()
+        inner = _UNWRAPPED.get(type(value))
+        value = value if inner is None else inner(value)
+        if type(value) is not types.FunctionType or id(value) in read:
+            continue
+        read.add(id(value))
+        stack.append(value.__dict__.get("__wrapped__"))
+        scope = value.__globals__
+        for code in _codes_of(value.__code__):
+            found.update(code.co_names, (c for c in code.co_consts if type(c) is str))
+            stack += [scope[n] for n in code.co_names if n in scope]
+    return found
+
+
+def _codes_of(code: types.CodeType) -> Iterator[types.CodeType]:
+    """A code, and those of the functions that it makes."""
+    yield code
+    for const in code.co_consts:
+        if type(const) is types.CodeType:
+            yield from _codes_of(const)

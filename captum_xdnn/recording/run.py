@@ -7,99 +7,17 @@ Nodes are named as in ``torch.fx``: a placeholder is a tensor that the run did n
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import Operation, functional_twin
 from captum_xdnn.recording.steps import Mixed, Opaque, Real, Ref, Source, Step, TensorInfo
-from captum_xdnn.recording.watch import OPAQUE, UNSEEN
-
-
-class Node:
-    """A value of a run, or several.
-
-    Attributes:
-        name: A name for people.
-        op: ``"placeholder"`` or ``"call_function"``.
-        target: The operation, in its functional form.
-        args: Its arguments; nodes stand for tensors.
-        kwargs: Its keyword arguments.
-        all_input_nodes: The nodes among them.
-        users: The nodes that take this one.
-        value: Its form, or those of several results.
-        step: The position of its step in the run; -1 for placeholders.
-        number: Its number in the run, by which it can be kept; -1 for several results.
-        flaw: Why nothing can be known of it; empty for what was seen in full.
-        graded: Whether gradients were recorded.
-        ungraded_write: Whether it wrote in place while none were: autograd goes on as if nothing had
-            been written.
-    """
-
-    __slots__ = (
-        "all_input_nodes",
-        "args",
-        "flaw",
-        "graded",
-        "kwargs",
-        "name",
-        "number",
-        "op",
-        "step",
-        "target",
-        "ungraded_write",
-        "users",
-        "value",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        target: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-        *,
-        value: Any = None,
-        step: int = -1,
-        number: int = -1,
-    ) -> None:
-        self.name, self.target, self.args, self.kwargs = name, target, args, kwargs or {}
-        self.op = "placeholder" if target is None else "call_function"
-        self.value, self.step, self.number = value, step, number
-        self.flaw, self.graded, self.ungraded_write = "", True, False
-        self.users: dict[Node, None] = {}
-        found: dict[Node, None] = {}
-        for held in (*args, *self.kwargs.values()):
-            if type(held) is Node:
-                found[held] = None
-            elif type(held) is tuple:
-                for part in held:
-                    if type(part) is Node:
-                        found[part] = None
-        self.all_input_nodes = tuple(found)
-        for node in found:
-            node.users[self] = None
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def format_node(self) -> str:
-        """The node for people."""
-        return f"{self.name} = {self.target}{self.args}"
-
-
-def map_nodes(value: Any, function: Callable[[Node], Any]) -> Any:
-    """The same arguments with each node replaced."""
-    if type(value) is Node:
-        return function(value)
-    if type(value) is tuple:
-        return tuple([map_nodes(part, function) for part in value])
-    if type(value) is dict:
-        return {name: map_nodes(part, function) for name, part in value.items()}
-    return value
+from captum_xdnn.recording.values import OPAQUE, UNSEEN
 
 
 @dataclass(frozen=True)
@@ -168,7 +86,8 @@ class _Reading:
                 for info in step.results:
                     self._place(self._flawed(Node("unseen", None, value=info), UNSEEN))
             else:
-                nodes = tuple([self._decoded(part) for part in step.signature[1]])
+                decoded = (self._decoded(part) for part in step.signature[1])
+                nodes = tuple(n for n in _leaves(decoded) if type(n) is Node)
                 Node(step.op, step.op, nodes, step=self._step)  # whoever reads them, uses them
                 self._events.append(Event(step.op, nodes, self._step))
         return Graph(
@@ -276,6 +195,14 @@ class _Reading:
             if up is not None:  # it is a part of what was written
                 return Node("shown_again", shown_again, (write, up), value=before.value)
         return Node("mixed", written_beside, (value, write), value=before.value)
+
+
+def _leaves(values: Iterable[Any]) -> Iterator[Any]:
+    for value in values:
+        if type(value) is tuple:
+            yield from _leaves(value)
+        else:
+            yield value
 
 
 def in_form(node: Node, result: Any) -> Any:

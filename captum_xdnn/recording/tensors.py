@@ -19,9 +19,58 @@ def makes(signature: Any) -> bool:
     return like or not any(type(part) in _TENSORS for part in signature)
 
 
+def without_values(tensor: Tensor) -> Tensor:
+    """A tensor of the same form on the meta device."""
+    if tensor.layout is not torch.strided:
+        return tensor
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def custom_nodes_of(output: Tensor) -> list[tuple[str, Any]]:
+    """The nodes of the graph that autograd recorded of a run which torch did not derive itself.
+
+    Args:
+        output: What the run returned, connected to its inputs.
+
+    Returns:
+        What each is, and the node.
+    """
+    found: list[tuple[str, Any]] = []
+    seen: set[Any] = set()
+    stack = [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        kind = type(node)
+        if kind not in _OF_TORCH:
+            if issubclass(kind, torch.autograd.function.BackwardCFunction):
+                found.append((kind.__name__.removesuffix("Backward"), node))
+            elif kind.__name__ != "CppFunction":
+                _OF_TORCH.add(kind)
+            elif "DifferentiableGraph" in node.name():
+                found.append(("", node))
+        stack += [following for following, _ in node.next_functions]
+    return found
+
+
+_OF_TORCH: set[type] = set()
+"""Kinds of nodes that torch derived itself; as many as torch has, and no more."""
+
+
 def lies_in(tensor: Tensor, storage: int) -> bool:
     """Whether a tensor's memory is a storage."""
     return tensor.layout is torch.strided and tensor.untyped_storage()._cdata == storage
+
+
+def is_hollow(tensor: Tensor) -> bool:
+    """Whether a tensor's memory has been given back, as sharded weights' is after their layer ran."""
+    if tensor.layout is not torch.strided or not tensor.numel():
+        return False
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
+    return tensor.untyped_storage().nbytes() < needed
 
 
 def is_foreign(kind: Any) -> bool:

@@ -14,7 +14,8 @@ from torch import Tensor
 from captum_xdnn.homogeneity.certification import certificate_of
 from captum_xdnn.homogeneity.nodes import is_mutable
 from captum_xdnn.homogeneity.watching import Watched
-from captum_xdnn.recording.run import Node, in_form, map_nodes
+from captum_xdnn.recording.node import Node, map_nodes
+from captum_xdnn.recording.run import in_form
 
 CLOSE = 1e-7
 COARSE = 1e-3

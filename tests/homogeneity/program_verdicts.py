@@ -23,7 +23,7 @@ from captum_xdnn.homogeneity.motion import Affine, Fixed, Motion, Power
 from captum_xdnn.homogeneity.nodes import draws
 from captum_xdnn.homogeneity.verdict import Verdict
 from captum_xdnn.homogeneity.watching import Watched
-from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.steps import TensorInfo
 
 EXACT = (1 / 4, 1 / 64)

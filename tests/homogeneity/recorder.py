@@ -12,7 +12,8 @@ from torch import Tensor
 from captum_xdnn.homogeneity.verdict import Given, Verdict, prove
 from captum_xdnn.homogeneity.watching import Watched, known_baseline, watch
 from captum_xdnn.recording.modes import Calls, operations
-from captum_xdnn.recording.run import Graph, Node, graph_of
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.state import put_back_tensors
 from captum_xdnn.recording.steps import Step
 from captum_xdnn.recording.watch import Tape

@@ -15,7 +15,8 @@ from captum_xdnn.homogeneity.limits import Limits, Unavailable, itself
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power, Unknown
 from captum_xdnn.homogeneity.operand import Operand
 from captum_xdnn.recording.modes import operations
-from captum_xdnn.recording.run import Graph, Node, graph_of
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.steps import Step, TensorInfo
 from captum_xdnn.recording.watch import Tape
 

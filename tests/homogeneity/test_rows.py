@@ -23,7 +23,7 @@ from captum_xdnn.homogeneity.row_domain import SHARED, Rows, Shared
 from captum_xdnn.homogeneity.row_rules import RULES
 from captum_xdnn.homogeneity.rows import rows_of
 from captum_xdnn.homogeneity.watching import known_baseline, watch
-from captum_xdnn.recording.run import Node
+from captum_xdnn.recording.node import Node
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from captum_xdnn.recording.modes import operations
-from captum_xdnn.recording.run import Graph, Node, graph_of
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.steps import Step, info_of
 from captum_xdnn.recording.watch import Tape
 from rules.case import Case, Ray, results

@@ -11,7 +11,8 @@ from captum_xdnn.homogeneity import registry
 from captum_xdnn.homogeneity.limits import Limits, Unavailable
 from captum_xdnn.homogeneity.motion import Motion, Unknown, is_constant
 from captum_xdnn.homogeneity.propagation import propagate
-from captum_xdnn.recording.run import Graph, Node
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph
 from rules.case import Case, Expected, Ray, Refused, motion, wanted
 from rules.every_law import LAWS, PARAMETERS, row
 from rules.graphs import place
