@@ -34,7 +34,7 @@ class Operation:
         sized_by_values: Whether the shape of its result depends on values.
         reads: Whether it hands a value to Python.
         is_collective: Whether it waits for other processes.
-        tells: Whether it returns a number, or tensors whose number may tell something.
+        tells: Whether it is not torch's own and returns a number, or tensors whose number may tell.
         plain: Whether it does nothing but return results.
         is_in_place: Whether it does nothing but write its first argument and return it.
         is_usual: Whether it is of one of these two kinds.
@@ -83,8 +83,10 @@ class Operation:
         self.sized_by_values = torch.Tag.dynamic_output_shape in overload.tags
         self.reads = torch.Tag.data_dependent_output in overload.tags
         kinds = [str(result.type) for result in schema.returns]  # objects of C++ hold no number
-        self.tells = any(k != "Tensor" and "__torch__" not in k for k in kinds)
-        self.is_collective = schema.name.partition("::")[0].lstrip("_").startswith("c10d")
+        namespace = schema.name.partition("::")[0]
+        self.is_collective = namespace.lstrip("_").startswith("c10d")
+        foreign = namespace not in ("aten", "prims", "torchvision") and not self.is_collective
+        self.tells = foreign and any(k != "Tensor" and "__torch__" not in k for k in kinds)
         self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
         # The kinds that most operations are of; what is of neither takes a longer way.
         unusual = self._statistics or self.sized_by_values or self.by_storage or self.is_random

@@ -10,7 +10,7 @@ import sysconfig
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,7 +151,10 @@ class Names:
         for prefix, root in roots_of(function):
             for path, module in _named_modules(root):
                 space = namespace_of(module)
-                for name, tensor in (*space["_parameters"].items(), *space["_buffers"].items()):
+                held = (module.named_parameters(recurse=False), module.named_buffers(recurse=False))
+                if "_parameters" in space:  # not of a script
+                    held = (space["_parameters"].items(), space["_buffers"].items())
+                for name, tensor in chain(*held):
                     found.setdefault(id(tensor), ".".join(filter(None, (prefix, path, name))))
         return found
 
