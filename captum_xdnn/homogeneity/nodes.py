@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch._ops import OpOverload
 
 from captum_xdnn.homogeneity import registry
 from captum_xdnn.recording.node import Node
-from captum_xdnn.recording.operations import operation_of
+from captum_xdnn.recording.operations import Operation, operation_of
 from captum_xdnn.recording.run import overwritten, written_beside
 
 
@@ -69,3 +70,26 @@ def leaves_unwritten(node: Node) -> bool:
     info = arguments["self"].value
     stride = info.strides[arguments["dim"]] if info.strides else 1
     return bool(info.device.type in ("cpu", "meta") and stride == 0)
+
+
+def hands_out(node: Node) -> bool:
+    """Whether an operation shows Python a value, or a shape that values decide."""
+    if not is_operation(node.target):
+        return node.value is None
+    operation = operation_of(node.target)
+    unknown = not registry.is_known(operation.name)
+    return node.value is None or operation.sized_by_values or unknown or tells(operation, node)
+
+
+def tells(operation: Operation, node: Node) -> bool:
+    """Whether an operation hands Python a value; those with a rule return numbers that are sizes."""
+    if operation.reads or (node.value is None and not operation.writes):
+        return True
+    return (operation.tells or node.value is None) and not registry.is_known(operation.name)
+
+
+def decides_size(node: Node, operand: Node) -> bool:
+    """Whether the values of an operand decide how many entries a result has."""
+    if node.target._schema.name in ("aten::index", "aten::masked_select"):
+        return operand.value.dtype in (torch.bool, torch.uint8) and operand is not node.args[0]
+    return True

@@ -20,7 +20,7 @@ from captum_xdnn.homogeneity.nodes import (
     is_operation,
     leaves_unwritten,
 )
-from captum_xdnn.homogeneity.propagation import Propagation
+from captum_xdnn.homogeneity.obstacles import Propagation
 from captum_xdnn.homogeneity.split import Split, split
 from captum_xdnn.homogeneity.taken_apart import how
 from captum_xdnn.recording.calls_of_torch import RECURRENT

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from captum_xdnn.homogeneity.motion import FIXED, Fixed, Motion, Power
 from captum_xdnn.homogeneity.motion import Affine as AffineMotion
-from captum_xdnn.homogeneity.propagation import Propagation
+from captum_xdnn.homogeneity.obstacles import Propagation
 from captum_xdnn.homogeneity.registry import name_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from captum_xdnn.homogeneity.limits import Limits, Question, Unavailable
 from captum_xdnn.homogeneity.motion import FIXED, Affine, Motion, Power
+from captum_xdnn.homogeneity.nodes import hands_out
+from captum_xdnn.homogeneity.obstacles import Obstacle, Propagation
 from captum_xdnn.homogeneity.piecewise_linear import is_piecewise_linear
 from captum_xdnn.homogeneity.plan import Plan, plan_of
-from captum_xdnn.homogeneity.propagation import Obstacle, Propagation, hands_out, propagate
+from captum_xdnn.homogeneity.propagation import propagate
 from captum_xdnn.homogeneity.row_domain import SHARED, Rows
 from captum_xdnn.homogeneity.rows import rows_of
 from captum_xdnn.homogeneity.split import ancestors
