@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 
+from captum_xdnn.homogeneity import row_indexing  # noqa: F401 - enters its rules
 from captum_xdnn.homogeneity.nodes import draws, is_mutable, is_operation
 from captum_xdnn.homogeneity.row_domain import (
     SHARED,

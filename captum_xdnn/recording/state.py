@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from types import MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from captum_xdnn.recording.containers import (
     undo,
     values_of,
 )
+from captum_xdnn.recording.dice import Dice, comparable, dice_of, draws
 from captum_xdnn.recording.places import is_module, names_in_code, namespace_of, roots_of
 from captum_xdnn.recording.tensors import is_hollow
 
@@ -42,21 +43,6 @@ _OWN = len(nn.Module().__dict__)
 _SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
 _LARGE = 1000
 """Larger containers are vocabularies, not state."""
-_GENERATORS = ("Random", "Generator", "RandomState")
-
-
-class _Dice(NamedTuple):
-    """A source of random numbers: how to read and write its state; before a run, and after it."""
-
-    write: Callable[[Any], None]
-    read: Callable[[], Any]
-    before: Any
-    is_shared: bool
-    after: Any = None
-
-    def is_at(self, state: Any) -> bool:
-        """Whether this is its state now."""
-        return bool(_comparable(self.read()) == _comparable(state))
 
 
 class Noted:
@@ -80,7 +66,7 @@ class Noted:
         self._threads = [_others()]
         self._changes: tuple[list[Change], list[Change]] | None = None
         self._containers: list[tuple[Any, Any, Any]] = []
-        self._dice: list[_Dice] = []
+        self._dice: list[Dice] = []
         self._spaces = [(s, s.copy()) for s in _namespaces(function, arguments)]
         for value in arguments:
             self._note(value, type(value))
@@ -94,27 +80,17 @@ class Noted:
                 self._note(held["_buffers"], dict)
         if dice:
             numpy: Any = sys.modules.get("numpy")
-            self._note_dice(random, is_shared=True)
+            self._dice.append(dice_of(random, is_shared=True))
             if numpy is not None:
-                self._note_dice(numpy.random, is_shared=True)
+                self._dice.append(dice_of(numpy.random, is_shared=True))
 
     def _note(self, value: Any, kind: type) -> None:
         if issubclass(kind, CONTAINERS):
             base: Any = next(base for base in CONTAINERS if issubclass(kind, base))
             if base.__len__(value) < _LARGE:
                 self._containers.append((value, base, content_of(base, value)))
-        elif kind.__name__ in _GENERATORS and _draws(kind):
-            self._note_dice(value, is_shared=False)
-
-    def _note_dice(self, source: Any, *, is_shared: bool) -> None:
-        for setter, getter in (("setstate", "getstate"), ("set_state", "get_state")):
-            if hasattr(source, getter):
-                read = getattr(source, getter)
-                self._dice.append(_Dice(getattr(source, setter), read, read(), is_shared))
-                return
-        bits = source.bit_generator
-        write = lambda state: setattr(bits, "state", state)  # noqa: E731
-        self._dice.append(_Dice(write, lambda: bits.state, bits.state, is_shared))
+        elif draws(kind):
+            self._dice.append(dice_of(value, is_shared=False))
 
     def close(self) -> None:
         """Note what the run has changed, right after it; what comes later is not the run's."""
@@ -122,7 +98,7 @@ class Noted:
             self._changes = self._differences()
             for index, dice in enumerate(self._dice):
                 state = dice.read()
-                if _comparable(state) != _comparable(dice.before):
+                if comparable(state) != comparable(dice.before):
                     self._dice[index] = dice._replace(after=state)
             self._threads.append(_others())
 
@@ -298,17 +274,3 @@ def _others() -> tuple[Any, ...]:
         # The kernel's clock of a thread stands still while that one sleeps.
         return tuple((n, time.clock_gettime((~n << 3) | 6)) for n in numbers if n is not None)
     return (object(),)
-
-
-def _draws(kind: type) -> bool:
-    library = kind.__module__.partition(".")[0] in ("numpy", "torch")
-    return library or issubclass(kind, random.Random)
-
-
-def _comparable(state: Any) -> Any:
-    """The state of a source of random numbers in a form of which two can be compared."""
-    if isinstance(state, dict):
-        return {name: _comparable(value) for name, value in state.items()}
-    if isinstance(state, tuple) and len(state) < 10:
-        return tuple(map(_comparable, state))
-    return state.tolist() if hasattr(state, "tolist") else state

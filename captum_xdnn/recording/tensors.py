@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import torch
@@ -10,6 +11,42 @@ from torch import Tensor
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
 _TENSORS = frozenset((Ref, Source, Mixed))
+
+
+class Group:
+    """Tensors that share memory.
+
+    Attributes:
+        writes: The values that were written into it, in order.
+        origin: The tensor that the run did not compute and whose memory it is, if any.
+        handed_out: Whether somebody outside of torch holds that memory.
+    """
+
+    __slots__ = ("handed_out", "origin", "writes")
+
+    def __init__(self, origin: Tensor | None) -> None:
+        self.writes: list[Ref] = []
+        self.origin = origin
+        self.handed_out = False
+
+
+class Entry(weakref.ref[Tensor]):
+    """A tensor of the run, referred to weakly: its value, and what it shares its memory with.
+
+    Attributes:
+        token: The value.
+        group: What it shares its memory with, if anything.
+        seen: How many of that memory's writes the value includes.
+        version: torch's count of its writes, where that is looked at; else -1.
+        is_held: Whether the run did not compute it, and holds it.
+    """
+
+    __slots__ = ("group", "is_held", "seen", "token", "version")
+    group: Group | None
+    is_held: bool
+    seen: int
+    token: Ref
+    version: int
 
 
 def makes(signature: Any) -> bool:

@@ -17,8 +17,16 @@ from torch.nn import Parameter
 
 from captum_xdnn.recording.calls_of_torch import REPLACED
 from captum_xdnn.recording.places import Place, here
-from captum_xdnn.recording.steps import Mixed, Opaque, Real, Ref, Source, Step, ref, strides_of
-from captum_xdnn.recording.tensors import infos_of, is_foreign, leads_to, lies_in, makes
+from captum_xdnn.recording.steps import Mixed, Opaque, Real, Source, Step, ref, strides_of
+from captum_xdnn.recording.tensors import (
+    Entry,
+    Group,
+    infos_of,
+    is_foreign,
+    leads_to,
+    lies_in,
+    makes,
+)
 
 LITERALS = frozenset(
     (
@@ -39,42 +47,6 @@ _OWN = frozenset((Tensor, Parameter))
 top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
 UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
 OPAQUE = "a tensor of a class with operations of its own"
-
-
-class Group:
-    """Tensors that share memory.
-
-    Attributes:
-        writes: The values that were written into it, in order.
-        origin: The tensor that the run did not compute and whose memory it is, if any.
-        handed_out: Whether somebody outside of torch holds that memory.
-    """
-
-    __slots__ = ("handed_out", "origin", "writes")
-
-    def __init__(self, origin: Tensor | None) -> None:
-        self.writes: list[Ref] = []
-        self.origin = origin
-        self.handed_out = False
-
-
-class Entry(weakref.ref[Tensor]):
-    """A tensor of the run, referred to weakly: its value, and what it shares its memory with.
-
-    Attributes:
-        token: The value.
-        group: What it shares its memory with, if anything.
-        seen: How many of that memory's writes the value includes.
-        version: torch's count of its writes, where that is looked at; else -1.
-        is_held: Whether the run did not compute it, and holds it.
-    """
-
-    __slots__ = ("group", "is_held", "seen", "token", "version")
-    group: Group | None
-    is_held: bool
-    seen: int
-    token: Ref
-    version: int
 
 
 class Values:
