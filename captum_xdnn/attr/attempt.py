@@ -7,8 +7,6 @@ come back as constants, and state that a run reads and an earlier one has left.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,11 +15,11 @@ from torch import Tensor
 
 from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.derived import root_of
-from captum_xdnn.attr.guard import COARSE, COARSE_SLACK, SLACK, bounds_of
-from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, Request
+from captum_xdnn.attr.guard import bounds_of
+from captum_xdnn.attr.outcome import FLOAT32, Outcome, Request
 from captum_xdnn.attr.own_gradient import SCRIPTED, custom_functions_of
-from captum_xdnn.attr.remembered import MOST, Memory
-from captum_xdnn.attr.rounding import lost_below, precision_of, reduced_precision_of
+from captum_xdnn.attr.remembered import Memory
+from captum_xdnn.attr.rounding import precision_of
 from captum_xdnn.homogeneity.certificate import Certificate
 from captum_xdnn.homogeneity.certification import certificate_of
 from captum_xdnn.homogeneity.verdict import Given, Verdict
@@ -30,15 +28,6 @@ from captum_xdnn.recording.places import namespace_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.watch import Tape
 
-REMEMBERS = (
-    "the function reads what it computed or changed in an earlier call, so it is not one function"
-)
-ELSEWHERE = (
-    "in the middle of the ray the function is not what its run at the input says: it reads values or "
-    "keeps state where no operation shows it"
-)
-ENTRANCES = ("aten.lift_fresh.default", "aten.lift_fresh_copy.default")
-"""Operations by which what Python made becomes a tensor."""
 NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
 
 
@@ -56,6 +45,7 @@ class Attempt:
         middle: The run in the middle of the ray.
         is_scripted: Whether TorchScript made the derivative.
         seconds: How long the run at the inputs took.
+        counts: Whether the run in the middle of the ray has changed a counter.
     """
 
     def __init__(self, request: Request, call: Call, memory: Memory) -> None:
@@ -67,7 +57,7 @@ class Attempt:
         self.is_scripted = False
         self.middle = NOT_RUN
         self.seconds = 0.0
-        self._two_runs = self._counts = False
+        self._two_runs = self.counts = False
 
     @property
     def tape(self) -> Tape:
@@ -151,8 +141,8 @@ class Attempt:
 
         Then the run at the inputs begins where this one has ended: whether it reads that will show.
         """
-        self._counts = self.middle.noted.plain_changed()
-        self._two_runs = self._leave(self.middle) or self._counts
+        self.counts = self.middle.noted.plain_changed()
+        self._two_runs = self._leave(self.middle) or self.counts
         if not self._two_runs:
             self.middle.put_back()
 
@@ -210,81 +200,6 @@ class Attempt:
         verdict = self.watched.verdict
         coarsest = 0.0 if verdict is None else verdict.graph.coarsest
         return precision_of(self.call.inputs, max(coarsest, FLOAT32 if self.is_scripted else 0.0))
-
-    def state(self, verdict: Verdict) -> str:
-        """Why the run depends on earlier ones, or on what nobody saw; empty where it is not seen to."""
-        memory, needed = self.memory, verdict.needed
-        sources = {n: t for n, t in self.tape.sources.items() if n in needed}
-        replaced = self.watched.noted.replaced()
-        remembers = (
-            verdict in memory.remembering
-            or (bool(replaced) and any(id(t) in replaced for t in sources.values()))
-            or memory.reads_what_was_left(sources.values())
-            or (self._counts and self.middle.tape is not None and not self._repeats())
-        )
-        if remembers:
-            if len(memory.remembering) >= MOST:
-                memory.remembering.clear()
-            memory.remembering[verdict] = None
-            return REMEMBERS
-        return "" if self.middle.tape is None else self._made_unseen(verdict, sources)
-
-    def _repeats(self) -> bool:
-        """Whether the run at the inputs did what the one in the middle of the ray did."""
-        return self.middle.tape is not None and self.tape.path == self.middle.tape.path
-
-    def _made_unseen(self, verdict: Verdict, sources: dict[int, Tensor]) -> str:
-        """A tensor that the run took, that is no other tensor's and that the run before did not take.
-
-        Parameters, buffers and what a function holds are the same in both runs, and what Python made
-        shows by how it enters. What is left was made in the run where nobody saw it.
-        """
-        tape = self.middle.tape
-        if tape is None:
-            return ""
-        if self.tape.written_since(tape):
-            return ELSEWHERE
-        known = set(map(id, tape.sources.values()))
-        entered: list[Tensor] = []
-        for number, tensor in sources.items():
-            if id(tensor) in known or tape.number_of(tensor) is not None:
-                continue
-            users = verdict.graph.sources[number].users
-            if not any(str(user.target) in ENTRANCES for user in users):
-                return ELSEWHERE
-            entered.append(tensor)
-        mine = set(map(id, self.tape.sources.values()))
-        before = [t for t in tape.sources.values() if id(t) not in mine]
-        pairs = zip(before, entered, strict=False)
-        alike = len(before) != len(entered) or all(
-            b.shape == e.shape and b.dtype == e.dtype and torch.equal(b, e) for b, e in pairs
-        )
-        return "" if alike else ELSEWHERE
-
-    def differs_in_the_middle(
-        self, verdict: Verdict, said: Callable[[], Tensor], size: float
-    ) -> str:
-        """Why a verdict does not hold in the middle of the ray; empty if it does."""
-        if verdict in self.memory.confirmed:
-            return ""
-        found = self.middle.output
-        if not isinstance(found, Tensor):
-            return ELSEWHERE
-        with torch.no_grad():
-            expected = said()
-        if found.shape != expected.shape:
-            return ELSEWHERE
-        precision = max(self.precision(), reduced_precision_of(self.call.inputs))
-        slack = (COARSE_SLACK if precision > COARSE else SLACK) * precision
-        gap = float((found - expected).abs().max()) if found.numel() else 0.0
-        largest = float(torch.maximum(found.abs(), expected.abs()).max()) if found.numel() else 0.0
-        if not math.isfinite(gap):
-            return NOT_FINITE
-        if gap > slack * (size + largest) + lost_below(precision):
-            return ELSEWHERE
-        if largest:
-            self.memory.confirm(verdict)
-        return ""
 
     def size_of(self, gradients: tuple[Tensor, ...]) -> float:
         """How large the numbers are that were added up to the output."""

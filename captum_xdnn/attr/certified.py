@@ -14,8 +14,9 @@ from typing import Any, cast
 
 import torch
 
-from captum_xdnn.attr.attempt import ELSEWHERE, REMEMBERS, Attempt
+from captum_xdnn.attr.attempt import Attempt
 from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.attr.derived import root_of
 from captum_xdnn.attr.exact import single_pass, unwatched
 from captum_xdnn.attr.outcome import Outcome, Request, rows
@@ -139,7 +140,7 @@ def _of_runs(attempt: Attempt) -> Outcome:
     if isinstance(found, Outcome):
         return found
     certificate = attempt.certificate(found)
-    refusal = attempt.state(found)
+    refusal = state(attempt, found)
     if refusal:
         return Outcome(certificate, refusal=refusal)
     if found.homogeneous:

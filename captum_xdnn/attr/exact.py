@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.attempt import Attempt
+from captum_xdnn.attr.dependence import differs_in_the_middle
 from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
 from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
 from captum_xdnn.attr.own_gradient import NOT_ITS_LAW, PLACES, agree, factor_at
@@ -55,8 +56,11 @@ def single_pass(attempt: Attempt, verdict: Verdict, certificate: Certificate) ->
     refusal = ""
     if verdict not in attempt.memory.confirmed:
         size = attempt.size_of(found.mean_gradients)
-        refusal = attempt.differs_in_the_middle(
-            verdict, lambda: _in_the_middle(attempt, verdict, found.returned.detach()), size
+        refusal = differs_in_the_middle(
+            attempt,
+            verdict,
+            lambda: _in_the_middle(attempt, verdict, found.returned.detach()),
+            size,
         )
     if refusal:
         return Outcome(certificate, refusal=refusal)

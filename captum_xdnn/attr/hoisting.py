@@ -13,6 +13,7 @@ from torch import Tensor
 
 from captum_xdnn.attr.attempt import Attempt
 from captum_xdnn.attr.choice import choice_of
+from captum_xdnn.attr.dependence import differs_in_the_middle
 from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
 from captum_xdnn.attr.hoisted import Crossing, Hoisted
 from captum_xdnn.attr.outcome import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
@@ -68,8 +69,8 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     if not choice.rehearsed:
         choice.forbid()
         return nothing
-    refusal = attempt.differs_in_the_middle(
-        verdict, lambda: crossing.output_at(0.5), float(result.bound)
+    refusal = differs_in_the_middle(
+        attempt, verdict, lambda: crossing.output_at(0.5), float(result.bound)
     )
     if refusal:
         return Outcome(certificate, refusal=refusal)
