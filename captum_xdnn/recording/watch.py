@@ -85,6 +85,7 @@ class Tape(Values):
             result = overload(*args)
             self._advance(step, result, self._group_of(args[0]) if step.shows else None)
             return result
+        self._given = ()  # nothing of this operation is numbered yet
         operation = _KNOWN.get(overload)
         if operation is None:
             if isinstance(overload, HigherOrderOperator):
