@@ -151,7 +151,7 @@ def has_own_functions(kind: Any) -> bool:
 
 _TORCH = str(Path(torch.__file__).parent)
 _OF_TORCH: set[Any] = set()
-"""The code of torch's own functions in Python that were called; as many as torch has, and no more."""
+"""Torch's own functions in Python that were called; as many as torch has, and no more."""
 _COMPOSED = ("CompositeImplicitAutograd",)
 _AUTOGRAD = ("Autograd", "AutogradCPU", "AutogradCUDA")
 RULED: set[str] = set()
@@ -161,19 +161,20 @@ _MAY_RUN_OTHERS = frozenset((types.FunctionType, OpOverload, OpOverloadPacket))
 
 def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
     """Whether a function may run code that is not torch's: an argument's, or a kernel in Python."""
-    if not COMMON.issuperset(map(type, args)) and has_strange(args):
-        return True
-    if kwargs and has_strange(kwargs.values()):
-        return True
-    if type(func) not in _MAY_RUN_OTHERS:
+    if not COMMON.issuperset(map(type, args)) or (
+        kwargs and not COMMON.issuperset(map(type, kwargs.values()))
+    ):
+        given = (*args, *(kwargs or {}).values())
+        if has_strange(given) or (type(func) is types.FunctionType and any(map(callable, given))):
+            return True
+    if type(func) not in _MAY_RUN_OTHERS or func in _OF_TORCH:
         return False
     if type(func) is types.FunctionType:
-        code = getattr(getattr(func, "__wrapped__", func), "__code__", None)
-        if code not in _OF_TORCH:
-            if code is not None and not code.co_filename.startswith(_TORCH):
-                return True
-            _OF_TORCH.add(code)
-        return any(map(callable, args)) or any(map(callable, (kwargs or {}).values()))
+        codes = [getattr(f, "__code__", None) for f in (func, getattr(func, "__wrapped__", func))]
+        if any(c is not None and not c.co_filename.startswith(_TORCH) for c in codes):
+            return True
+        _OF_TORCH.add(func)
+        return False
     packet = func.overloadpacket if type(func) is OpOverload else func
     name = packet._qualified_op_name
     if name.partition("::")[0] in ("aten", "prims", "torchvision") or name in RULED:
