@@ -20,7 +20,7 @@ from torch import Tensor
 
 from captum_xdnn import certify
 from captum_xdnn.attr.hoisted import Crossing
-from captum_xdnn.homogeneity import laws, propagation, registry
+from captum_xdnn.homogeneity import laws, outcomes, registry
 from captum_xdnn.homogeneity.motion import CONSTANT, Motion
 from captum_xdnn.homogeneity.operand import Operand, motion_of
 from captum_xdnn.recording import known_runs
@@ -172,7 +172,7 @@ def test_a_wrong_rule_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_an_overlooked_write_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(propagation, "merged", lambda parts: motion_of(next(iter(parts))))
+    monkeypatch.setattr(outcomes, "merged", lambda parts: motion_of(next(iter(parts))))
     with pytest.raises(AssertionError, match="but"):
         sweep("selection", 2_000, phases=(Phase.generate,))
 
