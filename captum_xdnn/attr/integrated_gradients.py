@@ -285,7 +285,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif function is None:
             outcome = Outcome(refusal="the gradient function of this object has been replaced")
-        elif self._attribute.__func__ is not IntegratedGradients._attribute:
+        elif getattr(self._attribute, "__func__", None) is not IntegratedGradients._attribute:
             outcome = Outcome(refusal="the class integrates in a way of its own")
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")
