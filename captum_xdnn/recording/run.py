@@ -280,10 +280,6 @@ def _shows(overload: Any) -> bool:
     return first is not None and not first.is_write and not schema.is_mutable
 
 
-def _several(results: Any) -> Iterator[Any]:
-    return iter(results if isinstance(results, tuple) else (results,))
-
-
 def _same_form(node: Node) -> bool:
     """Whether an operation by storage shows the tensor that it is given, entry by entry."""
     before, after = node.args[0].value, node.value
@@ -298,7 +294,7 @@ def _unit(results: Any) -> float:
     """The largest unit of rounding among floating results."""
     units = [
         torch.finfo(r.dtype).eps
-        for r in _several(results)
+        for r in (results if isinstance(results, tuple) else (results,))
         if isinstance(r, TensorInfo) and (r.is_floating_point() or r.is_complex())
     ]
     return max(units, default=0.0)
