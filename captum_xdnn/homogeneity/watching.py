@@ -122,23 +122,28 @@ def watch(
             tape.note_event(READ, [tensor])
     tape.close()
     tape.note_event("return", [returned] if isinstance(returned, Tensor) else [])
-    if tape.grown:
-        known_runs.settle(key, tape.grown)
     given = _given(tape, leaves, baselines, arguments)
-    return Watched(returned, tape, _verdict(tape, leaves, given), given, None, noted)
+    verdict, grown = _verdict(tape, leaves, given)
+    if grown:
+        known_runs.settle(key, grown)
+    return Watched(returned, tape, verdict, given, None, noted)
 
 
-def _verdict(tape: Tape, leaves: Sequence[Tensor], given: Given) -> Verdict:
-    """The verdict that is known of this structure, where values decide alike; else a new one."""
+def _verdict(tape: Tape, leaves: Sequence[Tensor], given: Given) -> tuple[Verdict, int]:
+    """The verdict that is known of this structure, where values decide alike; else a new one.
+
+    Returns:
+        The verdict, and by how many steps what is kept has grown; a graph is as large as its run.
+    """
     last = tape.path[-1]
     for known in last.verdicts:
         if known.holds(given):
-            verdict: Verdict = known
-            return verdict
+            return known, tape.grown
+    grown = tape.grown + (0 if last.verdicts else len(tape.path))
     graph = last.verdicts[0].graph if last.verdicts else graph_of(leaves, tape.path)
     verdict = prove(graph, given)
     last.verdicts = (verdict, *last.verdicts[: VERDICTS - 1])
-    return verdict
+    return verdict, grown
 
 
 def _given(

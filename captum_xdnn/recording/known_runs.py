@@ -11,8 +11,8 @@ from collections.abc import Hashable
 
 from captum_xdnn.recording.steps import Step
 
-MOST_STEPS = 2048
-"""So many steps are kept; a longer run is kept alone."""
+MOST_STEPS = 3072
+"""So many steps are kept, those of graphs counted as well; a longer run is kept alone."""
 
 _LOCK = threading.Lock()
 _ROOTS: OrderedDict[Hashable, tuple[Step, list[int]]] = OrderedDict()
