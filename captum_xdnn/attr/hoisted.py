@@ -112,15 +112,18 @@ class Crossing:
             values = {node: value.detach() for node, value in self._values.items()}
             return Hoisted(mean_gradients, self._head(values), *self._total(cotangents))
 
-    def output_at(self, place: float) -> Tensor:
-        """What the repeated head returns at a place of the ray, as one of several steps."""
+    def output_at(self, place: float, *, together: bool) -> Tensor:
+        """What the repeated head returns at a place of the ray: alone, or as one of several steps."""
         points = ((1.0, 1.0), (1.0, place))
         along = [
             self._along(n, degree, start, points).detach() for n, degree, start in self._moving
         ]
         nodes = [node for node, _, _ in self._moving]
-        outputs = torch.vmap(lambda *values: self._head(dict(zip(nodes, values, strict=True))))
-        output: Tensor = outputs(*along)[1]
+
+        def head(*values: Tensor) -> Any:
+            return self._head(dict(zip(nodes, values, strict=True)))
+
+        output: Tensor = torch.vmap(head)(*along)[1] if together else head(*(t[1] for t in along))
         return output
 
     def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:

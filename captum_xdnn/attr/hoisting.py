@@ -58,19 +58,19 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     memory.keeps[attempt.form] = plan.keep
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
         return nothing  # it runs otherwise each time
-    start = time.perf_counter()
+    start, most = time.perf_counter(), _most(attempt, plan)
     try:
         crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
-        result = crossing.hoisted(call, _points(attempt), _most(attempt, plan))
+        result = crossing.hoisted(call, _points(attempt), most)
         seconds = time.perf_counter() - start
-        choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, _most(attempt, plan))
+        choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, most)
     except ERRORS:  # Captum's code answers, or raises what is wrong with the call
         choice.rehearsed = False
     if not choice.rehearsed:
         choice.forbid()
         return nothing
     refusal = differs_in_the_middle(
-        attempt, verdict, lambda: crossing.output_at(0.5), float(result.bound)
+        attempt, verdict, lambda: crossing.output_at(0.5, together=most > 1), float(result.bound)
     )
     if refusal:
         return Outcome(certificate, refusal=refusal)
