@@ -135,7 +135,7 @@ def _no_bias(bias: Any, x: Any, weight: Any, **_: Any) -> Motion:
 
 
 MUTANTS = {
-    "relu lets affine tensors pass": ("affine", "aten.relu.default", _passes),
+    "relu lets affine tensors pass": ("networks", "aten.relu.default", _passes),
     "a bias is overlooked": ("networks", "aten.addmm.default", _no_bias),
     "what is added is overlooked": ("networks", "aten.add.Tensor", _passes),
     "degrees do not add": ("algebra", "aten.mul.Tensor", lambda x, y: laws.shared(x, y)),
@@ -157,7 +157,7 @@ MUTANTS = {
 }
 
 
-RARE = {"relu lets affine tensors pass", "eps is overlooked"}
+RARE = {"eps is overlooked"}
 """Found after a thousand programs and more."""
 
 
@@ -169,7 +169,7 @@ def test_a_wrong_rule_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(registry.RULES, overload, rule)
     known_runs.forget()  # what the right rule has proved
     with pytest.raises(AssertionError, match="but"):
-        sweep(theme, 8_000 if name in RARE else 2_000, phases=(Phase.generate,))
+        sweep(theme, 2_000, phases=(Phase.generate,))
 
 
 def test_an_overlooked_write_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
