@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_xdnn.recording.autograd_graph import nodes_behind
+
 COMPILED = "CompiledFunctionBackward"
 ATTENTION = (
     "; inside `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):` attention "
@@ -23,18 +25,11 @@ def check_differentiable(attributions: Iterable[Tensor]) -> None:
         NotImplementedError: If an operation on their way has no second derivative; the message
             names it.
     """
-    seen: set[Any] = set()
-    stack = [a.grad_fn for a in attributions]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    for node in nodes_behind(attributions):
         flaw = _flaw(node)
         if flaw:
             message = f"the attributions cannot be trained through: {flaw}"
             raise NotImplementedError(message)
-        stack += [following for following, _ in node.next_functions]
 
 
 def _flaw(node: Any) -> str:

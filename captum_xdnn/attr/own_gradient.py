@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.guard import entries
-from captum_xdnn.recording.tensors import custom_nodes_of
+from captum_xdnn.recording.autograd_graph import custom_nodes_of
 
 COARSE, FINE = 2.0**-7, 2.0**-24
 """How far the gradients of an example may differ, in parts of their sum, in float32 and float64.
@@ -32,7 +32,7 @@ NOT_ITS_LAW = (
 def custom_functions_of(output: Tensor) -> list[str]:
     """The custom autograd functions in the graph that autograd recorded of a run."""
     names: dict[str, None] = {}
-    for name, _ in custom_nodes_of(output):
+    for name in custom_nodes_of(output):
         own = HOOKED if name == "BackwardHookFunction" else f"the autograd.Function {name}"
         names[own if name else SCRIPTED] = None
     return list(names)

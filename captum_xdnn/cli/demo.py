@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         # The report groups blockers of a kind and shows the first; here there are few: show all.
         if certificate.blockers:
             say(f"  in: {', '.join(blocker.where for blocker in certificate.blockers)}")
-        say(f"(analysed in {seconds:.2f} s, once for each network)\n")
+        say(f"(analysed in {seconds:.2f} s)\n")
         runs[title] = _compare(model, images, labels, options)
 
     maps = {

@@ -19,7 +19,7 @@ from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import Parameter
 from torch.utils import _pytree as pytree
 
-from captum_xdnn.recording.tensors import custom_nodes_of
+from captum_xdnn.recording.autograd_graph import custom_nodes_of
 
 if TYPE_CHECKING:
     from captum_xdnn.recording.watch import Tape

@@ -63,39 +63,6 @@ def without_values(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-def custom_nodes_of(output: Tensor) -> list[tuple[str, Any]]:
-    """The nodes of the graph that autograd recorded of a run which torch did not derive itself.
-
-    Args:
-        output: What the run returned, connected to its inputs.
-
-    Returns:
-        What each is, and the node.
-    """
-    found: list[tuple[str, Any]] = []
-    seen: set[Any] = set()
-    stack = [output.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        kind = type(node)
-        if kind not in _OF_TORCH:
-            if issubclass(kind, torch.autograd.function.BackwardCFunction):
-                found.append((kind.__name__.removesuffix("Backward"), node))
-            elif kind.__name__ != "CppFunction":
-                _OF_TORCH.add(kind)
-            elif "DifferentiableGraph" in node.name():
-                found.append(("", node))
-        stack += [following for following, _ in node.next_functions]
-    return found
-
-
-_OF_TORCH: set[type] = set()
-"""Kinds of nodes that torch derived itself; as many as torch has, and no more."""
-
-
 def lies_in(tensor: Tensor, storage: int) -> bool:
     """Whether a tensor's memory is a storage."""
     return tensor.layout is torch.strided and tensor.untyped_storage()._cdata == storage
@@ -139,18 +106,3 @@ def covers_its_storage(tensor: Tensor) -> bool:
     size = tensor.numel() * tensor.element_size()
     whole = tensor.storage_offset() == 0 and tensor.untyped_storage().nbytes() == size
     return bool(whole) and tensor.is_contiguous()
-
-
-def leads_to(tensor: Tensor, inputs: tuple[Tensor, ...]) -> bool:
-    """Whether autograd's graph of a tensor reaches one of the inputs."""
-    ends = {x.grad_fn for x in inputs if x.grad_fn is not None}
-    seen: set[Any] = set()
-    stack: list[Any] = [tensor.grad_fn]
-    while stack:
-        node = stack.pop()
-        if node in ends or any(x is getattr(node, "variable", None) for x in inputs):
-            return True
-        if node is not None and node not in seen:
-            seen.add(node)
-            stack += [following for following, _ in node.next_functions]
-    return False

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from captum_xdnn.recording.autograd_graph import leads_to
 from captum_xdnn.recording.calls_of_torch import REPLACED
 from captum_xdnn.recording.places import Place, here
 from captum_xdnn.recording.steps import Mixed, Opaque, Real, Source, Step, ref, strides_of
@@ -23,7 +24,6 @@ from captum_xdnn.recording.tensors import (
     Group,
     infos_of,
     is_foreign,
-    leads_to,
     lies_in,
     makes,
 )
