@@ -12,14 +12,14 @@ from typing import Any
 from captum.attr._core.neuron import neuron_integrated_gradients as neuron_module
 from torch import Tensor
 
-from captum_xdnn.attr import XIntegratedGradients
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     IntegratedGradients,
     LayerIntegratedGradients,
     compute_gradients,
     construct_neuron_grad_fn,
     log_usage,
 )
+from captum_xdnn.attr import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.layer_integrated_gradients import XLayerIntegratedGradients, marked_for_layers
 from captum_xdnn.attr.neuron_integrated_gradients import marked_for_neuron

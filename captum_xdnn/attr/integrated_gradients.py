@@ -9,7 +9,7 @@ from typing import Any, Literal, cast, overload
 
 from torch import Tensor
 
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     BaselineType,
     IntegratedGradients,
     TargetType,
@@ -22,15 +22,15 @@ from captum_xdnn.attr._captum import (
     log_usage,
     validate_input,
 )
-from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.certified import fast_route
-from captum_xdnn.attr.double_backward import check_differentiable
+from captum_xdnn.attr.base import Routed, Strategy, warn_if_contradicted
 from captum_xdnn.attr.layer_functions import differentiated_by
-from captum_xdnn.attr.outcome import Outcome, Request
-from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
-from captum_xdnn.attr.routed import Routed, Strategy, warn_if_contradicted
+from captum_xdnn.checks.double_backward import check_differentiable
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.captum import Quadrature, differentiable_quadrature
+from captum_xdnn.routes.choice import fast_route
+from captum_xdnn.routes.request import Outcome, Request
 
 
 class XIntegratedGradients(Routed, IntegratedGradients):

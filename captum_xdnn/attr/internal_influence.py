@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_xdnn.attr._captum import InternalInfluence, format_output, log_usage
+from captum_xdnn._captum import InternalInfluence, format_output, log_usage
+from captum_xdnn.attr.base import Routed, Strategy
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import mean_gradients, routed
-from captum_xdnn.attr.quadrature import Quadrature
-from captum_xdnn.attr.routed import Routed, Strategy
+from captum_xdnn.routes.captum import Quadrature
 
 _captums = InternalInfluence.attribute.__wrapped__
 

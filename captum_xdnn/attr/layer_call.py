@@ -10,22 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     format_additional_forward_args,
     format_input_baseline,
     validate_input,
 )
-from captum_xdnn.attr.call import Call
 from captum_xdnn.attr.layer_functions import Shifted, ToLayer
-from captum_xdnn.attr.own_gradient import custom_functions_of
-from captum_xdnn.attr.quadrature import Quadrature
-from captum_xdnn.attr.remembered import memory_of
-from captum_xdnn.homogeneity.certificate import Certificate
-from captum_xdnn.homogeneity.certification import certificate_of
-from captum_xdnn.homogeneity.limits import Unavailable
-from captum_xdnn.homogeneity.verdict import values_of
-from captum_xdnn.homogeneity.watching import Watched, known_baseline, unsuitable, watch
+from captum_xdnn.checks.gradient_law import custom_functions_of
+from captum_xdnn.proof.baseline_values import Unavailable
+from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.certification import certificate_of
+from captum_xdnn.proof.verdict import values_of
+from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
 from captum_xdnn.recording.modes import is_transformed
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.known_functions import memory_of
 
 
 @dataclass(frozen=True)

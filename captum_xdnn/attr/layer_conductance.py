@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.attr._captum import LayerConductance, format_output, log_usage
+from captum_xdnn._captum import LayerConductance, format_output, log_usage
+from captum_xdnn.attr.base import Routed, Strategy
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import differences, mean_gradients, places, routed
-from captum_xdnn.attr.quadrature import Quadrature, Weighted
-from captum_xdnn.attr.routed import Routed, Strategy
+from captum_xdnn.routes.captum import Quadrature, Weighted
 
 _captums = LayerConductance.attribute.__wrapped__
 

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from captum_xdnn.attr.certified import fast_route
+from captum_xdnn.attr.base import Routed, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
-from captum_xdnn.attr.outcome import Outcome, Request
-from captum_xdnn.attr.quadrature import Quadrature
-from captum_xdnn.attr.routed import Routed, warn_if_contradicted
 from captum_xdnn.errors import NotHomogeneousError
+from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.choice import fast_route
+from captum_xdnn.routes.request import Outcome, Request
 
 Result = TypeVar("Result")
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from captum_xdnn.attr._captum import LayerIntegratedGradients
+from captum_xdnn._captum import LayerIntegratedGradients
+from captum_xdnn.attr.base import Strategy
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
-from captum_xdnn.attr.outcome import Route
-from captum_xdnn.attr.routed import Strategy
+from captum_xdnn.routes.request import Route
 
 if TYPE_CHECKING:
-    from captum_xdnn.homogeneity.certificate import Certificate
+    from captum_xdnn.proof.certificate import Certificate
 
 SEVERAL_LAYERS = (
     "Multiple layers provided. Please ensure that each layer is**not** solely dependent on the "

@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     NeuronConductance,
     TensorOrTupleOfTensorsGeneric,
     format_output,
     log_usage,
     verify_select_neuron,
 )
-from captum_xdnn.attr.call import Call
+from captum_xdnn.attr.base import Routed, Strategy
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import mean_gradients, routed
 from captum_xdnn.attr.neuron_integrated_gradients import is_index
-from captum_xdnn.attr.quadrature import Quadrature, Weighted, gradients_at
-from captum_xdnn.attr.routed import Routed, Strategy
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.captum import Quadrature, Weighted, gradients_at
 
 _captums = NeuronConductance.attribute.__wrapped__
 

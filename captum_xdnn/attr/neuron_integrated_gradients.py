@@ -7,15 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     NeuronIntegratedGradients,
     TensorOrTupleOfTensorsGeneric,
     construct_neuron_grad_fn,
     log_usage,
 )
+from captum_xdnn.attr.base import Routed, Strategy
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import ToLayer, differentiates
-from captum_xdnn.attr.routed import Routed, Strategy
 
 
 class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):

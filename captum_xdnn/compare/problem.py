@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     format_additional_forward_args,
     format_input_baseline,
     validate_input,
 )
-from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.single_pass import explained
 from captum_xdnn.compare.flops import count_flops
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.one_pass import explained
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_xdnn.homogeneity.split import ancestors
-from captum_xdnn.homogeneity.watching import watch
+from captum_xdnn.proof.split import ancestors
+from captum_xdnn.proof.watching import watch
 from captum_xdnn.recording.node import Node
 
 LINEAR = ("aten.convolution", "aten.addmm", "aten.mm", "aten.cudnn_convolution")

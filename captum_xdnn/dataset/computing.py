@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr._captum import select_targets
+from captum_xdnn._captum import select_targets
 from captum_xdnn.dataset.batches import rows_of
 from captum_xdnn.dataset.records import NONE, Records
 from captum_xdnn.dataset.settings import Settings

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.single_pass import explained
 from captum_xdnn.metrics.batches import pass_size
 from captum_xdnn.priors.attributions import parts_of
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.one_pass import explained
 
 Metric = Literal["KPM", "KNM", "KAM", "RPM", "RNM", "RAM"]
 METRICS = ("KPM", "KNM", "KAM", "RPM", "RNM", "RAM")

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.attr._captum import (
+from captum_xdnn._captum import (
     ExpansionTypes,
     expand_additional_forward_args,
     expand_target,
     format_additional_forward_args,
     format_output,
 )
-from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.double_backward import check_differentiable
-from captum_xdnn.attr.quadrature import gradients_at
+from captum_xdnn.checks.double_backward import check_differentiable
 from captum_xdnn.priors.attributions import parts_of
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.captum import gradients_at
 
 
 @not_compiled

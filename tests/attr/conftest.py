@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from captum_xdnn.attr import choice
-from captum_xdnn.homogeneity import plan
 from captum_xdnn.recording import known_runs
+from captum_xdnn.routes import plan
+from captum_xdnn.routes import timing as choice
 
 
 @pytest.fixture

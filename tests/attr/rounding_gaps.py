@@ -6,7 +6,7 @@ prints, for every kind of network and dtype, the largest
 
     (|sum_i A_i - F(x)| - lost) / (eps * (|x| |g| + |F(x)|)),    A = x g
 
-over seeds, inputs, scales and targets. ``SLACK`` in ``captum_xdnn.attr.guard`` has to be well
+over seeds, inputs, scales and targets. ``SLACK`` in ``captum_xdnn.checks.completeness`` has to be well
 above all of them.
 """
 
@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.attr.guard import bounds_of
-from captum_xdnn.attr.rounding import lost_below
+from captum_xdnn.checks.completeness import bounds_of
+from captum_xdnn.checks.rounding import lost_below
 
 
 def mlp(features: int, width: int, depth: int, outputs: int = 10) -> nn.Module:

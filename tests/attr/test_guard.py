@@ -11,7 +11,7 @@ from rounding_gaps import NETWORKS, SCALES, inputs_of, largest
 from torch import Tensor, nn
 
 from captum_xdnn import HomogeneityWarning, XIntegratedGradients
-from captum_xdnn.attr.guard import Sizes, bounds_of, gap_exceeds
+from captum_xdnn.checks.completeness import Sizes, bounds_of, gap_exceeds
 
 ROOM = 2.5
 """How many times larger the slack is, at least, than any gap measured here."""

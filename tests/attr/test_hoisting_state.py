@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from wrong_calls import WRONG_CALLS, outcome
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.attr.call import Call
-from captum_xdnn.attr.quadrature import Quadrature, differentiable_quadrature
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.captum import Quadrature, differentiable_quadrature
 
 pytestmark = pytest.mark.usefixtures("always_hoisted")
 

@@ -25,7 +25,7 @@ from layer_family import (
     theirs,
 )
 
-from captum_xdnn.homogeneity import plan
+from captum_xdnn.routes import plan
 
 pytestmark = CAPTUMS_WARNINGS
 

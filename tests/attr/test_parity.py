@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity import plan
+from captum_xdnn.routes import plan
 
 
 def two() -> tuple[Tensor, Tensor]:

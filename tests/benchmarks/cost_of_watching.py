@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from captum_xdnn.homogeneity.watching import watch
+from captum_xdnn.proof.watching import watch
 
 from .cases import perceptron
 from .networks import x_resnet50

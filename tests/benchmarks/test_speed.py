@@ -11,7 +11,7 @@ from captum.attr import InputXGradient, IntegratedGradients
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients, certify
-from captum_xdnn.homogeneity.watching import watch
+from captum_xdnn.proof.watching import watch
 
 from .networks import mlp, x_alexnet, x_resnet50
 from .report import Report

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from trained_networks import convolutional, images, perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.homogeneity import watching
 from captum_xdnn.priors import gini_sparsity, l1
+from captum_xdnn.proof import watching
 from captum_xdnn.recording import known_runs
 
 LOOPS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {

@@ -1,0 +1,1 @@
+"""What is checked at every call beside what is proved."""

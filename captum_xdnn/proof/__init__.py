@@ -1,0 +1,1 @@
+"""Proves of a watched run how its tensors move along the ray; knows no Captum and no route."""

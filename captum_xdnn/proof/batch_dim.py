@@ -1,0 +1,144 @@
+"""Where the batch is in a tensor, and an operation as the rules of rows see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from captum_xdnn.proof.nodes import arguments_of
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.steps import TensorInfo
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A tensor without rows.
+
+    Attributes:
+        uniform: The dimensions along which all entries are the same.
+    """
+
+    uniform: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A tensor with rows.
+
+    Attributes:
+        dim: The dimension that holds the batch.
+        width: Neighbouring entries of that dimension that belong to one row.
+        outer: How often the whole batch stands in that dimension.
+    """
+
+    dim: int
+    width: int = 1
+    outer: int = 1
+
+    def at(self, dim: int) -> Rows:
+        """The same in another dimension."""
+        return replace(self, dim=dim)
+
+
+SHARED = Shared()
+State = Shared | Rows | None
+
+
+class Meeting:
+    """An operation on tensors of which at least one has rows, as a rule sees it.
+
+    Attributes:
+        arguments: All arguments by name.
+        held: The tensors with rows, with the place of the rows.
+        shared: The tensors without, with their states.
+        shape: The shape of the result in question.
+        size: The batch size.
+    """
+
+    def __init__(
+        self, node: Node, states: dict[Node, Any], shape: Sequence[int], size: int
+    ) -> None:
+        self.arguments = arguments_of(node)
+        self._states = states
+        nodes = node.all_input_nodes
+        self.held = [(n, s) for n in nodes if isinstance(s := states[n], Rows)]
+        self.shared = [(n, states[n]) for n in nodes if not isinstance(states[n], Rows)]
+        self.shape = shape
+        self.size = size
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arguments.get(name)
+
+    @property
+    def data(self) -> Any:
+        """The first argument."""
+        return next(iter(self.arguments.values()))
+
+    def state(self, value: Any) -> State:
+        """The place of a tensor's rows; ``SHARED`` for what is no tensor."""
+        state: State = self._states[value] if type(value) is Node else SHARED
+        return state
+
+    def lone(self) -> Rows | None:
+        """The place of the rows of the first argument, if no other argument has rows."""
+        alone = len(self.held) == 1 and self.held[0][0] is self.data
+        return self.held[0][1] if alone else None
+
+    def common(self) -> Rows | None:
+        """The place of the rows of all tensors, if all have rows at one place, or the same for all."""
+        places = {state for _, state in self.held}
+        if len(places) != 1:
+            return None
+        place = places.pop()
+        return place if all(place.dim in state.uniform for _, state in self.shared) else None
+
+    def from_right(self) -> tuple[int, Rows] | None:
+        """The rows of all tensors, counted from the last dimension, as broadcasting does.
+
+        What has no rows has one entry there, or the same ones.
+        """
+        places = {
+            (rank_of(node) - state.dim, state.width, state.outer) for node, state in self.held
+        }
+        if len(places) != 1:
+            return None
+        place, _, _ = places.pop()
+        for node, state in self.shared:
+            dim = rank_of(node) - place
+            if dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
+                return None
+        return place, self.held[0][1]
+
+    def fits(self, place: Rows | None) -> Rows | None:
+        """The place, if the result has the batch there."""
+        if place is None or not 0 <= place.dim < len(self.shape):
+            return None
+        whole = place.outer * self.size * place.width
+        return place if self.shape[place.dim] == whole else None
+
+    def reshaped(self, state: Rows) -> Rows | None:
+        """Where the rows are when the entries keep their order and the dimensions change."""
+        shape = self.data.value.shape
+        outer = prod(shape[: state.dim]) * state.outer
+        inner = state.width * prod(shape[state.dim + 1 :])
+        before = 1
+        for dim, length in enumerate(self.shape):
+            behind = prod(self.shape[dim + 1 :])
+            if before and behind and outer % before == 0 and inner % behind == 0:
+                place = Rows(dim, inner // behind, outer // before)
+                if length == place.outer * self.size * place.width:
+                    return place
+            before *= length
+        return None
+
+
+def rank_of(node: Node) -> int:
+    """Number of dimensions of a tensor."""
+    return len(node.value.shape)
+
+
+def shape_of(info: TensorInfo | None) -> Sequence[int]:
+    """The shape of a result; one that is none, for what is no tensor."""
+    return () if info is None else info.shape

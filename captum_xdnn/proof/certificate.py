@@ -1,0 +1,126 @@
+"""The certificate: a verdict about a function, a baseline and a kind of input."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from captum_xdnn.proof import report
+from captum_xdnn.proof.blocker import Blocker
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from captum_xdnn.proof.strip import Segment
+
+
+@dataclass(frozen=True)
+class Certificate:
+    r"""Whether Integrated Gradients is exact in a single pass, proved from a run of it.
+
+    With baseline :math:`b` and :math:`z(a) = b + a (x - b)`, a positive verdict states that for
+    *every* input :math:`x` the output obeys :math:`F(z(a)) = a^k F(x)` (``affine`` is false), or
+    :math:`F(z(a)) = F(b) + a (F(x) - F(b))` (``affine`` is true, :math:`k = 1`), and hence
+
+    .. math:: \mathrm{IG}_i = \tfrac{1}{k} (x_i - b_i) \, \partial F / \partial x_i (x).
+
+    Attributes:
+        homogeneous: Whether a single pass is exact.
+        degree: The degree :math:`k`; None if ``homogeneous`` is false.
+        affine: Whether a constant stands beside a part of degree 1.
+        blockers: What stands in the way, in the order of the computation.
+        relied: Names of the tensors whose values the proof read (a bias that is zero).
+        trunk_share: Share of the floating-point operations that run once, whatever the number of
+            steps: 1 for a single pass, 0 where nothing can be hoisted.
+        speed_up: How many times faster than Captum with 50 steps hoisting is expected to be; 1
+            where Captum's own code runs. It says nothing of a single pass.
+        segments: Makes ``strip``; None where there is no run.
+
+    Source:
+        Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Proposition 3.2 and Corollary 3.4; the affine
+        case is derived in the documentation.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn import certify
+        >>> net = torch.nn.Sequential(torch.nn.Linear(4, 2, bias=False), torch.nn.Softmax(-1))
+        >>> certificate = certify(net, torch.zeros(3, 4))
+        >>> certificate.homogeneous, certificate.trunk_share
+        (False, 1.0)
+        >>> [segment.module_type for segment in certificate.strip if segment.blocks]
+        ['Softmax']
+    """
+
+    homogeneous: bool
+    degree: Fraction | None
+    affine: bool = False
+    blockers: tuple[Blocker, ...] = ()
+    relied: tuple[str, ...] = ()
+    trunk_share: float = 0.0
+    speed_up: float = 1.0
+    segments: Callable[[], tuple[Segment, ...]] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    @functools.cached_property
+    def strip(self) -> tuple[Segment, ...]:
+        """The network in the order of the run, in segments of one module each, as ``plot`` draws it."""
+        return () if self.segments is None else self.segments()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "segments": None,
+            "strip": self.strip,
+        }
+
+    def plot(self) -> Figure:
+        """The network as a strip: what runs once, what runs at every step, and what blocks.
+
+        The width of a segment is its share of the floating-point operations, and at least a line.
+
+        Returns:
+            A matplotlib figure that belongs to no window: ``figure.savefig(path)``.
+        """
+        from captum_xdnn.proof.strip_figure import strip_figure
+
+        return strip_figure(self)
+
+    def __str__(self) -> str:
+        if self.homogeneous and self.degree is not None:
+            return report.positive(self.degree, self.relied, offset=self.affine)
+        return report.negative(self.blockers, self.trunk_share, self.speed_up)
+
+    @classmethod
+    def refused(cls, *blockers: Blocker) -> Certificate:
+        """A negative verdict."""
+        return cls(homogeneous=False, degree=None, blockers=blockers)
+
+    @classmethod
+    def untraceable(cls, reason: str) -> Certificate:
+        """The verdict on a function that could not be watched to its end."""
+        remedy = "give inputs and arguments that the function accepts"
+        blocker = Blocker("forward", "", "", "", f"it cannot be watched: {reason}", remedy)
+        return cls.refused(blocker)
+
+    @classmethod
+    def incomplete(cls, reason: str) -> Certificate:
+        """The verdict on a function of which its run does not show everything."""
+        remedy = (
+            "compute with torch's operations, in the thread that calls, from the inputs alone: keep "
+            "nothing of one call for the next"
+        )
+        return cls.refused(Blocker("run", "", "", "", reason, remedy))
+
+    @classmethod
+    def contradicted(cls, reason: str) -> Certificate:
+        """The verdict on a function whose certificates kept failing in use."""
+        remedy = (
+            "look for what the run does not show: a custom backward pass, a backward hook, a "
+            "function that is replaced during the call"
+        )
+        text = f"earlier certificates were contradicted by calls: {reason}"
+        return cls.refused(Blocker("autograd", "", "", "", text, remedy))

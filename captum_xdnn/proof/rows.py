@@ -1,0 +1,136 @@
+"""Rows: a proof that examples of a batch do not meet, so that a batch may be divided.
+
+Taking some examples of a batch by themselves, or several steps of the integration at once, is right
+only if every operation treats the rows of the batch apart from each other. For each tensor the
+proof carries where its batch is:
+
+- ``Shared``: the tensor is the same for every batch; it holds no rows.
+- ``Rows(dim, width, outer)``: dimension ``dim`` is ``outer`` times the batch times ``width``
+  entries, and row ``i`` depends on row ``i`` of the sources alone.
+- None: nothing is proved.
+
+All sizes are numbers: where the batch sits behind a reshape is arithmetic on shapes.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+
+from captum_xdnn.proof import row_indexing  # noqa: F401 - enters its rules
+from captum_xdnn.proof.batch_dim import (
+    SHARED,
+    Meeting,
+    Rows,
+    Shared,
+    State,
+    rank_of,
+    shape_of,
+)
+from captum_xdnn.proof.nodes import draws, is_mutable, is_operation
+from captum_xdnn.proof.row_rules import FRESH, RULES, UNIFORM
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import overwritten
+
+
+def rows_of(nodes: Sequence[Node], known: dict[Node, Any], size: int) -> dict[Node, Any]:
+    """Where the rows of every tensor are."""
+    states = dict(known)
+    for node in nodes:
+        if node.op == "call_function" and node.value is not None:
+            states[node] = _step(node, states, size)
+    return states
+
+
+def _step(node: Node, states: dict[Node, Any], size: int) -> Any:
+    if node.target is operator.getitem:
+        source, index = node.args
+        return states[source][index] if isinstance(states[source], tuple) else None
+    tensors = node.all_input_nodes
+    if node.flaw or not all(isinstance(states[n], Shared | Rows) for n in tensors):
+        return None
+    if node.target is overwritten:
+        return _overwritten(node, states, size)
+    if not is_operation(node.target) or is_mutable(node.target) or draws(node):
+        return None
+    several = isinstance(node.value, tuple)
+    infos = node.value if several else (node.value,)
+    apart = any(isinstance(states[n], Rows) for n in tensors) and _name(node.target) not in FRESH
+    if apart:
+        found: tuple[Any, ...] = tuple(
+            _apart(node, Meeting(node, states, shape_of(info), size)) for info in infos
+        )
+    else:
+        found = tuple(_shared(node, shape_of(info)) for info in infos)
+    return found if several else found[0]
+
+
+def _apart(node: Node, meeting: Meeting) -> State:
+    """The place of the rows in a result of an operation, where it keeps them apart."""
+    rule = RULES.get(_name(node.target))
+    if rule is None and torch.Tag.pointwise in node.target.tags:
+        rule = RULES["add"]
+    return None if rule is None else meeting.fits(rule(meeting))
+
+
+def _shared(node: Node, shape: Sequence[int]) -> Shared:
+    """A tensor that is computed from what all rows share."""
+    name = _name(node.target)
+    if name in UNIFORM and not any(n is not node.args[0] for n in node.all_input_nodes):
+        return Shared(frozenset(range(len(shape))))
+    if name == "expand":
+        before = node.args[0].value.shape
+        added = len(shape) - len(before)
+        spread = (d for d in range(len(shape)) if d < added or before[d - added] == 1)
+        return Shared(frozenset(spread))
+    return SHARED
+
+
+def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
+    """A tensor whose slices were written, in dimensions that do not hold the batch."""
+    value, part, views = node.args
+    if not any(isinstance(states[n], Rows) for n in (value, part)):
+        return SHARED
+    for dim in range(rank_of(value)):
+        inner = _followed(dim, views, rank_of(value))
+        if inner is None:
+            continue
+        places = {
+            state.at(dim)
+            for state, at in ((states[value], dim), (states[part], inner))
+            if isinstance(state, Rows) and state.dim == at
+        }
+        fixed = [
+            at in state.uniform
+            for state, at in ((states[value], dim), (states[part], inner))
+            if isinstance(state, Shared)
+        ]
+        held = [s for s in (states[value], states[part]) if isinstance(s, Rows)]
+        if len(places) == 1 and all(fixed):
+            place: Rows = places.pop()
+            whole = place.outer * size * place.width
+            if all(s.dim in (dim, inner) for s in held) and value.value.shape[dim] == whole:
+                return place
+    return None
+
+
+def _followed(dim: int, views: Any, rank: int) -> int | None:
+    """Where a dimension is behind views, if they are slices of others."""
+    for overload, index, args, kwargs in views:
+        if index is not None or kwargs or _name(overload) not in ("slice", "select"):
+            return None
+        at = (args[0] if args else 0) % rank
+        if at == dim:
+            return None
+        if _name(overload) == "select":
+            rank -= 1
+            dim -= at < dim
+    return dim
+
+
+def _name(target: OpOverload) -> str:
+    return str(target._schema.name).rsplit("::", 1)[-1]

@@ -1,0 +1,128 @@
+"""The picture of a certificate: trunk and head as a strip, with the blockers marked."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from captum_xdnn.figures import OURS, THEIRS, new_figure
+from captum_xdnn.proof.report import count_of, kinds_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from captum_xdnn.proof.certificate import Certificate
+    from captum_xdnn.proof.strip import Segment
+
+WIDTH = 9.0
+COLUMNS = 118
+"""Characters of a line of text in the figure."""
+LINES = 8
+"""Most kinds of blockers that are listed."""
+THINNEST, THIN_PART = 0.004, 0.25
+"""The width of a segment without operations that are counted, and that of all of these together."""
+ONCE, EVERY_STEP, MARK = THEIRS, "#dd8452", OURS
+
+
+@dataclass(frozen=True)
+class _Box:
+    segment: Segment
+    left: float
+    width: float
+
+    @property
+    def middle(self) -> float:
+        return self.left + self.width / 2
+
+
+def strip_figure(certificate: Certificate) -> Figure:
+    """See ``Certificate.plot``."""
+    legend = "\n".join(_legend(certificate))
+    figure = new_figure(WIDTH, 2.1 + 0.17 * legend.count("\n"))
+    title = str(certificate).partition("\n")[0]
+    figure.suptitle(textwrap.fill(title, COLUMNS - 20), fontsize=10, ha="left", x=0.01)
+    strip, text = figure.subplots(2, 1, height_ratios=(1.1, 0.4 + 0.17 * legend.count("\n")))
+    _draw(strip, _boxes(certificate.strip), hoisted=certificate.speed_up > 1)
+    text.set_axis_off()
+    lines = text.text(
+        0, 1, legend, fontsize=8, va="top", family="monospace", transform=text.transAxes
+    )
+    # Lines are as long as the figure is wide; the layout would make the strip shorter for them.
+    lines.set_in_layout(False)
+    return figure
+
+
+def _legend(certificate: Certificate) -> Iterator[str]:
+    """The kinds of blockers, a line or two each."""
+    kinds = kinds_of(certificate.blockers)
+    for members in kinds[:LINES]:
+        line = f"{count_of(members)}: {members[0].reason}; first: {members[0].where}"
+        yield from textwrap.wrap(line, COLUMNS, subsequent_indent="    ")
+    if len(kinds) > LINES:
+        yield f"and {len(kinds) - LINES} more kinds"
+
+
+def _boxes(segments: Sequence[Segment]) -> list[_Box]:
+    """The segments side by side, between 0 and 1."""
+    thinnest = min(THINNEST, THIN_PART / max(len(segments), 1))
+    widths = [max(segment.share, thinnest) for segment in segments]
+    total, left, boxes = sum(widths), 0.0, []
+    for segment, width in zip(segments, widths, strict=True):
+        boxes.append(_Box(segment, left, width / total))
+        left += width / total
+    return boxes
+
+
+def _draw(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
+    for box in boxes:
+        colour = ONCE if box.segment.runs_once else EVERY_STEP
+        edge = "white" if box.width > THINNEST else colour
+        axes.barh(0, box.width, left=box.left, color=colour, edgecolor=edge, linewidth=0.4)
+    if not boxes:
+        axes.text(0.5, 0, "there is no graph to draw", ha="center", va="center", fontsize=9)
+    blocking = [box.middle for box in boxes if box.segment.blocks]
+    axes.plot(blocking, [0.55] * len(blocking), "v", color=MARK, markersize=6)
+    _name(axes, boxes)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(-0.4, 0.75)
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    _explain(axes, boxes, hoisted=hoisted)
+
+
+def _explain(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
+    """What the colours mean, of those that are there."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    segments = [box.segment for box in boxes]
+    handles: list[Any] = []
+    if all(segment.runs_once for segment in segments):
+        handles += [Patch(color=ONCE, label="one pass")] if segments else []
+    else:
+        trunk = "trunk: runs once" if hoisted else "trunk: proved, but too small to run apart"
+        if any(segment.runs_once for segment in segments):
+            handles.append(Patch(color=ONCE, label=trunk))
+        label = "head: runs at every step" if handles else "all of it runs at every step"
+        handles.append(Patch(color=EVERY_STEP, label=label))
+    if any(segment.blocks for segment in segments):
+        mark = Line2D([], [], color=MARK, marker="v", linestyle="", label="prevents a single pass")
+        handles.append(mark)
+    where = {"loc": "lower left", "bbox_to_anchor": (0, 1)}
+    axes.legend(handles=handles, ncols=3, fontsize=8, frameon=False, **where)
+
+
+def _name(axes: Any, boxes: Sequence[_Box]) -> None:
+    """Names of the outermost modules beneath the strip, of those that are wide enough."""
+    ticks, labels = [], []
+    for name, group in groupby(boxes, lambda box: box.segment.module.partition(".")[0]):
+        members = list(group)
+        left, right = members[0].left, members[-1].left + members[-1].width
+        if name and right - left > 0.012 * len(name):
+            ticks.append((left + right) / 2)
+            labels.append(name)
+    axes.set_xticks(ticks, labels, fontsize=8)
+    axes.tick_params(length=0)

@@ -1,0 +1,205 @@
+"""One forward pass of the user's function, watched, with the verdict on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from captum_xdnn.proof import registry
+from captum_xdnn.proof.blocker import Blocker
+from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.verdict import Baseline, Given, Verdict, prove
+from captum_xdnn.recording import known_runs
+from captum_xdnn.recording.calls_of_torch import READ
+from captum_xdnn.recording.compiling import compiler_left_alone
+from captum_xdnn.recording.modes import Calls, operations
+from captum_xdnn.recording.places import watched as call
+from captum_xdnn.recording.run import graph_of
+from captum_xdnn.recording.state import Noted, put_back_tensors
+from captum_xdnn.recording.steps import strides_of
+from captum_xdnn.recording.watch import Stopped, Tape
+
+VERDICTS = 4
+"""So many verdicts are kept of one structure: of other baselines, with other values at zero."""
+
+
+@dataclass
+class Watched:
+    """What one forward pass showed.
+
+    Attributes:
+        output: What the function returned; None if it raised.
+        tape: What was noted; None if the function raised.
+        verdict: What is proved of the run; None if the function raised.
+        given: What the verdict was asked for.
+        error: What the function raised; None if it returned.
+        noted: The state of the function's modules before the run.
+    """
+
+    output: Any
+    tape: Tape | None
+    verdict: Verdict | None
+    given: Given | None
+    error: BaseException | None
+    noted: Noted
+
+    def put_back(self) -> None:
+        """Leave the network as the caller left it, for Captum's code to run it."""
+        self.noted.put_back()
+        if self.tape is not None:
+            put_back_tensors(self.tape.saved)
+            for restore, state in self.tape.random_state:
+                restore(state)
+
+    def can_be_hoisted(self, steps: int) -> bool:
+        """Whether hoisting is possible and promises to pay."""
+        verdict = self.verdict
+        if verdict is None or verdict.plan is None:
+            return False
+        if verdict.graph.size > 1 and not verdict.keeps_rows_apart:
+            return False
+        return verdict.plan.pays(steps)
+
+
+def watch(
+    function: Callable[..., Any],
+    leaves: Sequence[Tensor],
+    baselines: Sequence[Baseline],
+    arguments: Sequence[Any] = (),
+    *,
+    keep: frozenset[int] = frozenset(),
+    placed: bool = True,
+    dice: bool = True,
+    graded: bool = True,
+) -> Watched:
+    """Run a function once, watched, and prove what can be proved of the run.
+
+    Args:
+        function: The function.
+        leaves: Its inputs, each of shape ``(B, ...)``; they require gradients.
+        baselines: For each input the number 0 if its baseline is zero, else its baseline.
+        arguments: What else it takes.
+        keep: Numbers of the values to hold on to.
+        placed: Whether to note the user's source lines and modules.
+        dice: Whether to note the state of Python's random numbers, to put it back.
+        graded: Whether gradients are recorded.
+    """
+    noted = Noted(function, dice=dice, arguments=arguments)
+    forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
+    key = (forms, _autocast(leaves[0].device.type))
+    root = known_runs.root_of(key, registry.edition())
+    tape = Tape(root, leaves, keep, placed=placed)
+    error: BaseException | None = None
+    returned: Any = None
+    try:
+        with (
+            compiler_left_alone(),
+            nullcontext() if torch.is_grad_enabled() is graded else torch.set_grad_enabled(graded),
+            Calls(tape),
+            operations(tape),
+        ):
+            returned = call(function, *leaves, *arguments)
+    except (Exception, Stopped) as raised:
+        error = raised
+    error = tape.stopped or error  # whoever has caught it
+    noted.close()
+    _put_back_inputs(tape, leaves, arguments)
+    if error is not None:
+        if tape.grown:
+            known_runs.settle(key, tape.grown)
+        watched = Watched(None, None, None, None, error, noted)
+        watched.tape = tape
+        return watched
+    for tensor, _, _ in tape.saved:  # who else holds it may read what was written
+        known = any(tensor is t for t in pytree.tree_leaves([*leaves, *arguments]))
+        if not known and not noted.holds(tensor):
+            tape.note_event(READ, [tensor])
+    tape.close()
+    tape.note_event("return", [returned] if isinstance(returned, Tensor) else [])
+    given = _given(tape, leaves, baselines, arguments)
+    verdict, grown = _verdict(tape, leaves, given)
+    if grown:
+        known_runs.settle(key, grown)
+    return Watched(returned, tape, verdict, given, None, noted)
+
+
+def _verdict(tape: Tape, leaves: Sequence[Tensor], given: Given) -> tuple[Verdict, int]:
+    """The verdict that is known of this structure, where values decide alike; else a new one.
+
+    Returns:
+        The verdict, and by how many steps what is kept has grown; a graph is as large as its run.
+    """
+    last = tape.path[-1]
+    for known in last.verdicts:
+        if known.holds(given):
+            return known, tape.grown
+    grown = tape.grown + (0 if last.verdicts else len(tape.path))
+    graph = last.verdicts[0].graph if last.verdicts else graph_of(leaves, tape.path)
+    verdict = prove(graph, given)
+    last.verdicts = (verdict, *last.verdicts[: VERDICTS - 1])
+    return verdict, grown
+
+
+def _given(
+    tape: Tape, leaves: Sequence[Tensor], baselines: Sequence[Baseline], arguments: Sequence[Any]
+) -> Given:
+    size = leaves[0].shape[0] if leaves[0].dim() else 0
+    batched: set[int] = set()
+    of_call: set[int] = set()
+    if arguments:
+        held = {id(t) for t in pytree.tree_leaves(list(arguments)) if isinstance(t, Tensor)}
+        for number, tensor in tape.sources.items():
+            if id(tensor) in held:
+                of_call.add(number)
+                if tensor.dim() and tensor.shape[0] == size:
+                    batched.add(number)
+    return Given(
+        tuple(baselines),
+        tape.sources,
+        frozenset(tape.written),
+        frozenset(batched),
+        frozenset(of_call),
+    )
+
+
+def _put_back_inputs(tape: Tape, leaves: Sequence[Tensor], arguments: Sequence[Any]) -> None:
+    """The inputs share the memory of the caller's, and Captum's code passes copies of arguments."""
+    if tape.saved:
+        held = {id(t) for t in pytree.tree_leaves([*leaves, *arguments])}
+        put_back_tensors(s for s in tape.saved if id(s[0]) in held)
+
+
+def known_baseline(baseline: Baseline) -> Baseline:
+    """The number 0 for a baseline that is zero by value (reading a tensor waits for its device)."""
+    if isinstance(baseline, Tensor) and baseline.device.type != "meta" and not baseline.any():
+        return 0
+    return baseline
+
+
+def unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
+    """A refusal for inputs that gradients cannot be taken of, or that are no batch."""
+    for index, tensor in enumerate(inputs):
+        reason = None
+        if tensor.dim() == 0 or tensor.shape[0] == 0:
+            reason = "is an empty batch" if tensor.dim() else "has no batch dimension"
+        elif not tensor.is_floating_point():
+            reason = f"is of dtype {tensor.dtype}, which has no gradient along a real ray"
+        elif tensor.layout != torch.strided:
+            reason = f"has layout {tensor.layout}"
+        if reason:
+            remedy = "give a floating-point tensor of shape (B, ...)"
+            return Certificate.refused(
+                Blocker("input", "", "", "", f"input {index} {reason}", remedy)
+            )
+    return None
+
+
+def _autocast(device: str) -> Any:
+    on = torch.is_autocast_enabled(device) if device in ("cpu", "cuda") else False
+    return torch.get_autocast_dtype(device) if on else None

@@ -1,0 +1,252 @@
+"""One watched run of the function at the inputs, and another in the middle of the ray before it.
+
+The run at the inputs is what is attributed. Before the first of a function, the function runs in the
+middle of the ray: that shows what no operation shows, values that leave torch where nobody looks and
+come back as constants, and state that a run reads and an earlier one has left.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.checks.completeness import bounds_of
+from captum_xdnn.checks.gradient_law import SCRIPTED, custom_functions_of
+from captum_xdnn.checks.rounding import precision_of
+from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.certification import certificate_of
+from captum_xdnn.proof.verdict import Given, Verdict
+from captum_xdnn.proof.watching import Watched, known_baseline, watch
+from captum_xdnn.recording.places import namespace_of
+from captum_xdnn.recording.state import Noted, put_back_tensors
+from captum_xdnn.recording.watch import Tape
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.derived import root_of
+from captum_xdnn.routes.known_functions import Memory
+from captum_xdnn.routes.request import FLOAT32, Outcome, Request
+
+NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
+
+
+class Attempt:
+    """The runs of one call, or of a part of it.
+
+    Attributes:
+        request: What is wanted.
+        call: The call, or the part.
+        memory: What is remembered of the function.
+        starts: For each input the number 0 if its baseline is zero, else its baseline.
+        form: What tells calls apart whose verdicts may differ.
+        leaves: The inputs of the run.
+        watched: The run at the inputs.
+        middle: The run in the middle of the ray.
+        is_scripted: Whether TorchScript made the derivative.
+        seconds: How long the run at the inputs took.
+        counts: Whether the run in the middle of the ray has changed a counter.
+    """
+
+    def __init__(self, request: Request, call: Call, memory: Memory) -> None:
+        self.request, self.call, self.memory = request, call, memory
+        self.starts = tuple(known_baseline(b) for b in call.baselines)
+        self.form = _form(call, self.starts)
+        self.leaves: tuple[Tensor, ...] = ()
+        self.watched = NOT_RUN
+        self.is_scripted = False
+        self.middle = NOT_RUN
+        self.seconds = 0.0
+        self._two_runs = self.counts = False
+
+    @property
+    def tape(self) -> Tape:
+        """What was noted of the run at the inputs."""
+        if self.watched.tape is None:
+            message = "the function has not run"
+            raise RuntimeError(message)
+        return self.watched.tape
+
+    @property
+    def given(self) -> Given:
+        """What the verdict on it was asked for."""
+        if self.watched.given is None:
+            message = "the function did not run to its end"
+            raise RuntimeError(message)
+        return self.watched.given
+
+    def run(self, keep: frozenset[int] = frozenset()) -> Verdict | None:
+        """Run the function at the inputs; gives what is proved of the run.
+
+        Raises:
+            Exception: What the function raises, if a run of it went well before: then it is no watch
+                that the function cannot bear.
+        """
+        again = self.began_in_the_middle
+        if self.watched is not NOT_RUN:
+            self.watched.put_back()  # a second run begins where the first one did
+            again = True
+        call, request, memory = self.call, self.request, self.memory
+        with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
+            self.leaves = call.leaves(keep_graph=request.create_graph, copied=memory.scribbles)
+        self.watched = watch(
+            request.forward_func,
+            self.leaves,
+            self.starts,
+            self._arguments(),
+            keep=keep,
+            placed=self.form not in memory.forms,
+            dice=memory.rolls or not memory.is_fast,
+        )
+        memory.rolls = memory.rolls or self.watched.noted.rolled()
+        if isinstance(self.watched.error, Exception) and again:
+            raise self.watched.error
+        self._note_scribbles(self.watched, self.leaves)
+        return self.watched.verdict
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """The further arguments; copies for a function that is known to write into what it is given."""
+        if not self.memory.scribbles:
+            return self.call.arguments
+        return tuple(a.clone() if isinstance(a, Tensor) else a for a in self.call.arguments)
+
+    def _note_scribbles(self, watched: Watched, leaves: tuple[Tensor, ...]) -> None:
+        """Whether the function writes into what it is given, which others may read meanwhile."""
+        if watched.tape is not None and watched.tape.saved:
+            given = (*leaves, *self.call.arguments)
+            if any(held is g for held, _, _ in watched.tape.saved for g in given):
+                self.memory.scribbles = True
+
+    def begin_again(self) -> None:
+        """Leave the network as it was before the run at the inputs, and forget that."""
+        self.watched.put_back()
+        self.watched = NOT_RUN
+
+    def run_in_the_middle(self) -> Verdict | None:
+        """Run the function in the middle of the ray, first; gives what is proved of the run."""
+        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
+        halfway = ((x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs)
+        given = zip(halfway, self.call.inputs, strict=True)
+        middle = tuple([h.view_as(h) if x.requires_grad else h for h, x in given])
+        self.middle = watched = watch(
+            self.request.forward_func, middle, self.starts, self._arguments()
+        )
+        self._note_scribbles(watched, middle)
+        if isinstance(watched.output, Tensor):
+            watched.output = watched.output.detach()
+        return watched.verdict
+
+    def go_on_from_the_middle(self) -> None:
+        """Leave the network as it was, unless somebody keeps what the run has computed.
+
+        Then the run at the inputs begins where this one has ended: whether it reads that will show.
+        """
+        self.counts = self.middle.noted.plain_changed()
+        self._two_runs = self._leave(self.middle) or self.counts
+        if not self._two_runs:
+            self.middle.put_back()
+
+    def put_back(self) -> None:
+        """Leave the network as the caller left it, for Captum's code to run it."""
+        self.watched.put_back()
+        self.middle.put_back()
+
+    def form_by_value(self) -> Any:
+        """The form with the values of arguments that are no tensors; None where they may change."""
+        others = self.call.arguments
+        if not all(a is None or type(a) in (int, float, bool, str) for a in others):
+            return None
+        training = (namespace_of(root_of(self.request.forward_func)) or {}).get("training")
+        return (self.form, tuple(map(repr, others)), training)
+
+    @property
+    def began_in_the_middle(self) -> bool:
+        """Whether the function has run in the middle of the ray."""
+        return self.middle is not NOT_RUN
+
+    def refused(self, watched: Watched, refusal: str = "") -> Outcome:
+        """What comes of a function that a run refuses."""
+        verdict = watched.verdict
+        certificate = None if verdict is None else self.memory.certificates.get(verdict)
+        if certificate is None:
+            certificate = certificate_of(self.request.forward_func, watched)
+            if verdict is not None:
+                self.memory.keep(verdict, certificate)
+        if verdict is not None:
+            self.memory.meet(self.form)
+        output = watched.output
+        by_rows = isinstance(output, Tensor) and output.shape[:1] in ((self.call.size,), (1,))
+        return Outcome(certificate, refusal=refusal, ran=by_rows)
+
+    def certificate(self, verdict: Verdict) -> Certificate:
+        """The certificate of a verdict, with the places of the user's."""
+        self.memory.meet(self.form)
+        known = self.memory.certificates.get(verdict)
+        if known is not None:
+            return known
+        watched = self.watched if self.tape.is_placed() else self.middle
+        known = certificate_of(self.request.forward_func, watched)
+        self.memory.keep(verdict, known)
+        return known
+
+    def own_code(self) -> list[str]:
+        """What of the user's own acts on the gradient of the run."""
+        found = [*dict.fromkeys(self.tape.touches), *custom_functions_of(self.watched.output)]
+        self.is_scripted = SCRIPTED in found
+        return found
+
+    def precision(self) -> float:
+        """The unit of rounding of the computation."""
+        verdict = self.watched.verdict
+        coarsest = 0.0 if verdict is None else verdict.graph.coarsest
+        return precision_of(self.call.inputs, max(coarsest, FLOAT32 if self.is_scripted else 0.0))
+
+    def size_of(self, gradients: tuple[Tensor, ...]) -> float:
+        """How large the numbers are that were added up to the output."""
+        differences = tuple(d.detach() for d in self.call.differences())
+        return float(bounds_of(tuple(g.detach() for g in gradients), differences).max())
+
+    def at_baseline(self) -> Tensor:
+        """What the function returns at the baseline, by a pass of its own."""
+        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
+        starts = (torch.zeros_like(x) + b for x, b in pairs)
+        with torch.no_grad():
+            value: Tensor = self.request.forward_func(*starts, *self.call.arguments)
+        return value
+
+    def count_as_one_run(self) -> None:
+        """Where the run at the inputs began where another had ended: counters count one run."""
+        verdict, watched = self.watched.verdict, self.watched
+        if not self._two_runs or verdict is None:
+            return
+        self.middle.noted.put_back_appended()
+        watched.noted.put_back_plain()
+        moving = verdict.moving
+        put_back_tensors(
+            saved for saved in self.tape.saved if self.tape.last_number_of(saved[0]) not in moving
+        )
+
+    def note_what_is_left(self) -> None:
+        """Remember what of the run somebody has kept: a later run may read it."""
+        if isinstance(self.watched.output, Tensor) and not self.request.create_graph:
+            self.watched.output = self.watched.output.detach()
+            self._leave(self.watched)
+
+    def _leave(self, watched: Watched) -> bool:
+        """Remember what of a run somebody keeps; gives whether there is any."""
+        if watched.tape is None or watched.verdict is None:
+            return False
+        watched.tape.kept.clear()
+        moving = watched.verdict.moving
+        kept = [r for r, number in watched.tape.survivors() if number in moving]
+        self.memory.leave(kept)
+        return bool(kept)
+
+
+def _form(call: Call, starts: tuple[Any, ...]) -> Any:
+    """Shapes, dtypes and devices; which baselines are zero; the kinds of the arguments."""
+    return (
+        tuple([(x.shape, x.dtype, x.device) for x in call.inputs]),
+        tuple([not isinstance(s, Tensor) and s == 0 for s in starts]),
+        tuple([(a.shape, a.dtype) if isinstance(a, Tensor) else type(a) for a in call.arguments]),
+    )

@@ -1,0 +1,220 @@
+"""The fast routes: a single pass where that is exact, else hoisting, else nothing.
+
+The function runs once at the inputs, watched; that run is the single pass, and the trunk of hoisting.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+
+from captum_xdnn.checks.rounding import precision_of, reduced_precision_of
+from captum_xdnn.errors import first_line
+from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.verdict import Verdict
+from captum_xdnn.proof.watching import Watched, unsuitable, watch
+from captum_xdnn.recording.modes import is_transformed
+from captum_xdnn.routes.attempt import Attempt
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
+from captum_xdnn.routes.derived import root_of
+from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of
+from captum_xdnn.routes.request import Outcome, Request, rows
+from captum_xdnn.routes.single_pass import single_pass, unwatched
+
+logger = logging.getLogger("captum_xdnn")
+
+NO_VALUES = "tensors on the meta device have no values"
+TRANSFORMED = "the call is traced, or differentiated forward: its numbers are not what it is about"
+NOT_ALONE = "a connection skips the layer, or its value is taken twice"
+
+
+def fast_route(request: Request) -> Outcome:
+    """Attribute a call by the fastest route that is proved, if there is one."""
+    if is_transformed():
+        return Outcome(refusal=TRANSFORMED, ran=False)
+    memory = memory_of(request.forward_func)
+    refused = unsuitable(request.call.inputs)
+    if refused is None and len(memory.contradictions) >= CONTRADICTIONS:
+        refused = Certificate.contradicted(memory.contradictions[-1])
+    if refused is not None:
+        return Outcome(refused, ran=False)
+    if any(x.is_meta for x in request.call.inputs):
+        return Outcome(refusal=NO_VALUES, ran=False)
+    parts = request.parts()
+    if len(parts) > 1:
+        outcome = _in_parts(request, parts, memory)
+    else:
+        outcome = _attempted(Attempt(request, request.call, memory))
+    if outcome.certificate is not None:
+        _announce(request.forward_func, memory, outcome)
+    return outcome
+
+
+def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
+    """Attribute a call in parts, if its examples are proved to stay apart; else as a whole."""
+    attempts = [Attempt(request, part, memory) for part in parts]
+    outcomes = [_attempted(attempt, checked=True) for attempt in attempts]
+    taken = outcomes[0].route
+    gained = all(o.attributions is not None and o.route == taken for o in outcomes)
+    if not gained or not _divides(request, attempts):
+        for attempt in reversed(attempts):
+            attempt.put_back()
+        return _attempted(Attempt(request, request.call, memory))
+    with torch.enable_grad() if request.create_graph else nullcontext():
+        attributions = rows([o.attributions or () for o in outcomes])
+        returned = [o.returned for o in outcomes if o.returned is not None]
+        whole = torch.cat(returned) if len(returned) == len(outcomes) else None
+    return replace(outcomes[-1], attributions=attributions, returned=whole)
+
+
+def _divides(request: Request, attempts: list[Attempt]) -> bool:
+    """Whether the parts are the rows of the whole: no operation and no size of Python's mixes them."""
+    # Needs what only hoisting needs otherwise.
+    from captum_xdnn.routes.hoisted import differing
+
+    call = request.call
+    inputs = tuple(x.detach() for x in call.inputs)
+    starts = (0,) * len(inputs)
+    whole = watch(request.forward_func, inputs, starts, call.arguments, placed=False, graded=False)
+    verdict, output = whole.verdict, whole.output
+    if verdict is None or not verdict.keeps_rows_apart:
+        return False
+    joined = torch.cat([a.watched.output.detach() for a in attempts])
+    precision = precision_of(call.inputs, verdict.graph.coarsest)
+    return not differing(joined, output, max(precision, reduced_precision_of(call.inputs)))
+
+
+def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
+    """Run the function and attribute what it did; Captum's code has to run where it says so.
+
+    Args:
+        attempt: The call, or a part of it.
+        checked: Whether the run is watched even where no check is wanted.
+    """
+    if not attempt.request.verify and not checked:
+        outcome = unwatched(attempt)
+        if outcome is not None:
+            return outcome
+    request, memory = attempt.request, attempt.memory
+    form = (attempt.form, request.quadrature, request.create_graph)
+    patient = request.hoist and not checked
+    known = memory.refused(form) if patient else None
+    if known is not None:
+        return cast("Outcome", known)
+    try:
+        outcome = _of_runs(attempt)
+    except BaseException:
+        attempt.put_back()
+        raise
+    if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
+        outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
+    attempt.memory.is_fast = outcome.attributions is not None
+    if patient and not outcome.contradicted:
+        lasts = outcome.attributions is None and outcome.timed is None
+        memory.note(form, replace(outcome, returned=None) if lasts else None)
+    if outcome.attributions is None:
+        attempt.put_back()
+    else:
+        attempt.count_as_one_run()
+    attempt.note_what_is_left()
+    return outcome
+
+
+def _of_runs(attempt: Attempt) -> Outcome:
+    if attempt.form not in attempt.memory.forms:
+        closed = _from_the_middle(attempt)
+        if closed is not None:
+            return closed
+    found = _at_the_inputs(attempt)
+    if isinstance(found, Verdict) and not _is_confirmed(attempt, found):
+        # It runs otherwise than it did: from the beginning.
+        attempt.begin_again()
+        found = _from_the_middle(attempt) or _at_the_inputs(attempt)
+    if isinstance(found, Outcome):
+        return found
+    certificate = attempt.certificate(found)
+    refusal = state(attempt, found)
+    if refusal:
+        return Outcome(certificate, refusal=refusal)
+    if found.homogeneous:
+        return single_pass(attempt, found, certificate)
+    # Imports what a single pass does without.
+    from captum_xdnn.routes.hoisted import hoisted_route
+
+    return hoisted_route(attempt, found, certificate)
+
+
+def _at_the_inputs(attempt: Attempt) -> Verdict | Outcome:
+    """The verdict on the run at the inputs, if it opens a fast route; else what comes of it."""
+    start = time.perf_counter()
+    verdict = attempt.run(attempt.memory.keeps.get(attempt.form, frozenset()))
+    attempt.seconds = time.perf_counter() - start
+    if verdict is None:
+        return _raised(attempt)
+    if _is_open(attempt, attempt.watched, verdict):
+        return verdict
+    return attempt.refused(attempt.watched, _refusal(attempt, verdict))
+
+
+def _is_confirmed(attempt: Attempt, verdict: Verdict) -> bool:
+    return attempt.began_in_the_middle or verdict in attempt.memory.confirmed
+
+
+def _from_the_middle(attempt: Attempt) -> Outcome | None:
+    """The run in the middle of the ray: what comes of it where no other is needed."""
+    verdict = attempt.run_in_the_middle()
+    if verdict is None:
+        return _raised(attempt)
+    if not _is_open(attempt, attempt.middle, verdict):
+        return attempt.refused(attempt.middle, _refusal(attempt, verdict))
+    attempt.go_on_from_the_middle()
+    return None
+
+
+def _is_open(attempt: Attempt, watched: Watched, verdict: Verdict) -> bool:
+    """Whether a verdict opens a fast route that is wanted."""
+    request = attempt.request
+    if _refusal(attempt, verdict):
+        return False
+    return verdict.homogeneous or (
+        request.hoist and watched.can_be_hoisted(request.quadrature.n_steps)
+    )
+
+
+def _refusal(attempt: Attempt, verdict: Verdict) -> str:
+    shifts = attempt.request.shifts
+    return NOT_ALONE if shifts is not None and not verdict.takes_alone(shifts) else ""
+
+
+def _raised(attempt: Attempt) -> Outcome:
+    """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it."""
+    error = attempt.watched.error or attempt.middle.error
+    reason = f"it raises {first_line(error)}" if isinstance(error, Exception) else str(error or "")
+    return Outcome(Certificate.untraceable(reason), ran=False)
+
+
+def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) -> None:
+    """Say once per function, and again when the verdict turns, which route is taken."""
+    certificate = outcome.certificate
+    if certificate is None or not logger.isEnabledFor(logging.INFO):
+        return
+    if outcome.route == "single_pass":
+        said = f"single pass, exact (degree {certificate.degree})"
+    elif outcome.route == "hoisted":
+        said = f"hoisted, {certificate.trunk_share:.1%} of the operations run once"
+    else:
+        first = certificate.blockers[0] if certificate.blockers else None
+        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "a choice by time")
+        said = f"Captum's Integrated Gradients, because of {why}"
+    if said != memory.announced:
+        memory.announced = said
+        root = root_of(function)
+        name = str(getattr(root, "__qualname__", "") or type(root).__name__)
+        logger.info("%s: %s", name, said)

@@ -1,0 +1,173 @@
+"""What calls of a function showed: the certificates it was given, and those that it contradicted.
+
+It is kept with the function and gone when that one is gone. Nothing here is evidence: every call is
+watched anew, and what is kept only spares writing a report again.
+"""
+
+from __future__ import annotations
+
+import threading
+import types
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor
+
+from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.verdict import Verdict
+from captum_xdnn.routes.derived import Derived, root_of
+
+CONTRADICTIONS = 3
+"""So many verdicts of one function may fail in use before it gets no more."""
+MOST = 8
+PATIENCE = 2
+"""So many calls in a row are refused before not every one of them is looked at."""
+MOST_LEFT = 256
+
+_LOCK = threading.Lock()
+_KNOWN: dict[int, tuple[Any, dict[Any, Memory]]] = {}
+"""By the address of a function: a weak reference to it, and what is remembered of its parts."""
+
+
+class Memory:
+    """What is remembered of one function.
+
+    Attributes:
+        certificates: The certificate of each verdict, the last ones.
+        contradictions: How calls contradicted their verdicts.
+        confirmed: The verdicts that were seen to hold in the middle of the ray as well.
+        remembering: The verdicts on runs that were seen to read what an earlier one had left.
+        left: By address, what runs have computed from the inputs and somebody has kept.
+        announced: The route that was told last.
+        proved: For calls of a form that were proved, the verdict; used without a check only.
+        forms: Forms of the calls whose certificate was written.
+        keeps: For calls of a form that were hoisted, numbers of the values that the run has to keep.
+        is_fast: Whether the last call took a fast route.
+        scribbles: Whether a run has written into the inputs or arguments that it was given.
+        rolls: Whether a run has drawn random numbers of Python's or NumPy's.
+        refusals: For forms of calls that were refused whenever they were looked at: how many calls
+            there were, and what came of the last one that was looked at.
+    """
+
+    def __init__(self) -> None:
+        self.certificates: dict[Verdict, Certificate] = {}
+        self.contradictions: list[str] = []
+        self.confirmed: dict[Verdict, None] = {}
+        self.remembering: dict[Verdict, None] = {}
+        self.left: dict[int, Any] = {}
+        self.announced = ""
+        self.proved: dict[Any, Verdict] = {}
+        self.forms: set[Any] = set()
+        self.keeps: dict[Any, frozenset[int]] = {}
+        self.is_fast = self.rolls = self.scribbles = False
+        self.refusals: dict[Any, tuple[int, Any]] = {}
+
+    def keep(self, verdict: Verdict, certificate: Certificate) -> None:
+        """Remember a certificate."""
+        with _LOCK:
+            if len(self.certificates) >= MOST:
+                self.certificates.pop(next(iter(self.certificates)))
+            self.certificates[verdict] = certificate
+
+    def confirm(self, verdict: Verdict) -> None:
+        """Note that a verdict was seen to hold in the middle of the ray."""
+        if len(self.confirmed) >= MOST:
+            self.confirmed.clear()
+        self.confirmed[verdict] = None
+
+    def prove(self, form: Any, verdict: Verdict) -> None:
+        """Note the verdict on calls of a form, for those who want no check; None for no form."""
+        if len(self.proved) >= 16 * MOST:
+            self.proved.clear()
+        if form is not None:
+            self.proved[form] = verdict
+
+    def reads_what_was_left(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether one of the tensors is what an earlier run has computed."""
+        left = self.left
+        return bool(left) and any(
+            reference() is t for t in tensors if (reference := left.get(id(t))) is not None
+        )
+
+    def leave(self, references: Iterable[Any]) -> None:
+        """Note what a run has computed from the inputs and somebody has kept."""
+        for reference in references:
+            if len(self.left) >= MOST_LEFT:
+                self.left.pop(next(iter(self.left)))
+            tensor = reference()
+            if tensor is not None:
+                self.left[id(tensor)] = reference
+
+    def refused(self, form: Any) -> Any:
+        """What came of the last call of a form, if it was refused and this one need not be looked at.
+
+        A refusal needs no proof: Captum's code is right whatever the function is by now. So after
+        ``PATIENCE`` refused calls only every 16th is looked at; where it is no operation that
+        refuses but what surrounds it (hooks, state), which goes as it comes, some before, too.
+        """
+        calls, outcome = self.refusals.get(form, (0, None))
+        if calls < PATIENCE:
+            return None
+        self.refusals[form] = (calls + 1, outcome)
+        looked_at = (calls + 1) % 16 == 0 or (outcome.refusal and calls + 1 in (3, 4, 8))
+        return None if looked_at else outcome
+
+    def note(self, form: Any, refusal: Any) -> None:
+        """Note what came of a call that was looked at.
+
+        Args:
+            form: What tells calls apart whose refusals may differ.
+            refusal: The outcome of a refused call; None for a call that was not.
+        """
+        if refusal is None:
+            self.refusals.pop(form, None)
+            return
+        if len(self.refusals) >= 16 * MOST:
+            self.refusals.clear()
+        calls, _ = self.refusals.get(form, (0, None))
+        self.refusals[form] = (max(calls, min(calls + 1, PATIENCE)), refusal)
+
+    def meet(self, form: Any) -> None:
+        """Note that the certificate of calls of this form has been written."""
+        if len(self.forms) >= 16 * MOST:
+            self.forms.clear()
+            self.keeps.clear()
+        self.forms.add(form)
+
+    def contradict(self, reason: str) -> None:
+        """Note that a call contradicted its verdict."""
+        self.contradictions.append(reason)
+        self.proved.clear()
+
+
+def memory_of(function: Callable[..., Any]) -> Memory:
+    """What is remembered of a function; nothing, for one that cannot be referred to weakly."""
+    owner: Any = root_of(function)
+    part: Any = function.key if isinstance(function, Derived) else None
+    if type(owner) is types.MethodType:
+        owner, part = owner.__self__, (owner.__func__.__qualname__, part)
+    address = id(owner)
+    known = _KNOWN.get(address)
+    if known is None or known[0]() is not owner:
+        try:
+            known = (weakref.ref(owner, lambda gone: _forget(address, gone)), {})
+        except TypeError:
+            return Memory()
+        with _LOCK:
+            _KNOWN[address] = known
+    parts = known[1]
+    memory = parts.get(part)
+    if memory is None:
+        with _LOCK:
+            if len(parts) >= 4 * MOST:
+                parts.clear()
+            memory = parts.setdefault(part, Memory())
+    return memory
+
+
+def _forget(address: int, gone: Any) -> None:
+    """A function is gone; another one may have its address by now."""
+    known = _KNOWN.get(address)
+    if known is not None and known[0] is gone:
+        del _KNOWN[address]

@@ -1,0 +1,144 @@
+"""The plan of hoisting: a run that is split, how its head may be run, and whether that pays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+
+from captum_xdnn.proof import registry
+from captum_xdnn.proof.domain import FIXED
+from captum_xdnn.proof.nodes import (
+    draws,
+    is_mutable,
+    is_never_read,
+    is_operation,
+    leaves_unwritten,
+)
+from captum_xdnn.proof.obstacles import Propagation
+from captum_xdnn.proof.split import Split, split
+from captum_xdnn.proof.taken_apart import how
+from captum_xdnn.recording.calls_of_torch import RECURRENT
+from captum_xdnn.recording.cost import CALLED, MOVED, ROW, Cost, cost_of
+from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.run import Graph, overwritten, shown_again
+
+COARSEST = 2.0**-20
+"""Functions that round more coarsely than this, which float32 does not, are not hoisted."""
+CACHE = 2**21
+"""Bytes of the tensors at the cut that go through the head together on a CPU; see Architecture."""
+WORTH_IT = 1.25
+"""The speed-up that has to be predicted: so much is the error of the prediction."""
+
+
+@dataclass(eq=False)
+class Plan:
+    """A way to integrate a function whose head alone is run for each step.
+
+    Attributes:
+        split: The two parts of the run.
+        inputs: The inputs.
+        size: The batch size.
+    """
+
+    split: Split
+    inputs: tuple[Node, ...]
+    size: int
+    _costs: tuple[Cost, Cost] | None = field(default=None, repr=False)
+
+    def costs(self) -> tuple[Cost, Cost]:
+        """What a forward pass of trunk and head costs."""
+        if self._costs is None:
+            self._costs = (cost_of(self.split.trunk), cost_of(self.split.head))
+        return self._costs
+
+    @property
+    def keep(self) -> frozenset[int]:
+        """Numbers of the values at the cut that the run has to keep; what is fixed is made again."""
+        parts = self.split
+        computed = (n for n in parts.frontier if n.op == "call_function")
+        return frozenset(n.number for n in computed if n not in parts.fixed)
+
+    def trunk_share(self) -> float:
+        """Share of the floating-point operations that are in the trunk."""
+        trunk, head = self.costs()
+        return trunk.flops / max(trunk.flops + head.flops, 1)
+
+    def speed_up(self, steps: int) -> float:
+        """How many times faster than Captum hoisting is expected to be."""
+        trunk, head = self.costs()
+        entries = sum(prod(node.value.shape[1:]) for node in self.inputs)
+        # Captum scales the inputs, weighs their gradients, and takes the outputs apart row by row.
+        rows = self.size * steps
+        captum = (trunk + head).times(steps).work() + rows * (8 * MOVED * entries + ROW)
+        captum += 2 * steps * CALLED
+        hoisted = trunk.work() + head.times(steps).work() + head.work() + 10 * CALLED
+        return float(captum) / float(hoisted)
+
+    def pays(self, steps: int) -> bool:
+        """Whether hoisting is worth trying, with room for the error of the prediction."""
+        return self.speed_up(steps) >= WORTH_IT
+
+    def passes(self, steps: int, *, cached: bool) -> int:
+        """Into how many passes through the head the steps are divided.
+
+        So many that the memory stays below Captum's, which holds its inputs at all steps, and
+        gradients of them; the tensors at the cut are often larger. On a CPU also so many that
+        those of one pass fit its cache: the head of a perceptron reads each of them several times.
+        """
+        pairs = zip(self.split.frontier, self.split.motions, strict=True)
+        cut = _bytes([node for node, motion in pairs if motion != FIXED])
+        fewest = 1 if cut <= _bytes(self.inputs) else 2
+        fitting = -(-cut * steps // CACHE) if cached else 1
+        return max(1, min(steps, max(fewest, fitting)))
+
+
+def _bytes(nodes: Sequence[Node]) -> int:
+    return sum(n.value.element_size() * prod(n.value.shape) for n in nodes)
+
+
+def plan_of(graph: Graph, output: Node, propagation: Propagation) -> Plan | None:
+    """Plan how to hoist a run, or say by None that it cannot be hoisted."""
+    if graph.coarsest > COARSEST or propagation.everywhere:
+        return None
+    parts = split(graph, output, propagation)
+    if parts is None or not all(map(_is_repeatable, parts.head)):
+        return None
+    return Plan(parts, graph.inputs, graph.size)
+
+
+def _is_repeatable(node: Node) -> bool:
+    """Whether an operation gives the same again, for several steps at once."""
+    target: Any = node.target
+    if node.flaw:
+        return False
+    if not is_operation(target):
+        return target in (overwritten, shown_again) or not isinstance(node.value, tuple)
+    if draws(node) or is_mutable(target) or leaves_unwritten(node) or _is_recurrent(target):
+        return False
+    if registry.name_of(target) in registry.VOLATILE and not is_never_read(node):
+        return False
+    known = is_batched(target) or _is_attention(target) or how(target) is not None
+    return node.value is not None and known
+
+
+def is_batched(target: OpOverload) -> bool:
+    """Whether ``torch.vmap`` runs an operation for all steps at once, rather than one by one."""
+    keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition", "CompositeImplicitAutograd")
+    has = torch._C._dispatch_has_kernel_for_dispatch_key
+    name = target.name()  # type: ignore[no-untyped-call]
+    return any(has(name, key) for key in keys)
+
+
+def _is_recurrent(target: OpOverload) -> bool:
+    """Whether it is a recurrent layer, of which vmap can only run one step of the integral after another."""
+    name = target._schema.name.rpartition("::")[2]
+    return name in RECURRENT or "rnn" in name
+
+
+def _is_attention(target: OpOverload) -> bool:
+    return "scaled_dot_product" in target._schema.name

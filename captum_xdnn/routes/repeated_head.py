@@ -1,0 +1,247 @@
+r"""Hoisting: the trunk once, the head at every point of the integration rule.
+
+With the frontier tensors :math:`h_j(z(a)) = a^{k_j} h_j(x)`, or affine in :math:`a`,
+
+.. math:: \sum_s w_s \frac{\partial F}{\partial z}(z(a_s)) = J_\text{trunk}(x)^T v, \qquad
+    v_j = \sum_s w_s a_s^{k_j - 1} \frac{\partial \text{head}}{\partial h_j}(h(a_s)),
+
+where :math:`k_j = 1` for affine tensors: the numbers are Captum's for the same points and weights.
+The trunk is the watched run itself; the recorded operations of the head are repeated under
+``torch.vmap`` over the steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.proof.baseline_values import Limits, Unavailable
+from captum_xdnn.proof.domain import FIXED, Power
+from captum_xdnn.proof.taken_apart import how
+from captum_xdnn.proof.watching import Watched
+from captum_xdnn.recording.node import Node, map_nodes
+from captum_xdnn.recording.run import in_form
+from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.one_pass import explained, widened
+from captum_xdnn.routes.plan import Plan, is_batched
+
+NO_START = "the value at the baseline of a tensor at the cut is not known"
+
+Points = Sequence[tuple[float, float]]
+"""Pairs of a weight and a place ``a > 0`` on the ray."""
+
+_aten = torch.ops.aten
+RESHAPING = ("aten::view", "aten::_unsafe_view", "aten::_reshape_alias")
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """What hoisting gives.
+
+    Attributes:
+        mean_gradients: For each input, the weighted sum of the gradients at the points.
+        output: What the repeated head returns at the inputs.
+        total: What the attributions must add up to by Euler's identity in the trunk, shape (1,).
+        bound: The Cauchy-Schwarz bound of that sum.
+    """
+
+    mean_gradients: tuple[Tensor, ...]
+    output: Tensor
+    total: Tensor
+    bound: Tensor
+
+
+class Crossing:
+    """The tensors at the cut of one watched run."""
+
+    def __init__(
+        self, plan: Plan, watched: Watched, leaves: tuple[Tensor, ...], *, graph: bool
+    ) -> None:
+        tape, verdict, given = watched.tape, watched.verdict, watched.given
+        if tape is None or verdict is None or given is None:
+            message = "the function did not run to its end"
+            raise RuntimeError(message)
+        self._plan, self._graph, self._leaves = plan, graph, leaves
+        self._fixed: dict[Node, Any] = {n: tape.sources[n.number] for n in plan.split.others}
+        self._moving: list[tuple[Node, float, Tensor | None]] = []
+        self._values: dict[Node, Tensor] = {}
+        self._edges: list[Any] = []
+        limits: Limits = verdict.limits(given, graph=graph)
+        for node, motion in zip(plan.split.frontier, plan.split.motions, strict=True):
+            if node in plan.split.fixed:
+                self._fixed[node] = _known(limits, node)
+                continue
+            if node.op == "placeholder":
+                value, edge = leaves[node.number], None
+            else:
+                value, edge = tape.kept[node.number]
+            connected = value.requires_grad if edge is None else edge is not False
+            if motion == FIXED or not connected:
+                self._fixed[node] = value if graph else value.detach()
+                continue
+            degree = float(motion.degree) if isinstance(motion, Power) else 1.0
+            start = None if isinstance(motion, Power) else _known(limits, node)
+            self._values[node] = value
+            self._edges.append(value if edge is None else edge)
+            self._moving.append((node, degree, start))
+
+    def hoisted(self, call: Call, points: Points, most: int) -> Hoisted:
+        """Integrate."""
+        with torch.enable_grad():
+            cotangents: list[Tensor] = []
+            for start in range(0, len(points), most):
+                part = self._cotangents(points[start : start + most], call)
+                cotangents = list(map(torch.add, cotangents, part)) if cotangents else part
+            pairs = zip(cotangents, self._values.values(), strict=True)
+            gradients = torch.autograd.grad(
+                self._edges,
+                self._leaves,
+                [v.to(h.dtype) for v, h in pairs],
+                create_graph=self._graph,
+                retain_graph=True,
+                allow_unused=True,
+            )
+            filled = (_or_zeros(g, x) for g, x in zip(gradients, self._leaves, strict=True))
+            mean_gradients = tuple(map(widened, filled))
+        with torch.no_grad():
+            values = {node: value.detach() for node, value in self._values.items()}
+            return Hoisted(mean_gradients, self._head(values), *self._total(cotangents))
+
+    def output_at(self, place: float, *, together: bool) -> Tensor:
+        """What the repeated head returns at a place of the ray: alone, or as one of several steps."""
+        points = ((1.0, 1.0), (1.0, place))
+        along = [
+            self._along(n, degree, start, points).detach() for n, degree, start in self._moving
+        ]
+        nodes = [node for node, _, _ in self._moving]
+
+        def head(*values: Tensor) -> Any:
+            return self._head(dict(zip(nodes, values, strict=True)))
+
+        output: Tensor = torch.vmap(head)(*along)[1] if together else head(*(t[1] for t in along))
+        return output
+
+    def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The sum of the attributions, read off at the cut: ``v`` times the speed there."""
+        sums, bounds = [], []
+        for (node, degree, start), v in zip(self._moving, cotangents, strict=True):
+            value = self._values[node].detach()
+            speed = degree * value if start is None else value - start.detach()
+            sums.append((v.detach() * speed).sum())
+            norm = torch.linalg.vector_norm
+            # A difference is rounded in units of what is subtracted.
+            size = norm(speed) if start is None else norm(value) + norm(start.detach())
+            bounds.append(norm(v) * size)
+        return torch.stack(sums).sum().reshape(1), torch.stack(bounds).sum()
+
+    def _cotangents(self, points: Points, call: Call) -> list[Tensor]:
+        """For each moving tensor its ``v``, over some of the points."""
+        with nullcontext() if self._graph else torch.no_grad():
+            along = [self._along(n, degree, start, points) for n, degree, start in self._moving]
+        if not self._graph:
+            for tensor in along:
+                tensor.requires_grad_()
+        nodes = [node for node, _, _ in self._moving]
+
+        def head(*values: Tensor) -> Tensor:
+            output = self._head(dict(zip(nodes, values, strict=True)))
+            return explained(output, call.target)
+
+        if len(points) == 1:
+            chosen = head(*(tensor[0] for tensor in along))
+        else:
+            chosen = torch.vmap(head)(*along)
+        gradients = torch.autograd.grad(
+            chosen, along, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
+        )
+        return [
+            self._summed(_or_zeros(gradient, tensor), degree, points)
+            for gradient, tensor, (_, degree, _) in zip(gradients, along, self._moving, strict=True)
+        ]
+
+    def _along(self, node: Node, degree: float, start: Tensor | None, points: Points) -> Tensor:
+        """A frontier tensor at all points, one after the other in a new first dimension."""
+        value = self._values[node]
+        value = value if self._graph else value.detach()
+        factors = value.new_tensor([a**degree for _, a in points])
+        factors = factors.reshape([-1] + [1] * value.dim())
+        if start is None:
+            stretched: Tensor = factors * value
+            return stretched
+        return torch.addcmul(start.unsqueeze(0), factors, value - start)
+
+    def _summed(self, gradient: Tensor, degree: float, points: Points) -> Tensor:
+        """The weighted sum of a frontier tensor's gradients at the points."""
+        weights = gradient.new_tensor([w * a ** (degree - 1) for w, a in points])
+        summed: Tensor = torch.tensordot(weights, gradient, ([0], [0]))
+        return summed
+
+    def _head(self, values: dict[Node, Tensor]) -> Any:
+        """Repeat the recorded operations of the head."""
+        known: dict[Node, Any] = {**self._fixed, **values}
+        result: Any = None
+        for node in self._plan.split.head:
+            args = map_nodes(node.args, known.__getitem__)
+            kwargs = map_nodes(node.kwargs, known.__getitem__)
+            with nullcontext() if node.graded else torch.no_grad():
+                result = _repeated(node, args, kwargs)
+            if node.ungraded_write and args and isinstance(result, Tensor):
+                result = _with_gradient_of(args[0], result)
+            known[node] = result
+        return result
+
+
+def _with_gradient_of(before: Any, result: Tensor) -> Tensor:
+    """A value that was written in place without gradients: that of before goes on through it."""
+    if not isinstance(before, Tensor) or before.shape != result.shape:
+        return result
+    if not before.is_floating_point() or not result.is_floating_point():
+        return result  # inside of vmap no tensor says whether it requires a gradient
+    return result + (before - before.detach())
+
+
+def _repeated(node: Node, args: Any, kwargs: Any) -> Any:
+    """One operation again: a view of memory that may lie otherwise is a reshape."""
+    name = getattr(node.target, "_schema", None)
+    name = "" if name is None else name.name
+    if name in RESHAPING and isinstance(args[1], tuple):
+        return args[0].reshape(args[1])
+    if "scaled_dot_product" in name:
+        return _attention(args, kwargs, name)
+    if name and not is_batched(node.target):
+        parts = how(node.target)
+        if parts is not None:
+            return parts(*args, **kwargs)
+    return in_form(node, node.target(*args, **kwargs))
+
+
+def _attention(args: Any, kwargs: Any, name: str) -> Any:
+    """Attention as the operations that it is made of."""
+    query, key, value, *rest = args
+    mask = kwargs.get("attn_mask")
+    if "efficient" in name or "cudnn" in name or "overrideable" in name:
+        mask, rest = rest[0], rest[2:]
+    dropout = rest[0] if rest else 0.0
+    causal = rest[1] if len(rest) > 1 else False
+    output, weights = _aten._scaled_dot_product_attention_math.default(
+        query, key, value, mask, dropout, causal, scale=kwargs.get("scale")
+    )
+    return output, weights
+
+
+def _known(limits: Limits, node: Node) -> Tensor:
+    """The value of a node at the baseline."""
+    try:
+        value: Tensor = limits.value(node)
+    except Unavailable as error:
+        raise RuntimeError(NO_START) from error
+    return value
+
+
+def _or_zeros(gradient: Tensor | None, tensor: Tensor) -> Tensor:
+    return torch.zeros_like(tensor) if gradient is None else gradient

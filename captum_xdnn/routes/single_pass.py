@@ -1,0 +1,160 @@
+"""The single pass of a proved run, checked against completeness."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.checks.completeness import Sizes, bounds_of, gap_exceeds
+from captum_xdnn.checks.gradient_law import NOT_ITS_LAW, PLACES, agree, factor_at
+from captum_xdnn.checks.rounding import lost_below, reduced_precision_of
+from captum_xdnn.proof.baseline_values import Unavailable
+from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.verdict import Verdict, values_of
+from captum_xdnn.routes.attempt import Attempt
+from captum_xdnn.routes.captum import gradients_at
+from captum_xdnn.routes.dependence import differs_in_the_middle
+from captum_xdnn.routes.one_pass import Pass, differentiated, select
+from captum_xdnn.routes.request import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
+
+MIXED = "the function does not return a row for each example"
+TRAINED = (
+    "the proof rests on the values of tensors that require a gradient ({}); the derivative of the "
+    "attributions by them is not that of the single pass. Call requires_grad_(False) on them, or "
+    "leave create_graph out"
+)
+
+
+def single_pass(attempt: Attempt, verdict: Verdict, certificate: Certificate) -> Outcome:
+    """One forward and one backward pass."""
+    request, call, watched = attempt.request, attempt.call, attempt.watched
+    output: Tensor = watched.output
+    if output.shape[:1] != (call.size,) and call.size > 1 and output.numel() != 1:
+        return Outcome(certificate, refusal=MIXED, ran=False)
+    values = attempt.given.values
+    relied = [n for n in verdict.relied if n.number in values]
+    if request.create_graph and any(t.requires_grad for t in values_of(relied, values)):
+        return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
+    custom = attempt.own_code()
+    found = differentiated(
+        output,
+        attempt.leaves,
+        call.target,
+        verdict.degree or Fraction(1),
+        create_graph=request.create_graph,
+        piecewise_linear=request.create_graph and not custom and verdict.is_piecewise_linear,
+    )
+    if not request.create_graph:
+        watched.output = found.returned
+    if custom and not _obeys_law(attempt, found, verdict.degree or Fraction(1)):
+        return refused(attempt.memory, certificate, f"{NOT_ITS_LAW}: {', '.join(custom)}")
+    refusal = ""
+    if verdict not in attempt.memory.confirmed:
+        size = attempt.size_of(found.mean_gradients)
+        refusal = differs_in_the_middle(
+            attempt,
+            verdict,
+            lambda: _in_the_middle(attempt, verdict, found.returned.detach()),
+            size,
+        )
+    if refusal:
+        return Outcome(certificate, refusal=refusal)
+    attributions = _attributions(attempt, found)
+    if request.verify:
+        refusal = _incomplete(attempt, found, attributions, verdict)
+        if refusal:
+            return refused(attempt.memory, certificate, refusal)
+    else:
+        attempt.memory.prove(attempt.form_by_value(), verdict)
+    return Outcome(certificate, attributions, found.returned, route="single_pass")
+
+
+def unwatched(attempt: Attempt) -> Outcome | None:
+    """The single pass of a call of a form that was proved, for those who want no check."""
+    memory, call, request = attempt.memory, attempt.call, attempt.request
+    if any(isinstance(s, Tensor) or s != 0 for s in attempt.starts):
+        return None  # a proof may rest on the baseline's values
+    verdict = memory.proved.get(attempt.form_by_value())
+    certificate = None if verdict is None else memory.certificates.get(verdict)
+    if verdict is None or certificate is None:
+        return None
+    with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
+        leaves = call.leaves(keep_graph=request.create_graph)
+        output = request.forward_func(*leaves, *call.arguments)
+    degree = verdict.degree or Fraction(1)
+    found = differentiated(output, leaves, call.target, degree, create_graph=request.create_graph)
+    return Outcome(certificate, _attributions(attempt, found), found.returned, route="single_pass")
+
+
+def _attributions(attempt: Attempt, found: Pass) -> tuple[Tensor, ...]:
+    request = attempt.request
+    with torch.enable_grad() if request.create_graph else nullcontext():
+        return attributed(
+            found.mean_gradients, attempt.call, multiply_by_inputs=request.multiply_by_inputs
+        )
+
+
+def _obeys_law(attempt: Attempt, found: Pass, degree: Fraction) -> bool:
+    """Whether the gradient elsewhere on the ray is what the law says of that at the input."""
+    inputs = tuple(x.detach().requires_grad_(x.requires_grad) for x in attempt.call.inputs)
+    call = replace(attempt.call, inputs=inputs)
+    ours = tuple(g * float(degree) for g in found.mean_gradients)
+    for place in PLACES:
+        there = gradients_at(attempt.request.forward_func, call, ((1.0, place),))
+        if not agree(ours, there, attempt.precision(), factor_at(place, degree)):
+            return False
+    return True
+
+
+def _in_the_middle(attempt: Attempt, verdict: Verdict, output: Tensor) -> Tensor:
+    """What a verdict says of the output in the middle of the ray."""
+    if not verdict.affine:
+        middle: Tensor = output * 0.5 ** float(verdict.degree or 1)
+    else:
+        middle = (output + _value_at_baseline(attempt, verdict)) / 2
+    return middle
+
+
+def _value_at_baseline(attempt: Attempt, verdict: Verdict) -> Tensor:
+    """What the function returns at the baseline, from the run where it can be read off."""
+    try:
+        value: Tensor = verdict.value_at_baseline(attempt.given)
+    except Unavailable:
+        value = attempt.at_baseline()
+    return value
+
+
+def _incomplete(
+    attempt: Attempt, found: Pass, attributions: tuple[Tensor, ...], verdict: Verdict
+) -> str:
+    """How the pass contradicts its verdict; empty if completeness holds."""
+    call = attempt.call
+    products = attributions
+    if not attempt.request.multiply_by_inputs:
+        products = times(found.mean_gradients, call.differences())
+    products = tuple(p.detach() if p.requires_grad else p for p in products)
+    outputs, start = found.outputs, None
+    if verdict.affine:
+        start = select(_value_at_baseline(attempt, verdict), call.target).detach()
+    precision = attempt.precision()
+
+    def bounds() -> Tensor:
+        return bounds_of(found.mean_gradients, call.differences())
+
+    sizes = Sizes(precision, bounds, lost_below(precision))
+    if not gap_exceeds(products, outputs, start, sizes):
+        return ""
+    sizes = Sizes(reduced_precision_of(call.inputs), bounds)
+    coarser = sizes.precision > precision >= FLOAT32
+    if coarser and not gap_exceeds(products, outputs, start, sizes):
+        return ""
+    gained = outputs.sum() if start is None else (outputs - start).sum()
+    gap = sum(float(product.sum()) for product in products) - float(gained)
+    if not math.isfinite(gap):
+        return NOT_FINITE
+    return f"the attributions miss F(x) - F(b) by {abs(gap):.3g}"
