@@ -33,9 +33,7 @@ examples:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     option = parser.add_argument
-    option(
-        "address", metavar="MODULE:CALLABLE", help="where the model, its class or its builder is"
-    )
+    option("address", metavar="MODULE:CALLABLE", help="the model, its class or its builder")
     option(
         "--shape",
         type=_shape,
@@ -61,16 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     option("--device", type=_device, default="cpu", help="where to run the model (default: cpu)")
     add_keyword_arguments(parser)
+    option("--train", action="store_true", help="keep the mode it has (default: model.eval())")
     option(
-        "--train",
-        action="store_true",
-        help="leave the model in the mode it has; default: model.eval()",
-    )
-    option(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help="draw trunk, head and blockers into this file (.png, .pdf, .svg)",
+        "--plot", type=Path, metavar="FILE", help="draw trunk, head and blockers (.png, .pdf, .svg)"
     )
 
 

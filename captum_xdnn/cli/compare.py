@@ -77,9 +77,8 @@ def run(options: argparse.Namespace) -> int:
     inputs = _like_weights(arrays, model)
     baselines = options.baselines
     if isinstance(baselines, Path):
-        starts = _like_weights(_arrays(baselines), model)
-        baselines = starts if len(starts) > 1 else starts[0]
-    elif baselines is not None and len(inputs) > 1:
+        baselines = _like_weights(_arrays(baselines), model)
+    elif baselines is not None:
         baselines = (baselines,) * len(inputs)
     target = options.target
     if isinstance(target, Tensor):
@@ -88,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     with blaming(f"cannot compare on {options.address}, given {given}"):
         found = compare(
             model,
-            inputs if len(inputs) > 1 else inputs[0],
+            inputs,
             target,
             baselines,
             methods=options.methods or DEFAULT_METHODS,

@@ -22,8 +22,6 @@ _TITLES = {
     X_CNN_Small_Weights.FASHION_MNIST: "X-DNN (no biases)",
     X_CNN_Small_Weights.FASHION_MNIST_BIAS: "twin (with biases)",
 }
-
-
 HELP = "compare with Captum on bundled networks and images (what runs without a command)"
 DESCRIPTION = f"""\
 Attribute ten Fashion-MNIST test images with Captum's IntegratedGradients and with

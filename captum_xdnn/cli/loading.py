@@ -69,11 +69,8 @@ def _torchvision(name: str, root: str, split: str, transform: str | None) -> Any
     if not isinstance(kind, type):
         raise UsageError(f"torchvision.datasets has no {name}")
     known = inspect.signature(kind).parameters
-    chosen: dict[str, Any] = {}
-    if "train" in known:
-        chosen["train"] = split == "train"
-    elif "split" in known:
-        chosen["split"] = split
+    given = {"train": split == "train", "split": split}  # it has one of them, or none
+    chosen = {name: value for name, value in given.items() if name in known}
     transforming = ToTensor if transform is None else _attribute(transform)
     if inspect.isclass(transforming):
         transforming = _called(transforming, transform or "ToTensor")
