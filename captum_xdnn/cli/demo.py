@@ -36,11 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     number = partial(option, type=_positive, metavar="N")
     option(
-        "--out",
-        type=Path,
-        default=Path(),
-        metavar="DIR",
-        help="folder for the picture (default: .)",
+        "--out", type=Path, default=Path(), metavar="DIR", help="the picture's folder (default: .)"
     )
     number("--repeat", default=5, help="rounds of timed calls (default: 5)")
     number("--steps", default=50, help="steps of Integrated Gradients (default: 50)")

@@ -8,8 +8,6 @@ from captum_xdnn._version import __version__
 from captum_xdnn.cli import attribute, certify, compare, demo
 from captum_xdnn.cli.console import OneLineParser, UsageError
 
-__all__ = ["main"]
-
 _COMMANDS = {"demo": demo, "certify": certify, "compare": compare, "attribute": attribute}
 _GLOBAL_OPTIONS = ("-h", "--help", "--version")
 
