@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_xdnn.metrics.difference import rank_correlation
 from captum_xdnn.priors.attributions import parts_of
-from captum_xdnn.routes.one_pass import explained
+from captum_xdnn.routes.single_pass import explained
 
 
 def single_deletion_score(

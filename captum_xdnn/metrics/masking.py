@@ -14,7 +14,7 @@ from torch import Tensor
 from captum_xdnn.metrics.batches import pass_size
 from captum_xdnn.priors.attributions import parts_of
 from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.one_pass import explained
+from captum_xdnn.routes.single_pass import explained
 
 Metric = Literal["KPM", "KNM", "KAM", "RPM", "RNM", "RAM"]
 METRICS = ("KPM", "KNM", "KAM", "RPM", "RNM", "RAM")

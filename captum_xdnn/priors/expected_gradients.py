@@ -16,7 +16,7 @@ from captum_xdnn._captum import (
     format_additional_forward_args,
     format_output,
 )
-from captum_xdnn.checks.double_backward import check_differentiable
+from captum_xdnn.checks.second_derivative import check_differentiable
 from captum_xdnn.priors.attributions import parts_of
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
 from captum_xdnn.routes.call import Call
