@@ -54,29 +54,15 @@ class ChannelScale(nn.Module):
 
 
 def per_channel(input: Tensor, factors: Tensor) -> Tensor:
-    """Multiply the channels of an input by factors.
-
-    Args:
-        input: Tensor of shape ``(B, C, ...)``.
-        factors: Tensor of shape ``(C,)``; where it is of a wider dtype, the product is rounded once.
-
-    Returns:
-        Tensor of the input's shape and floating dtype.
-
-    Raises:
-        ValueError: If the numbers of channels differ.
-    """
+    """Multiply the channels by factors; where these are of a wider dtype, it is rounded once."""
     check_channels(input, len(factors))
     product = input * factors.reshape(1, -1, *(1,) * (input.dim() - 2))
     return product.to(input.dtype) if input.is_floating_point() else product
 
 
 def check_channels(input: Tensor, channels: int) -> None:
-    """Refuse an input that has not so many channels.
-
-    Raises:
-        ValueError: If the input is not of shape ``(B, C, ...)``.
-    """
+    """Refuse an input that has not so many channels."""
     if input.dim() < 2 or input.shape[1] != channels:
-        message = f"expected an input of shape (B, {channels}, ...), got {tuple(input.shape)}"
-        raise ValueError(message)
+        raise ValueError(
+            f"expected an input of shape (B, {channels}, ...), got {tuple(input.shape)}"
+        )

@@ -79,10 +79,9 @@ class UncenteredBatchNorm(nn.Module):
         self.track_running_stats = track_running_stats
         ones = torch.ones(num_features, device=device, dtype=dtype)
         self.register_parameter("weight", nn.Parameter(ones) if affine else None)
-        tracked = track_running_stats
-        self.register_buffer("running_mean_square", ones.clone() if tracked else None)
         count = torch.tensor(0, dtype=torch.long, device=device)
-        self.register_buffer("num_batches_tracked", count if tracked else None)
+        for name, start in (("running_mean_square", ones.clone()), ("num_batches_tracked", count)):
+            self.register_buffer(name, start if track_running_stats else None)
 
     def reset_running_stats(self) -> None:
         """Forget the running mean squares."""
@@ -109,29 +108,25 @@ class UncenteredBatchNorm(nn.Module):
     def _of_batch(self, input: Tensor) -> Tensor:
         """The mean squares of this batch, noted in training mode."""
         if self.training and input.numel() == self.num_features:
-            shape = tuple(input.shape)
-            message = f"expected more than 1 value per channel when training, got {shape}"
-            raise ValueError(message)
+            raise ValueError(
+                f"expected more than 1 value per channel when training, got {tuple(input.shape)}"
+            )
         places = [d for d in range(input.dim()) if d != 1]
         mean_square = _at_least_single(input).square().mean(places)
-        if self.training and self.track_running_stats and input.numel():
-            self._note(mean_square.detach())
-        return mean_square
-
-    def _note(self, mean_square: Tensor) -> None:
-        """Let the running mean squares follow."""
         running, count = self.running_mean_square, self.num_batches_tracked
-        if running is None or count is None:
-            return
-        count.add_(1)
-        share = 1.0 / float(count) if self.momentum is None else self.momentum
-        running.lerp_(mean_square.to(running.dtype), share)
+        noted = self.training and self.track_running_stats and input.numel() > 0
+        if noted and running is not None and count is not None:
+            count.add_(1)
+            share = 1.0 / float(count) if self.momentum is None else self.momentum
+            running.lerp_(mean_square.detach().to(running.dtype), share)
+        return mean_square
 
     def _check(self, input: Tensor) -> None:
         if self.dimensions and input.dim() not in self.dimensions:
             expected = " or ".join(map(str, self.dimensions))
-            message = f"expected an input of {expected} dimensions, got {tuple(input.shape)}"
-            raise ValueError(message)
+            raise ValueError(
+                f"expected an input of {expected} dimensions, got {tuple(input.shape)}"
+            )
         check_channels(input, self.num_features)
 
     def extra_repr(self) -> str:
