@@ -82,11 +82,8 @@ class _Watcher(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         if fullname != _MODELS:
             return None
-        specs = (
-            finder.find_spec(fullname, path, target)
-            for finder in sys.meta_path
-            if finder is not self and hasattr(finder, "find_spec")
-        )
+        others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
             spec.loader, self._loader = self, spec.loader
