@@ -87,10 +87,10 @@ class X_AlexNet_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's 
     """
 
     IMAGENET1K_V1 = OfficialWeights(
-        official_url("xalexnet"), bias=False, num_params=61_090_496, min_size=(63, 63), acc5=78.54
+        official_url("xalexnet"), bias=False, num_params=61_090_496, acc5=78.54, min_size=(63, 63)
     )
     IMAGENET1K_V1_BIAS = OfficialWeights(
-        official_url("alexnet"), bias=True, num_params=61_100_840, min_size=(63, 63), acc5=79.21
+        official_url("alexnet"), bias=True, num_params=61_100_840, acc5=79.21, min_size=(63, 63)
     )
     DEFAULT = IMAGENET1K_V1
 

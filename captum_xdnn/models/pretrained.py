@@ -84,7 +84,10 @@ def official_url(name: str) -> str:
 
 
 def _imagenet_transforms() -> Callable[[Any], Tensor]:
-    """The input transform of Hesse et al. 2021, Sec. 4.1: torchvision's for classification."""
+    """The input transform of Hesse et al. 2021, Sec. 4.1: torchvision's for classification.
+
+    It subtracts the mean colour: of what it gives, the baseline 0 is an image of that colour.
+    """
     from torchvision.models import AlexNet_Weights  # torchvision is loaded on first use
 
     return cast(Callable[[Any], Tensor], AlexNet_Weights.IMAGENET1K_V1.transforms())
@@ -110,8 +113,8 @@ class OfficialWeights:
     url: str
     bias: bool
     num_params: int
-    min_size: tuple[int, int]
     acc5: float
+    min_size: tuple[int, int] = (1, 1)
     sha256: str | None = None
     transforms: _Transforms = _imagenet_transforms
     num_classes: int = 1000
@@ -154,7 +157,7 @@ class XWeightsEnum(Enum):
 
     @classmethod
     def verify(cls: type[_Member], weights: object) -> _Member | None:
-        """Return the member of this name, with or without the name of the enum; or what is one.
+        """Return the member that is meant: itself, its name with or without the enum's, or None.
 
         Raises:
             KeyError: If there is no member of this name.

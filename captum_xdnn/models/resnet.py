@@ -232,18 +232,10 @@ class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's
     """
 
     IMAGENET1K_V1 = OfficialWeights(
-        official_url("xfixup_resnet50"),
-        bias=False,
-        num_params=25_502_912,
-        min_size=(1, 1),
-        acc5=91.12,
+        official_url("xfixup_resnet50"), bias=False, num_params=25_502_912, acc5=91.12
     )
     IMAGENET1K_V1_BIAS = OfficialWeights(
-        official_url("fixup_resnet50"),
-        bias=True,
-        num_params=25_504_026,
-        min_size=(1, 1),
-        acc5=92.56,
+        official_url("fixup_resnet50"), bias=True, num_params=25_504_026, acc5=92.56
     )
     DEFAULT = IMAGENET1K_V1
 

@@ -109,10 +109,10 @@ class X_VGG16_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's en
     """
 
     IMAGENET1K_V1 = OfficialWeights(
-        official_url("xvgg16"), bias=False, num_params=138_344_128, min_size=(32, 32), acc5=90.25
+        official_url("xvgg16"), bias=False, num_params=138_344_128, acc5=90.25, min_size=(32, 32)
     )
     IMAGENET1K_V1_BIAS = OfficialWeights(
-        official_url("vgg16"), bias=True, num_params=138_357_544, min_size=(32, 32), acc5=90.44
+        official_url("vgg16"), bias=True, num_params=138_357_544, acc5=90.44, min_size=(32, 32)
     )
     DEFAULT = IMAGENET1K_V1
 
