@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from captum_xdnn.convert.trial import in_mode
+
 SETTLING = 15
 """Power iterations that torch's spectral norm takes to get to know a weight."""
 
@@ -85,10 +87,6 @@ def _fan_out(module: nn.Module, weight: Tensor) -> int:
 
 def _draw_parametrized(module: Any, drawn: Tensor) -> None:
     module.weight = drawn
-    parametrizations = module.parametrizations["weight"]
-    modes = {m: m.training for m in parametrizations.modules()}
-    parametrizations.train()
-    for _ in range(SETTLING):
-        module.weight  # noqa: B018 - spectral norm improves its estimate whenever it is read
-    for parametrization, mode in modes.items():
-        parametrization.training = mode
+    with in_mode(module.parametrizations["weight"], training=True):
+        for _ in range(SETTLING):
+            module.weight  # noqa: B018 - spectral norm improves its estimate whenever it is read

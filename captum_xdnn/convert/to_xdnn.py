@@ -12,13 +12,9 @@ from torch import Tensor, nn
 
 from captum_xdnn.convert.adjacent import layers_before_norms
 from captum_xdnn.convert.conversion import Conversion
-from captum_xdnn.convert.copying import copied
-from captum_xdnn.convert.evaluating import evaluating
 from captum_xdnn.convert.heads import last_softmax
-from captum_xdnn.convert.lazy import initialise
 from captum_xdnn.convert.replacements import BatchNormChoice, Replacements, matters_what_is_before
-from captum_xdnn.convert.replacing import replace
-from captum_xdnn.convert.restoring import unchanged_on_error
+from captum_xdnn.convert.trial import copied, in_mode, initialise, unchanged_on_error
 from captum_xdnn.errors import HomogeneityWarning
 from captum_xdnn.homogeneity import certify
 
@@ -116,14 +112,14 @@ def to_xdnn(
     last = last_softmax(result, arguments)
     before: dict[nn.Module, nn.Module] = {}
     if arguments is not None and matters_what_is_before(result, batch_norm):
-        with evaluating(result):
+        with in_mode(result, training=False):
             before = layers_before_norms(result, tensors, further)
     plan = Replacements(
         result, batch_norm, activation, last if softmax == "remove" else None, before
     )
     writes = batch_norm == "fold" or init is not None
     with unchanged_on_error(result, values=writes) if inplace else nullcontext():
-        result = replace(result, plan.convert)
+        result = plan.carry_out()
         if last is not None and softmax == "keep":
             plan.keep(last, "kept, as asked for")
         if init is not None:
@@ -131,7 +127,7 @@ def to_xdnn(
                 init(module)
     certificate = None
     if inputs is not None:
-        with evaluating(result):
+        with in_mode(result, training=False):
             certificate = certify(result, inputs, None, additional_forward_args)
     conversion = Conversion(tuple(plan.changes), tuple(plan.kept), certificate)
     if not conversion.homogeneous:
