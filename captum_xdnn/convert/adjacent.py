@@ -65,16 +65,16 @@ def _plain(node: Node, layer: nn.Module, tensors: dict[Node, Tensor]) -> bool:
     own = [layer._parameters.get(name) for name in ("weight", "bias")]
     if _is(node, CONVOLUTIONS):
         weight, bias = node.args[1], node.args[2] if len(node.args) > 2 else None
-        if node.value.dim() != weight.value.dim():  # no batch: the channels are in dimension 0
-            return False
     else:
         transposed, bias = node.args[-1], node.args[0] if _is(node, ("aten.addmm",)) else None
         if str(transposed.target) != "aten.t.default" or len(transposed.users) != 1:
             return False
         weight = transposed.args[0]
     applied = [tensors.get(weight), None if bias is None else tensors.get(bias)]
-    same = all(a is o for a, o in zip(applied, own, strict=True))
-    return same and len(weight.users) == 1
+    if any(a is not o for a, o in zip(applied, own, strict=True)) or len(weight.users) != 1:
+        return False
+    # Without a batch a convolution has its channels in dimension 0.
+    return not _is(node, CONVOLUTIONS) or bool(node.value.dim() == weight.value.dim())
 
 
 def _is(node: object, operations: tuple[str, ...]) -> bool:

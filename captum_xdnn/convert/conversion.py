@@ -66,14 +66,10 @@ class Conversion:
         """What is proved, or what is missing, in words."""
         if self.certificate is None:
             return "The converted network has not been certified: give inputs to analyse it with."
-        if self.certificate.affine:
-            return (
-                "The converted network is not homogeneous: something adds a constant.\n"
-                f"{self.certificate}"
-            )
-        if not self.homogeneous:
-            return f"The converted network is not homogeneous.\n{self.certificate}"
-        return str(self.certificate)
+        if self.homogeneous:
+            return str(self.certificate)
+        why = ": something adds a constant" if self.certificate.affine else ""
+        return f"The converted network is not homogeneous{why}.\n{self.certificate}"
 
     def __str__(self) -> str:
         kept = _lines(self.kept, "left in the way") if self.kept else []

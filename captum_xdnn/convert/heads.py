@@ -19,7 +19,7 @@ PROBABILITIES: tuple[type[nn.Module], ...] = (
 
 
 def last_softmax(model: nn.Module, arguments: Sequence[Any] | None) -> nn.Module | None:
-    """The module that makes a network's scores probabilities, called once, its output returned as it is.
+    """The module that is called once, makes probabilities, and whose output the network returns.
 
     Without arguments to call the network with it is sought at the end of a ``Sequential`` alone.
     """

@@ -55,7 +55,10 @@ def kaiming_normal_(module: nn.Module) -> None:
     drawn.normal_(0, math.sqrt(2 / _fan_out(module, weight)))
     with torch.no_grad():
         if parametrize.is_parametrized(module, "weight"):
-            _draw_parametrized(module, drawn)
+            module.weight = drawn
+            with in_mode(module.get_submodule("parametrizations.weight"), training=True):
+                for _ in range(SETTLING):
+                    module.weight  # noqa: B018 - spectral norm improves its estimate when it is read
         elif isinstance(weight, nn.Parameter):
             weight.copy_(drawn)
         else:
@@ -83,10 +86,3 @@ def _fan_out(module: nn.Module, weight: Tensor) -> int:
         return weight[0].numel()
     groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
     return weight[:, 0].numel() // groups
-
-
-def _draw_parametrized(module: Any, drawn: Tensor) -> None:
-    module.weight = drawn
-    with in_mode(module.parametrizations["weight"], training=True):
-        for _ in range(SETTLING):
-            module.weight  # noqa: B018 - spectral norm improves its estimate whenever it is read

@@ -36,16 +36,11 @@ RECURRENT_REASON = (
     "without biases"
 )
 
-HOOKS = (
-    "_forward_hooks",
-    "_forward_hooks_with_kwargs",
-    "_forward_hooks_always_called",
-    "_forward_pre_hooks",
-    "_forward_pre_hooks_with_kwargs",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-    "_is_full_backward_hook",
-)
+HOOKS = [
+    name
+    for name in vars(nn.Module())
+    if name.startswith(("_forward_", "_backward_", "_is_full_backward_"))
+]
 """What a new module takes over; hooks of state dicts belong to parameters that it has not."""
 
 

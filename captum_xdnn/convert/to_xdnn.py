@@ -100,9 +100,8 @@ def to_xdnn(
     _check_model(model)
     _check_options(batch_norm, softmax, activation, init)
     tensors = _tensors(inputs)
-    further = additional_forward_args
-    if not isinstance(further, tuple):
-        further = () if further is None else (further,)
+    given = additional_forward_args
+    further = () if given is None else given if isinstance(given, tuple) else (given,)
     arguments = None if inputs is None else (*tensors, *further)
     if batch_norm == "fold" and arguments is None:
         message = "batch_norm='fold' needs inputs, to see which layer each batch norm follows"
@@ -114,9 +113,8 @@ def to_xdnn(
     if arguments is not None and matters_what_is_before(result, batch_norm):
         with in_mode(result, training=False):
             before = layers_before_norms(result, tensors, further)
-    plan = Replacements(
-        result, batch_norm, activation, last if softmax == "remove" else None, before
-    )
+    head = last if softmax == "remove" else None
+    plan = Replacements(result, batch_norm, activation, head, before)
     writes = batch_norm == "fold" or init is not None
     with unchanged_on_error(result, values=writes) if inplace else nullcontext():
         result = plan.carry_out()
