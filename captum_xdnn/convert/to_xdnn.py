@@ -97,8 +97,7 @@ def to_xdnn(
         >>> report.certificate.degree
         Fraction(1, 1)
     """
-    _check_model(model)
-    _check_options(batch_norm, softmax, activation, init)
+    _check(model, batch_norm, softmax, activation, init)
     tensors = _tensors(inputs)
     given = additional_forward_args
     further = () if given is None else given if isinstance(given, tuple) else (given,)
@@ -133,16 +132,13 @@ def to_xdnn(
     return result, conversion
 
 
-def _check_model(model: Any) -> None:
+def _check(model: Any, batch_norm: str, softmax: str, activation: Any, init: Any) -> None:
     if not isinstance(model, nn.Module):
         message = f"model must be a torch.nn.Module, found {type(model).__name__}"
         raise TypeError(message)
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         message = "a scripted module cannot be changed; convert the module it was made of"
         raise TypeError(message)
-
-
-def _check_options(batch_norm: str, softmax: str, activation: Any, init: Any) -> None:
     for name, value, choices in (
         ("batch_norm", batch_norm, get_args(BatchNormChoice)),
         ("softmax", softmax, get_args(SoftmaxChoice)),

@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
-from torch.nn.parameter import UninitializedBuffer
+from torch.nn.parameter import UninitializedBuffer, is_lazy
 from torch.utils import _pytree as pytree
 
 
@@ -79,12 +78,11 @@ def initialise(model: nn.Module, arguments: Sequence[Any] | None) -> None:
 
 def _lazy(model: nn.Module) -> list[str]:
     """The paths of the lazy modules that have no parameters yet."""
-    lazy: list[tuple[str, Any]] = [
-        (path, module)
+    return [
+        path or "the model"
         for path, module in model.named_modules()
-        if isinstance(module, LazyModuleMixin)
+        if any(map(is_lazy, chain(module.parameters(recurse=False), module.buffers(recurse=False))))
     ]
-    return [path or "the model" for path, module in lazy if module.has_uninitialized_params()]
 
 
 @contextmanager
