@@ -25,101 +25,88 @@ class Computation:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._method = settings, settings.method
+        self._baselines = settings.at_device(settings.baselines)
         self._start: Tensor | None = None
 
     def records(self, batch: Batch) -> Records:
         """Attribute samples together, whose data are a tuple of inputs and the labels."""
         tensors, labels = batch.data
-        settings, method = self._settings, self._method
+        settings, method, size = self._settings, self._method, len(batch.ids)
         inputs = tuple(map(self._leaf, settings.at_device(tensors)))
-        arguments = dict(settings.arguments)
-        if settings.baselines is not None:
-            arguments["baselines"] = settings.at_device(settings.baselines)
-        with settings.precision():
-            outputs = None
-            target: Any = settings.target
-            if target == "label":
-                target = labels.to(inputs[0].device, torch.int64)
-            elif target == "predicted":
-                outputs = self._forward(inputs)
-                target = outputs.argmax(1)
-            if target is not None:
-                arguments["target"] = target
-            attributions = method.attribute(inputs if len(inputs) > 1 else inputs[0], **arguments)
-            if outputs is None:
-                outputs = getattr(method, "last_outputs", None)
-            if outputs is None:
-                outputs = self._forward(inputs)
-            gained = self._gained(outputs, inputs, target)
-        parts = attributions if isinstance(attributions, tuple) else (attributions,)
-        return self._records(batch.ids, tuple(p.detach() for p in parts), outputs, target, gained)
-
-    def _leaf(self, tensor: Tensor) -> Tensor:
-        """An input as the method expects it: Captum's gradients warn of one that requires none."""
-        as_it_is = self._settings.is_ours or not tensor.is_floating_point()
-        return tensor if as_it_is else tensor.detach().requires_grad_()
-
-    def _records(
-        self,
-        ids: tuple[Any, ...],
-        attributions: Inputs,
-        outputs: Tensor,
-        target: Any,
-        gained: Tensor | None,
-    ) -> Records:
-        size = len(ids)
+        outputs = None
+        target: Any = settings.target
+        if target == "label":
+            target = labels.to(inputs[0].device, torch.int64)
+        elif target == "predicted":
+            outputs = self._forward(inputs)
+            target = outputs.argmax(1)
+        attributions = self._attributions(inputs, target)
         wrong = [tuple(a.shape) for a in attributions if a.shape[:1] != (size,)]
         if wrong:
             message = f"{size} samples, but attributions of shape {wrong[0]}"
             raise ValueError(message)
+        if outputs is None:
+            outputs = getattr(method, "last_outputs", None)
+        if outputs is None:
+            outputs = self._forward(inputs)
 
         def column(value: Tensor | int) -> Any:
             return torch.as_tensor(value).expand(size).cpu().numpy()
 
         explained = select_targets(outputs, target).double().reshape(size, -1)
-        sums = [a.reshape(size, -1).double().sum(1).cpu() for a in attributions]
-        gaps = torch.tensor(torch.nan, dtype=torch.float64)
-        if gained is not None:
-            gaps = torch.stack(sums).sum(0) - gained.cpu()
         classes = outputs.dim() == 2 and outputs.shape[1] > 1
-        route = getattr(self._method, "last_route", None) or type(self._method).__name__
+        route = getattr(method, "last_route", None) or type(method).__name__
         return Records(
             {
-                "id": np.array(ids),
+                "id": np.array(batch.ids),
                 "target": column(target if isinstance(target, Tensor | int) else NONE),
                 "prediction": column(outputs.argmax(1) if classes else NONE),
                 "output": column(explained.sum(1)),
                 "route": np.full(size, route),
-                "completeness_gap": column(gaps),
-                **self._settings.reduce(attributions),
+                "completeness_gap": column(self._gaps(attributions, outputs, inputs, target)),
+                **settings.reduce(attributions),
             }
         )
 
-    def _gained(self, outputs: Tensor, inputs: Inputs, target: Any) -> Tensor | None:
-        """``F(x) - F(b)`` of each sample; None where a method promises no completeness."""
+    def _leaf(self, tensor: Tensor) -> Tensor:
+        """An input as the method expects it: Captum's gradients warn of one that requires none."""
+        as_it_is = hasattr(self._method, "last_route") or not tensor.is_floating_point()
+        return tensor if as_it_is else tensor.detach().requires_grad_()
+
+    def _attributions(self, inputs: Inputs, target: Any) -> Inputs:
+        arguments = {"target": target, "baselines": self._baselines}
+        arguments = {name: value for name, value in arguments.items() if value is not None}
+        arguments = {**self._settings.arguments, **arguments}
+        with self._settings.precision():
+            given = inputs if len(inputs) > 1 else inputs[0]
+            found = self._method.attribute(given, **arguments)
+        return tuple(a.detach() for a in (found if isinstance(found, tuple) else (found,)))
+
+    def _gaps(self, attributions: Inputs, outputs: Tensor, inputs: Inputs, target: Any) -> Tensor:
+        """Sums less ``F(x) - F(b)``, one or each; NaN where a method promises no completeness."""
+        none = torch.tensor(torch.nan, dtype=torch.float64)
         promised = getattr(self._method, "has_convergence_delta", bool)()
         if not promised or not getattr(self._method, "multiplies_by_inputs", True):
-            return None
-        starts = self._settings.baselines
+            return none
+        starts = self._baselines
         starts = starts if isinstance(starts, tuple) else (starts,) * len(inputs)
         if any(isinstance(b, Tensor) and len(b) != 1 for b in starts):
-            return None  # a distribution of baselines: no one F(b)
+            return none  # a distribution of baselines: no one F(b)
         if self._start is None:
-            self._start = self._forward(
-                tuple(
-                    torch.zeros_like(x[:1]) + (0 if b is None else self._settings.at_device(b))
-                    for x, b in zip(inputs, starts, strict=True)
-                )
-            )
-        ends = (outputs, self._start.expand(len(outputs), *self._start.shape[1:]))
-        here, there = (select_targets(e, target).double().reshape(len(outputs), -1) for e in ends)
+            pairs = zip(inputs, starts, strict=True)
+            start = (torch.zeros_like(x[:1]) + (0 if b is None else b) for x, b in pairs)
+            self._start = self._forward(tuple(start))
+        size = len(outputs)
+        ends = (outputs, self._start.expand(size, *self._start.shape[1:]))
+        here, there = (select_targets(end, target).double().reshape(size, -1) for end in ends)
+        sums = [a.reshape(len(a), -1).double().sum(1).cpu() for a in attributions]
         gained: Tensor = (here - there).sum(1)
-        return gained
+        return torch.stack(sums).sum(0) - gained.cpu()
 
     def _forward(self, inputs: Inputs) -> Tensor:
         further = self._settings.arguments.get("additional_forward_args")
         further = further if isinstance(further, tuple) else (further,)
-        with torch.no_grad():
+        with torch.no_grad(), self._settings.precision():
             outputs: Tensor = self._method.forward_func(
                 *inputs, *(() if further == (None,) else further)
             )
@@ -130,8 +117,7 @@ class Computation:
         for place in range(len(inputs[0])):
             one = tuple(x[place : place + 1].to(self._settings.device) for x in inputs)
             try:
-                with self._settings.precision():
-                    outputs = self._forward(one)
+                outputs = self._forward(one)
             except BROKEN:
                 raise
             except Exception:

@@ -53,32 +53,42 @@ class Fetched:
 
     def pin_memory(self) -> Fetched:
         """The same in pinned memory; loaders call it where they were asked to pin."""
-        pinned = (
-            Batch(b.ids, pytree.tree_map_only(Tensor, Tensor.pin_memory, b.data))
-            for b in self.batches
-        )
-        return Fetched(tuple(pinned), self.rejects)
+        pinned = partial(pytree.tree_map_only, Tensor, Tensor.pin_memory)
+        return Fetched(tuple(Batch(b.ids, pinned(b.data)) for b in self.batches), self.rejects)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample that was loaded, or why it could not be."""
+    """A sample that was loaded."""
 
     id: Id
-    content: Any = None
-    error: str = ""
+    content: Any
 
 
 def fetched(
     loader: Iterable[Any], done: Collection[Id], names: Sequence[Id] | None
 ) -> Iterator[Fetched]:
     """Run through a loader without the ids that are done; names are ids by index."""
-    if _is_indexed(loader):
-        return iter(_indexed(loader, done, names))  # a DataLoader of what is fetched
-    if names is not None:
+    if not _is_indexed(loader):
+        if names is None:
+            return _counted(loader, done)
         message = "ids need a DataLoader over a map-style data set, in which a sample has an index"
         raise ValueError(message)
-    return _counted(loader, done)
+    sampler: Any = loader.batch_sampler
+    if getattr(sampler, "drop_last", False):
+        message = "the loader leaves out its last samples: make it with drop_last=False"
+        raise ValueError(message)
+    of_workers = ("prefetch_factor", "multiprocessing_context", "worker_init_fn", "timeout")
+    loader_of_fetched = DataLoader(
+        _Loading(loader.dataset, names),
+        batch_sampler=_remaining(sampler, done, names),
+        collate_fn=partial(_together, loader.collate_fn),
+        num_workers=loader.num_workers,
+        pin_memory=loader.pin_memory,
+        generator=loader.generator,
+        **{name: getattr(loader, name) for name in of_workers if loader.num_workers},
+    )
+    return iter(loader_of_fetched)
 
 
 def samples_of(loader: Iterable[Any]) -> int | None:
@@ -96,26 +106,6 @@ def _is_indexed(loader: Iterable[Any]) -> TypeGuard[DataLoader[Any]]:
         isinstance(loader, DataLoader)
         and not isinstance(loader.dataset, IterableDataset)
         and loader.batch_sampler is not None
-    )
-
-
-def _indexed(
-    loader: DataLoader[Any], done: Collection[Id], names: Sequence[Id] | None
-) -> DataLoader[Any]:
-    sampler: Any = loader.batch_sampler
-    if getattr(sampler, "drop_last", False):
-        message = "the loader leaves out its last samples: make it with drop_last=False"
-        raise ValueError(message)
-    of_workers = ("prefetch_factor", "multiprocessing_context", "worker_init_fn", "timeout")
-    workers = {name: getattr(loader, name) for name in of_workers if loader.num_workers}
-    return DataLoader(
-        _Loading(loader.dataset, names),
-        batch_sampler=_remaining(sampler, done, names),
-        collate_fn=partial(_together, loader.collate_fn),
-        num_workers=loader.num_workers,
-        pin_memory=loader.pin_memory,
-        generator=loader.generator,
-        **workers,
     )
 
 
@@ -160,13 +150,13 @@ def fetch(
     return _together(collate, _Loading(dataset, names).__getitems__(indices))
 
 
-class _Loading(Dataset[Sample]):
-    """A data set whose samples know their id, or what went wrong when they were loaded."""
+class _Loading(Dataset[Sample | Reject]):
+    """A data set whose samples know their id, or are set aside for what loading them raised."""
 
     def __init__(self, dataset: Any, names: Sequence[Id] | None) -> None:
         self._dataset, self._names = dataset, names
 
-    def __getitems__(self, indices: Sequence[Any]) -> list[Sample]:
+    def __getitems__(self, indices: Sequence[Any]) -> Sequence[Sample | Reject]:
         ids = indices if self._names is None else [self._names[index] for index in indices]
         if hasattr(self._dataset, "__getitems__"):
             with suppress(Exception):  # each says below what is wrong with it
@@ -174,17 +164,17 @@ class _Loading(Dataset[Sample]):
                 return [Sample(i, content) for i, content in zip(ids, contents, strict=True)]
         return [self._loaded(i, index) for i, index in zip(ids, indices, strict=True)]
 
-    def _loaded(self, name: Id, index: Any) -> Sample:
+    def _loaded(self, name: Id, index: Any) -> Sample | Reject:
         try:
             return Sample(name, self._dataset[index])
         except Exception as error:  # a broken file raises what its reader likes
-            return Sample(name, error=f"cannot be loaded: {first_line(error)}")
+            return Reject(name, f"cannot be loaded: {first_line(error)}")
 
 
-def _together(collate: Collate, samples: list[Sample]) -> Fetched:
+def _together(collate: Collate, samples: Sequence[Sample | Reject]) -> Fetched:
     """Put samples together; those that cannot be are set aside, those of another form apart."""
-    rejects = [Reject(s.id, s.error) for s in samples if s.error]
-    good = [s for s in samples if not s.error]
+    rejects = [s for s in samples if isinstance(s, Reject)]
+    good = [s for s in samples if isinstance(s, Sample)]
     if not good:
         return Fetched((), tuple(rejects))
     with suppress(Exception):  # whichever it is: each is tried alone

@@ -80,11 +80,10 @@ def read_ids(path: Path) -> tuple[list[Id], list[Reject], Form | None]:
 def _form(schema: Any) -> Form:
     found = []
     for each in schema:
-        if each.name in SCALARS:
-            continue
-        shape = tuple(getattr(each.type, "shape", ()))
-        kind = getattr(each.type, "value_type", each.type)
-        found.append((each.name, shape, np.dtype(kind.to_pandas_dtype()).str))
+        if each.name not in SCALARS:
+            kind = getattr(each.type, "value_type", each.type)
+            shape = tuple(getattr(each.type, "shape", ()))
+            found.append((each.name, shape, np.dtype(kind.to_pandas_dtype()).str))
     return tuple(found)
 
 

@@ -61,11 +61,6 @@ class Settings:
             if self.device is None:
                 self.device = next((p.device for p in model.parameters()), None)
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether the method is one of this package's, with routes."""
-        return hasattr(self.method, "last_route")
-
     def precision(self) -> AbstractContextManager[Any]:
         """The context of mixed precision, where it is wanted."""
         if self.autocast is None:
