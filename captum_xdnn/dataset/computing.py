@@ -74,16 +74,16 @@ class Computation:
         return tensor if as_it_is else tensor.detach().requires_grad_()
 
     def _attributions(self, inputs: Inputs, target: Any) -> Inputs:
-        arguments = {"target": target, "baselines": self._baselines}
-        arguments = {name: value for name, value in arguments.items() if value is not None}
-        arguments = {**self._settings.arguments, **arguments}
+        chosen = {"target": target, "baselines": self._baselines}
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        arguments = {**self._settings.arguments, **chosen}
         with self._settings.precision():
             given = inputs if len(inputs) > 1 else inputs[0]
             found = self._method.attribute(given, **arguments)
         return tuple(a.detach() for a in (found if isinstance(found, tuple) else (found,)))
 
     def _gaps(self, attributions: Inputs, outputs: Tensor, inputs: Inputs, target: Any) -> Tensor:
-        """Sums less ``F(x) - F(b)``, one or each; NaN where a method promises no completeness."""
+        """Each sample's sum less ``F(x) - F(b)``; one NaN where a method promises no completeness."""
         none = torch.tensor(torch.nan, dtype=torch.float64)
         promised = getattr(self._method, "has_convergence_delta", bool)()
         if not promised or not getattr(self._method, "multiplies_by_inputs", True):

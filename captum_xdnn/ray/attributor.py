@@ -139,9 +139,9 @@ class Attributor:
         found, rejects = self._attributing(self._fetched(batch))
         records, of_other_form = of_form(found, self._form)
         rejects += of_other_form
-        rows = [_with_error(r, np.full(len(r), "")) for r in records]
-        rows += [_set_aside(rejects, self._form)] if rejects else []
-        return Records.joined(rows).columns
+        errors = [""] * sum(map(len, records)) + [reject.reason for reject in rejects]
+        records += [_set_aside(rejects, self._form)] if rejects else []
+        return {**Records.joined(records).columns, ERROR: np.array(errors)}
 
     def _fetched(self, batch: dict[str, npt.NDArray[Any]]) -> Fetched:
         if self._dataset is not None:
@@ -163,10 +163,6 @@ class _Rows:
         return inputs if self._labels is None else (inputs, self._labels[place])
 
 
-def _with_error(records: Records, errors: npt.NDArray[Any]) -> Records:
-    return Records({**records.columns, ERROR: errors})
-
-
 def _set_aside(rejects: list[Reject], form: Form) -> Records:
     """Rows of samples that have no attribution."""
     size = len(rejects)
@@ -179,4 +175,4 @@ def _set_aside(rejects: list[Reject], form: Form) -> Records:
         "completeness_gap": np.full(size, np.nan),
     }
     columns |= {name: np.zeros((size, *shape), dtype) for name, shape, dtype in form}
-    return _with_error(Records(columns), np.array([r.reason for r in rejects]))
+    return Records(columns)
