@@ -87,8 +87,7 @@ def attribute_dataset(
         message = f"unknown arguments: {', '.join(unknown)}; those of attribute() go to attribute="
         raise TypeError(message)
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
-    known = {name: value for name, value in settings.items() if value is not None}
-    description = Settings(method, arguments=attribute, **known).described()
+    description = Settings(method, arguments=attribute, **settings).described()
 
     def work(shards: ParquetShards, done: set[Id]) -> None:
         batches = _remaining(len(dataset), batch_size, done, ids)

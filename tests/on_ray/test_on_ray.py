@@ -15,7 +15,7 @@ import ray
 import torch
 from killed_run import ids_in
 from noted_rows import Noted, SlowToMove
-from small_data import BAD, CLASSES, Rows, bad_rows, network, rows
+from small_data import BAD, CLASSES, FEATURES, Rows, bad_rows, network, rows
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -111,6 +111,15 @@ def test_a_run_goes_on_from_either(tmp_path: Path) -> None:
     same(tmp_path / "whole", tmp_path / "ray")
     assert on_ray(tmp_path / "ray", Rows(COUNT)).attributed == 0
     alone(tmp_path / "ray", Rows(COUNT))
+
+
+def test_a_run_without_a_target_goes_on_from_either(tmp_path: Path) -> None:
+    xig = XIntegratedGradients(nn.Linear(FEATURES, 1, bias=False))
+    settings = {"target": None, "reduce": None}
+    attribute_dataset(xig, DataLoader(Rows(8), 4), tmp_path, progress=False, **settings)
+    assert attribute_on_ray(xig, Rows(8), tmp_path, **settings).before == 8
+    with pytest.raises(ValueError, match="target: None, now 'label'"):
+        attribute_on_ray(xig, Rows(8), tmp_path)
 
 
 def test_names_and_samples_that_are_tried_again(tmp_path: Path) -> None:
