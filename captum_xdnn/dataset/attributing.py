@@ -22,11 +22,9 @@ HOPELESS = 32
 class Attributing:
     """Attributes batches, sets aside samples that cannot be, and goes on with the others.
 
-    Args:
-        settings: How samples are attributed.
-        worked: Whether samples of this data set have been attributed before, in an earlier run or
-            another process; what fails then fails for its samples, not for all.
-        shapes: The shapes of one sample's inputs, where they are known.
+    What fails, fails for its samples and not for all where others of the data set have been
+    attributed before: here, in an earlier run (``worked``), or in another process, which has told
+    the ``shapes`` of one sample's inputs.
     """
 
     def __init__(
@@ -54,13 +52,13 @@ class Attributing:
         """Attribute the samples that nothing is wrong with at sight."""
         try:
             inputs, labels = self._settings.unpacked(batch.data, len(batch.ids))
-            pairs = zip(_flaws_of_inputs(inputs), self._label_flaws(inputs, labels), strict=True)
+            of_inputs, of_labels = _flaws_of_inputs(inputs), self._label_flaws(inputs, labels)
         except (TypeError, ValueError) as error:
             # Samples that were put together are of one form: several of a wrong one are no accident.
             if self._hopeless(len(batch.ids)) or (len(batch.ids) > 1 and not self._worked):
                 raise
             return [], [Reject(i, first_line(error)) for i in batch.ids]
-        flaws = [of_input or of_label for of_input, of_label in pairs]
+        flaws = [one or other for one, other in zip(of_inputs, of_labels, strict=True)]
         rejects = [Reject(i, flaw) for i, flaw in zip(batch.ids, flaws, strict=True) if flaw]
         good = [place for place, flaw in enumerate(flaws) if not flaw]
         if not good:
@@ -79,24 +77,16 @@ class Attributing:
         return _flaws_of_labels(labels, len(inputs[0]), self._outputs)
 
     def _attributed(self, batch: Batch) -> Outcome:
+        """Attribute samples together; find out, one by one, for which of them that fails."""
         try:
             return self._kept(batch)
         except BROKEN:
             raise
         except Exception as error:
-            if len(batch.ids) > 1:
-                return self._one_by_one(batch)
-            if self._hopeless(1):
-                raise
-            return [], [Reject(batch.ids[0], self._why(batch, error))]
-
-    def _hopeless(self, failures: int) -> bool:
-        """Count failures, and say whether it is the run that is wrong."""
-        self._failures += failures
-        return not self._worked and self._failures >= HOPELESS
-
-    def _one_by_one(self, batch: Batch) -> Outcome:
-        """Find out which samples a batch fails for, and attribute the others together."""
+            if len(batch.ids) == 1:
+                if self._hopeless(1):
+                    raise
+                return [], [Reject(batch.ids[0], self._why(batch, error))]
         alone = [self._attributed(batch.rows([place])) for place in range(len(batch.ids))]
         rejects = [reject for _, set_aside in alone for reject in set_aside]
         good = [place for place, (records, _) in enumerate(alone) if records]
@@ -104,6 +94,11 @@ class Attributing:
             return [], rejects
         records, more = self._kept(batch.rows(good))
         return records, rejects + more
+
+    def _hopeless(self, failures: int) -> bool:
+        """Count failures, and say whether it is the run that is wrong."""
+        self._failures += failures
+        return not self._worked and self._failures >= HOPELESS
 
     def _why(self, batch: Batch, error: Exception) -> str:
         shapes = _shapes(batch)

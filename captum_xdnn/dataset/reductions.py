@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,8 @@ from torch import Tensor
 
 from captum_xdnn.dataset.records import Columns
 
-
-class Reduction(Protocol):
-    """Makes columns of the attributions of a batch; its ``repr`` says which."""
-
-    def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
-        """The columns."""
-        ...
+Reduction: TypeAlias = Callable[[tuple[Tensor, ...]], Columns]
+"""Makes columns of the attributions of a batch; its ``repr`` says which."""
 
 
 @dataclass(frozen=True)
