@@ -50,7 +50,7 @@ class LayerCall:
 
     def to_layer(self, selector: Any = None) -> ToLayer:
         """The layer's value, or a neuron's, as a function of the inputs."""
-        return ToLayer(self.forward_func, self.layer, selector, at_input=self.at_input)
+        return ToLayer(self.forward_func, (self.layer,), self.at_input, selector)
 
     def law(self, selector: Any = None) -> tuple[Certificate, bool]:
         """The certificate of the layer's value along the ray, and whether it allows a fast route."""
@@ -78,13 +78,8 @@ class LayerCall:
     def shifted(self) -> tuple[Shifted, Call]:
         """The output with something added to the layer, and the call of that function."""
         call = self.call
-        function = Shifted(
-            self.forward_func,
-            self.layer,
-            len(call.inputs),
-            len(self.values),
-            at_input=self.at_input,
-        )
+        counts = (len(call.inputs), len(self.values))
+        function = Shifted(self.forward_func, (self.layer,), self.at_input, *counts)
         zeros = tuple(map(torch.zeros_like, self.values))
         baselines = (*call.baselines, *(0 for _ in zeros))
         return function, Call((*call.inputs, *zeros), baselines, call.target, call.arguments)
@@ -127,7 +122,7 @@ def layer_call(
     if refused is not None:
         method._last = ("captum", refused)
         return None
-    function = ToLayer(method.forward_func, method.layer, at_input=at_input)
+    function = ToLayer(method.forward_func, (method.layer,), at_input)
     watched = watched_at(function, call)
     if watched.error is not None:  # Captum's own code raises what is wrong with the call
         return None
