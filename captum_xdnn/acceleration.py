@@ -10,18 +10,13 @@ from typing import Any
 
 from captum.attr._core.neuron import neuron_integrated_gradients as neuron_module
 
-from captum_xdnn._captum import (
-    IntegratedGradients,
-    LayerIntegratedGradients,
-    log_usage,
-)
+from captum_xdnn._captum import IntegratedGradients, LayerIntegratedGradients, integrate, log_usage
 from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.neuron_integrated_gradients import neuron_gradient_func
 
 _LOCK = threading.RLock()
-_ORIGINAL = IntegratedGradients.attribute
 _routes: Counter[str] = Counter()
 _enabled = 0
 _replaced: list[tuple[Any, str, Any]] = []
@@ -99,9 +94,7 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
 
 
 @log_usage
-@functools.wraps(
-    _ORIGINAL.__wrapped__, assigned=("__doc__", "__name__", "__qualname__"), updated=()
-)
+@functools.wraps(integrate, assigned=("__doc__", "__name__", "__qualname__"), updated=())
 def _attribute(
     self: Any,
     inputs: Any,
@@ -115,7 +108,7 @@ def _attribute(
 ) -> Any:
     arguments = dict(locals())
     if not _is_captums(self):
-        return _ORIGINAL.__wrapped__(**arguments)
+        return integrate(**arguments)
     fast = XIntegratedGradients(self.forward_func, self.multiplies_by_inputs)
     fast.gradient_func = self.gradient_func
     result = XIntegratedGradients.attribute.__wrapped__(**{**arguments, "self": fast})  # type: ignore[attr-defined]
@@ -134,12 +127,9 @@ def _is_captums(method: Any) -> bool:
     )
 
 
+_gradient_func_of_layers = XLayerIntegratedGradients._make_gradient_func
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
     (IntegratedGradients, "attribute", _attribute),
-    (
-        LayerIntegratedGradients,
-        "_make_gradient_func",
-        XLayerIntegratedGradients._make_gradient_func,
-    ),
+    (LayerIntegratedGradients, "_make_gradient_func", _gradient_func_of_layers),
     (neuron_module, "construct_neuron_grad_fn", neuron_gradient_func),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
@@ -196,9 +196,10 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         if create_graph and not self._is_checked():
             check_differentiable(attributions)
             self._checked = self._last
-        result = format_output(isinstance(inputs, tuple), attributions)
+        is_tuple = isinstance(inputs, tuple)
+        result: TensorOrTupleOfTensorsGeneric = format_output(is_tuple, attributions)
         if not return_convergence_delta:
-            return cast("TensorOrTupleOfTensorsGeneric", result)
+            return result
         delta = self.compute_convergence_delta(
             attributions,
             baselines,
@@ -206,7 +207,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             additional_forward_args=additional_forward_args,
             target=target,
         )
-        return cast("TensorOrTupleOfTensorsGeneric", result), delta
+        return result, delta
 
     def _is_checked(self) -> bool:
         """Whether attributions of this route and certificate were found to be differentiable."""

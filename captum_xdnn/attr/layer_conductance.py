@@ -13,7 +13,7 @@ from captum_xdnn.attr.base import OfLayer
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import LayerGradients
-from captum_xdnn.routes.captum import Quadrature, Weighted
+from captum_xdnn.routes.captum import Quadrature
 
 
 @described()
@@ -93,13 +93,8 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
         # Captum takes one node more than steps, and the gradient at the start of each interval.
         _, places = Quadrature(quadrature.n_steps + 1, quadrature.method).nodes()
         gains = [after**degree - before**degree for before, after in pairwise(places)]
-        weighted = Weighted(
-            quadrature.n_steps,
-            quadrature.method,
-            quadrature.internal_batch_size,
-            pairs=tuple(zip(gains, places, strict=False)),
-        )
-        gradients = self._mean_gradients(layer, weighted, exact=degree == 1)
+        pairs = tuple(zip(gains, places, strict=False))
+        gradients = self._mean_gradients(layer, quadrature, pairs, exact=degree == 1)
         if gradients is None:
             return None
         # Captum's result can be differentiated, as the differences of the layer's values that it is.

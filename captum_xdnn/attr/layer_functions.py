@@ -6,7 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -29,8 +29,8 @@ class OfLayers(Derived):
 
     def settings(self) -> tuple[Any, ...]:
         """Which side of the layers is meant, and the settings of the subclass."""
-        made_with = [getattr(self, f.name) for f in fields(self) if f.name not in _MADE_OF]
-        return tuple(map(repr, made_with))  # a slice of a selector has no hash
+        made_with = (value for name, value in vars(self).items() if name not in {"base", "layers"})
+        return tuple(map(repr, made_with))  # a slice in a selector has no hash
 
     @contextmanager
     def hooked(self, hook: Hook) -> Iterator[None]:
@@ -50,9 +50,6 @@ class OfLayers(Derived):
                 else:
                     handles.enter_context(layer.register_forward_hook(shown(index)))
             yield
-
-
-_MADE_OF = {field.name for field in fields(OfLayers)} - {"at_input"}
 
 
 @dataclass(eq=False, repr=False)

@@ -15,7 +15,7 @@ from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronCondu
 from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.errors import NotHomogeneousError
-from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.captum import Quadrature, Weighted
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.request import Outcome, Request
 
@@ -64,15 +64,25 @@ class LayerGradients(Routed):
         raise NotImplementedError
 
     def _mean_gradients(
-        self, layer: LayerCall, quadrature: Quadrature, *, exact: bool = True
+        self,
+        layer: LayerCall,
+        quadrature: Quadrature,
+        pairs: tuple[tuple[float, float], ...] | None = None,
+        *,
+        exact: bool = True,
     ) -> tuple[Tensor, ...] | None:
         """The layer's gradient, averaged along the ray; None where Captum's code must run.
 
         Args:
             layer: The call.
-            quadrature: Places on the ray and their weights; a single pass gives the exact mean.
+            quadrature: Captum's rule; a single pass gives the exact mean.
+            pairs: Weights and places on the ray in place of the rule's own.
             exact: Whether the exact mean may take the place of the weighted sum.
         """
+        if pairs is not None:
+            quadrature = Weighted(
+                quadrature.n_steps, quadrature.method, quadrature.internal_batch_size, pairs
+            )
         function, call = layer.shifted()
         inputs = len(layer.call.inputs)
         request = Request(

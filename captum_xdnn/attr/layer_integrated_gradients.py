@@ -24,7 +24,7 @@ SEVERAL_LAYERS = (
 )
 """Captum's own words, to the letter: filters of warnings know them."""
 
-
+# As it is before accelerate_captum puts ours in its place.
 _captums_gradient_func = LayerIntegratedGradients._make_gradient_func
 
 
@@ -94,9 +94,8 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
         """The certificate of the last call; None if none was asked for."""
         return getattr(self.ig, "certificate", None)
 
-    # Also put into Captum's class, by accelerate_captum.
     def _make_gradient_func(
-        self: Any,
+        self: Any,  # also of Captum's class, into which accelerate_captum puts this
         num_outputs_cumsum: Tensor,
         attribute_to_layer_input: bool,
         grad_kwargs: dict[str, Any] | None,

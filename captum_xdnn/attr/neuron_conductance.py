@@ -20,7 +20,7 @@ from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_functions import is_index
 from captum_xdnn.attr.layer_gradients import LayerGradients
-from captum_xdnn.routes.captum import Quadrature, Weighted, gradients_at
+from captum_xdnn.routes.captum import Quadrature, gradients_at
 
 
 @described()
@@ -84,24 +84,20 @@ class XNeuronConductance(OfNeuron, LayerGradients, NeuronConductance):
     def _conductance(
         self, layer: LayerCall, quadrature: Quadrature, selector: Any
     ) -> tuple[Tensor, ...] | None:
-        if len(layer.values) != 1 or (isinstance(selector, tuple) and _has_slice(selector)):
+        has_slice = isinstance(selector, tuple) and any(isinstance(s, slice) for s in selector)
+        if len(layer.values) != 1 or has_slice:
             return None
         certificate, proved = layer.law(selector)
         if not proved:
             self._last = ("captum", certificate)
             return None
-        slope = float(certificate.degree or 1) - 1
+        slope = float((certificate.degree or 1) - 1)
         nodes = quadrature.applied()
-        weighted = Weighted(
-            quadrature.n_steps,
-            quadrature.method,
-            quadrature.internal_batch_size,
-            pairs=tuple((w * a**slope, a) for w, a in nodes if a != 0),
-        )
-        gradients = self._mean_gradients(layer, weighted, exact=slope == 0)
+        pairs = tuple((w * a**slope, a) for w, a in nodes if a != 0)
+        gradients = self._mean_gradients(layer, quadrature, pairs, exact=slope == 0)
         if gradients is None:
             return None
-        neuron, lone = layer.to_layer(selector), replace(layer.call, target=None)
+        neuron, lone = layer.neuron(selector), replace(layer.call, target=None)
         by_inputs = gradients_at(neuron, lone, ((1.0, 1.0),))
         total = _times(by_inputs, verify_select_neuron(gradients, selector))
         edge = [(w, a) for w, a in nodes if a == 0]
@@ -114,10 +110,6 @@ class XNeuronConductance(OfNeuron, LayerGradients, NeuronConductance):
         if self.multiplies_by_inputs:
             total = tuple(map(torch.mul, total, layer.call.differences()))
         return total
-
-
-def _has_slice(selector: tuple[Any, ...]) -> bool:
-    return any(isinstance(part, slice) for part in selector)
 
 
 def _times(gradients: tuple[Tensor, ...], factors: Tensor) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import ToLayer, differentiates, is_index
 
 
-@described()
+@described(forward_func="The function whose layer is explained, as in Captum.")
 class XNeuronIntegratedGradients(OfNeuron, NeuronIntegratedGradients):
     r"""Integrated Gradients of one neuron by the inputs, in one pass where that is proved exact.
 
