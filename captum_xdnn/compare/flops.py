@@ -3,8 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from captum_xdnn._torch import TorchDispatchMode
 
 __all__ = ["count_flops"]
 

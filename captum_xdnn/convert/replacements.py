@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
+from captum_xdnn._torch import BatchNorm
 from captum_xdnn.convert import activations, batch_norms, biases
 from captum_xdnn.convert.conversion import Change
 
@@ -106,7 +106,7 @@ class Replacements:
 
 def matters_what_is_before(model: nn.Module, choice: BatchNormChoice) -> bool:
     """Whether the result depends on which layer stands before each batch norm."""
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, BatchNorm)]
     if choice != "uncentered":
         return bool(norms) and choice == "fold"
     channels = {norm.num_features for norm in norms}

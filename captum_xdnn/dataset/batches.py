@@ -12,9 +12,9 @@ from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from captum_xdnn._torch import pytree
 from captum_xdnn.dataset.records import Id
 from captum_xdnn.dataset.together import Batch, Fetched, Numbered, Together
 

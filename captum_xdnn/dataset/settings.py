@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_xdnn._torch import BatchNorm, DropoutNd
 from captum_xdnn.dataset.reductions import Dense, Reduction
 
 Target: TypeAlias = Literal["label", "predicted"] | int | tuple[int, ...] | None
@@ -125,7 +126,7 @@ def model_of(forward_func: Any) -> nn.Module | None:
 
 def _refuse_training(model: nn.Module | None) -> None:
     """Refuse what is random, or changes, while it is attributed."""
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
+    kinds = (BatchNorm, DropoutNd, nn.RReLU)
     modules = model.named_modules() if model is not None else ()
     found = [name for name, m in modules if m.training and isinstance(m, kinds)]
     if found:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import Dataset, default_collate
 
+from captum_xdnn._torch import pytree
 from captum_xdnn.dataset.records import Id, Reject
 from captum_xdnn.errors import first_line
 
