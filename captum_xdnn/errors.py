@@ -61,13 +61,6 @@ class HomogeneityWarning(UserWarning):
 
 
 def first_line(error: BaseException) -> str:
-    """The type of an exception and the first line of its message.
-
-    Args:
-        error: Exception raised by a user's code; its message may have many lines.
-
-    Returns:
-        For example ``ValueError: expected 3 channels``.
-    """
+    """The type of an exception and the first line of its message: ``ValueError: no such index``."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__

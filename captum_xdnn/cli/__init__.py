@@ -1,4 +1,4 @@
-"""The command line: ``python -m captum_xdnn [demo]`` and ``python -m captum_xdnn certify``."""
+"""The command line, ``python -m captum_xdnn``: the demo, ``certify``, ``compare``, ``attribute``."""
 
 from captum_xdnn.cli.main import main
 

@@ -1,21 +1,20 @@
 """``python -m captum_xdnn certify MODULE:CALLABLE``: the certificate of a user's own model."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.cli.console import OneLineParser, UsageError, say
-from captum_xdnn.cli.files import writable
-from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
+from captum_xdnn.cli.console import UsageError, blaming, expecting, say, writable
+from captum_xdnn.cli.loading import add_keyword_arguments, load_model
 from captum_xdnn.errors import XDNNError, first_line
 from captum_xdnn.homogeneity import certify
 
-__all__ = ["add_parser", "run"]
-
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32")
-_DESCRIPTION = """\
+HELP = "say whether a single pass is exact for your model, and what prevents it"
+DESCRIPTION = """\
 Report whether Integrated Gradients of a model is exact in one forward and one backward pass, and if
 not, which operations prevent it and what to do about each.
 
@@ -24,26 +23,18 @@ nn.Module it is the model; anything else, a class or a function, is called with 
 arguments and must return an nn.Module.
 
 The exit code is 0 if a single pass is exact, 1 if it is not, 2 if the command line is wrong."""
-_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   python -m captum_xdnn certify torchvision.models:resnet18 --shape 1,3,224,224
   python -m captum_xdnn certify my_model:Net --shape 8,1,28,28 --kwarg bias=False
   python -m captum_xdnn certify my_model:build --shape 4,10 --shape 4,3 --baseline 0 --baseline 1"""
 
 
-def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options."""
-    parser = commands.add_parser(
-        "certify",
-        help="say whether a single pass is exact for your model, and what prevents it",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "address", metavar="MODULE:CALLABLE", help="where the model, its class or its builder is"
-    )
-    parser.add_argument(
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    option = parser.add_argument
+    option("address", metavar="MODULE:CALLABLE", help="the model, its class or its builder")
+    option(
         "--shape",
         type=_shape,
         action="append",
@@ -52,13 +43,13 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         metavar="N,...",
         help="shape of an input, batch dimension first; once for each input",
     )
-    parser.add_argument(
+    option(
         "--dtype",
         choices=_DTYPES,
         default="float32",
         help="of the inputs and, if floating, the model",
     )
-    parser.add_argument(
+    option(
         "--baseline",
         type=float,
         action="append",
@@ -66,42 +57,23 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         metavar="VALUE",
         help="baseline of all inputs, or once for each input (default: 0)",
     )
-    parser.add_argument(
-        "--device", type=_device, default="cpu", help="where to run the model (default: cpu)"
-    )
+    option("--device", type=_device, default="cpu", help="where to run the model (default: cpu)")
     add_keyword_arguments(parser)
-    parser.add_argument(
-        "--train",
-        action="store_true",
-        help="leave the model in the mode it has; default: model.eval()",
+    option("--train", action="store_true", help="keep the mode it has (default: model.eval())")
+    option(
+        "--plot", type=Path, metavar="FILE", help="draw trunk, head and blockers (.png, .pdf, .svg)"
     )
-    parser.add_argument(
-        "--plot",
-        type=Path,
-        metavar="FILE",
-        help="draw trunk, head and blockers into this file (.png, .pdf, .svg)",
-    )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the certificate, and draw it if that is asked for.
-
-    Returns:
-        0 if a single pass is exact, else 1.
-
-    Raises:
-        UsageError: If the model cannot be loaded, or does not run on inputs of these shapes, or the
-            picture cannot be written.
-    """
+    """Print the certificate, and draw it if that is asked for."""
     baselines = _baselines(options)
     if options.plot:
         _check_picture(options.plot)
     model = load_model(options.address, dict(options.kwargs))
     if not options.train:
         model.eval()
-    dtype: torch.dtype = getattr(torch, options.dtype)
-    inputs = _inputs(options.shapes, dtype, options.device)
+    inputs = _inputs(options)
     _run_once(model, inputs, options)
 
     shapes = ", ".join("x".join(map(str, shape)) for shape in options.shapes)
@@ -111,10 +83,8 @@ def run(options: argparse.Namespace) -> int:
         f"{'training' if model.training else 'evaluation'} mode; "
         f"input {shapes} {options.dtype}, baseline {', '.join(f'{value:g}' for value in baselines)}"
     )
-    try:
+    with blaming(f"cannot analyse {options.address}", XDNNError):
         certificate = certify(model, inputs, baselines=baselines)
-    except XDNNError as error:
-        raise UsageError(f"cannot analyse {options.address}: {first_line(error)}") from error
     say(str(certificate))
     if options.plot:
         certificate.plot().savefig(options.plot, dpi=120)
@@ -142,43 +112,33 @@ def _baselines(options: argparse.Namespace) -> tuple[float, ...]:
     return tuple(values) if len(values) == count else tuple(values * count)
 
 
-def _inputs(
-    shapes: list[tuple[int, ...]], dtype: torch.dtype, device: torch.device
-) -> tuple[Tensor, ...]:
+def _inputs(options: argparse.Namespace) -> tuple[Tensor, ...]:
     # The certificate holds for every input, so any values do; fixed ones keep the report the same
     # from run to run, and an integer may be an index, where 1 is the safest that is not a baseline.
-    if not dtype.is_floating_point:
-        return tuple(torch.ones(shape, dtype=dtype, device=device) for shape in shapes)
+    dtype: torch.dtype = getattr(torch, options.dtype)
     generator = torch.Generator().manual_seed(0)
-    return tuple(torch.rand(shape, generator=generator).to(device, dtype) for shape in shapes)
+    make = partial(torch.rand, generator=generator) if dtype.is_floating_point else torch.ones
+    return tuple(make(shape).to(options.device, dtype) for shape in options.shapes)
 
 
 def _run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Namespace) -> None:
     # A model that does not run has no certificate: a wrong shape must not look like a model that
     # stands in its own way.
-    try:
+    shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
+    kind = f"({options.dtype}, {options.device})"
+    with blaming(f"{options.address} does not run on input of shape {shapes} {kind}"):
         model.to(options.device)
         if inputs[0].is_floating_point():
             model.to(inputs[0].dtype)
         with torch.no_grad():
             model(*inputs)
-    except Exception as error:
-        shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
-        raise UsageError(
-            f"{options.address} does not run on input of shape {shapes} "
-            f"({options.dtype}, {options.device}): {first_line(error)}"
-        ) from error
 
 
+@expecting("positive integers such as 1,3,224,224")
 def _shape(text: str) -> tuple[int, ...]:
-    try:
-        sizes = tuple(int(size) for size in text.split(","))
-    except ValueError:
-        sizes = ()
-    if not sizes or min(sizes) < 1:
-        raise argparse.ArgumentTypeError(
-            f"expected positive integers such as 1,3,224,224, got {text!r}"
-        )
+    sizes = tuple(int(size) for size in text.split(","))
+    if min(sizes) < 1:
+        raise ValueError
     return sizes
 
 

@@ -10,16 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.cli.console import OneLineParser, UsageError, say
-from captum_xdnn.cli.files import writable
-from captum_xdnn.cli.load_model import add_keyword_arguments, load_model
+from captum_xdnn.cli.console import UsageError, blaming, expecting, say, writable
+from captum_xdnn.cli.loading import add_keyword_arguments, load_model
 from captum_xdnn.compare import DEFAULT_METHODS, compare
-from captum_xdnn.errors import first_line
-
-__all__ = ["add_parser", "run"]
 
 TABLE, PICTURE = "comparison.md", "comparison.png"
-_DESCRIPTION = f"""\
+HELP = "run attribution methods on your model: seconds, passes, differences, heat maps"
+DESCRIPTION = f"""\
 Run attribution methods on a model and print what each costs and how far it is from Captum's
 Integrated Gradients with the most steps. The table goes to {TABLE}, heat maps (of images) and the
 scatter of quality and time to {PICTURE}, the attributions to one .npz file for each method.
@@ -29,50 +26,40 @@ batch dimension first; a file of baselines likewise. Both are taken to where the
 and to their precision. MODULE:CALLABLE is as in the command certify.
 
 The exit code is 0, or 2 if the command line is wrong."""
-_EXAMPLES = """\
+EXAMPLES = """\
 examples:
   python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3 --out comparison
   python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
       --method XIntegratedGradients --method "IG(50)" --method "IG(300)\""""
 
 
-def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options."""
-    parser = commands.add_parser(
-        "compare",
-        help="run attribution methods on your model: seconds, passes, differences, heat maps",
-        description=_DESCRIPTION,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("address", metavar="MODULE:CALLABLE", help="where the model is")
-    parser.add_argument(
-        "--inputs", type=Path, required=True, metavar="FILE.npz", help="the inputs, as arrays"
-    )
-    parser.add_argument(
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    option = parser.add_argument
+    option("address", metavar="MODULE:CALLABLE", help="where the model is")
+    option("--inputs", type=Path, required=True, metavar="FILE.npz", help="the inputs, as arrays")
+    option(
         "--target",
         type=_target,
         metavar="N[,N...]",
         help="index of the explained output: one for all examples, or one for each",
     )
-    parser.add_argument(
+    option(
         "--baselines",
         type=_baselines,
         metavar="FILE.npz|NUMBER",
         help="an array for each input, of its shape or of batch size 1; or a number (default: 0)",
     )
-    parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="folder for table and pictures"
-    )
-    parser.add_argument(
+    option("--out", type=Path, required=True, metavar="DIR", help="folder for table and pictures")
+    option(
         "--method",
         action="append",
         dest="methods",
         metavar="NAME",
         help=f"a method; may be repeated (default: {', '.join(DEFAULT_METHODS)})",
     )
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds of timed calls")
-    parser.add_argument(
+    option("--rounds", type=int, default=5, metavar="N", help="rounds of timed calls")
+    option(
         "--perturbations",
         type=int,
         default=10,
@@ -80,45 +67,34 @@ def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
         help="draws for infidelity and max-sensitivity, 0 to leave them out (default: 10)",
     )
     add_keyword_arguments(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compare, print the table, write the files.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        UsageError: If the model or the inputs cannot be loaded, do not go together, or a method is
-            not known.
-    """
+    """Compare, print the table, write the files."""
     folder = writable(options.out)
     arrays = _arrays(options.inputs)
     model = load_model(options.address, dict(options.kwargs)).eval()
     inputs = _like_weights(arrays, model)
     baselines = options.baselines
     if isinstance(baselines, Path):
-        starts = _like_weights(_arrays(baselines), model)
-        baselines = starts if len(starts) > 1 else starts[0]
-    elif baselines is not None and len(inputs) > 1:
+        baselines = _like_weights(_arrays(baselines), model)
+    elif baselines is not None:
         baselines = (baselines,) * len(inputs)
-    try:
+    target = options.target
+    if isinstance(target, Tensor):
+        target = target.to(inputs[0].device)
+    given = ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in inputs)
+    with blaming(f"cannot compare on {options.address}, given {given}"):
         found = compare(
             model,
-            inputs if len(inputs) > 1 else inputs[0],
-            _target_on(options.target, inputs[0].device),
+            inputs,
+            target,
             baselines,
             methods=options.methods or DEFAULT_METHODS,
             rounds=options.rounds,
             perturbations=options.perturbations,
             progress=True,
         )
-    except Exception as error:  # a user's model may raise anything
-        given = ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in inputs)
-        raise UsageError(
-            f"cannot compare on {options.address}, given {given}: {first_line(error)}"
-        ) from error
     say(found.to_markdown())
     (folder / TABLE).write_text(found.to_markdown() + "\n", encoding="utf-8")
     found.plot().savefig(folder / PICTURE, dpi=120)
@@ -133,11 +109,8 @@ def _arrays(path: Path) -> tuple[Tensor, ...]:
     if path.is_file() and not zipfile.is_zipfile(path):
         # numpy would say something of pickles.
         raise UsageError(f"{path} is not an .npz file; numpy.savez(FILE, array) writes one")
-    try:
-        with np.load(path) as arrays:
-            tensors = tuple(torch.from_numpy(arrays[name]) for name in arrays.files)
-    except Exception as error:
-        raise UsageError(f"cannot read arrays from {path}: {first_line(error)}") from error
+    with blaming(f"cannot read arrays from {path}"), np.load(path) as arrays:
+        tensors = tuple(torch.from_numpy(arrays[name]) for name in arrays.files)
     if not tensors:
         raise UsageError(f"{path} holds no arrays")
     return tensors
@@ -153,22 +126,15 @@ def _like_weights(tensors: tuple[Tensor, ...], model: nn.Module) -> tuple[Tensor
     return tuple(x.to(device, kind if x.is_floating_point() else x.dtype) for x in tensors)
 
 
-def _target_on(target: Any, device: torch.device) -> Any:
-    return target.to(device) if isinstance(target, Tensor) else target
-
-
 def _array(attributions: Tensor) -> npt.NDArray[Any]:
     there = attributions.cpu()  # numpy has no bfloat16
     found: npt.NDArray[Any] = (there.float() if there.dtype == torch.bfloat16 else there).numpy()
     return found
 
 
+@expecting("integers such as 3 or 3,1,4")
 def _target(text: str) -> Any:
-    try:
-        numbers = [int(number) for number in text.split(",")]
-    except ValueError:
-        message = f"expected integers such as 3 or 3,1,4, got {text!r}"
-        raise argparse.ArgumentTypeError(message) from None
+    numbers = [int(number) for number in text.split(",")]
     return numbers[0] if len(numbers) == 1 else torch.tensor(numbers)
 
 

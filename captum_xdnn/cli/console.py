@@ -1,9 +1,15 @@
 """How the commands speak: results on stdout; one line on stderr for a wrong command line."""
 
 import argparse
-from typing import NoReturn
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
-__all__ = ["OneLineParser", "UsageError", "say"]
+from captum_xdnn.errors import first_line
+
+T = TypeVar("T")
 
 
 class UsageError(Exception):
@@ -21,3 +27,40 @@ class OneLineParser(argparse.ArgumentParser):
 def say(text: str = "") -> None:
     """Print at once, so that a slow step does not hold back what was found before it."""
     print(text, flush=True)
+
+
+@contextmanager
+def blaming(
+    what: str, kinds: type[BaseException] | tuple[type[BaseException], ...] = Exception
+) -> Iterator[None]:
+    """Make a UsageError, ``what: the error's first line``, of what a user's code raises."""
+    try:
+        yield
+    except kinds as error:
+        raise UsageError(f"{what}: {first_line(error)}") from error
+
+
+def expecting(form: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
+    """Decorate the type of an option: where it raises a ValueError, the user is told the form."""
+
+    def decorate(convert: Callable[[str], T]) -> Callable[[str], T]:
+        def converted(text: str) -> T:
+            try:
+                return convert(text)
+            except ValueError:
+                raise argparse.ArgumentTypeError(f"expected {form}, got {text!r}") from None
+
+        return converted
+
+    return decorate
+
+
+def writable(folder: Path) -> Path:
+    """Make a folder, before the work rather than after it; a UsageError if that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from error
+    if not os.access(folder, os.W_OK):
+        raise UsageError(f"cannot write to the folder {folder}")
+    return folder

@@ -2,72 +2,53 @@
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import captum
 import torch
-from torch import Tensor, nn
 
 from captum_xdnn._version import __version__
-from captum_xdnn.cli.console import OneLineParser, say
-from captum_xdnn.cli.files import writable
-from captum_xdnn.compare import Comparison, compare
+from captum_xdnn.cli.console import expecting, say, writable
+from captum_xdnn.compare import compare
 from captum_xdnn.compare.figures import heat_maps
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.figures import new_figure
 from captum_xdnn.homogeneity import certify
 from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
 
-__all__ = ["add_parser", "run"]
-
 PICTURE = "captum_xdnn_demo.png"
 _TITLES = {
     X_CNN_Small_Weights.FASHION_MNIST: "X-DNN (no biases)",
     X_CNN_Small_Weights.FASHION_MNIST_BIAS: "twin (with biases)",
 }
+HELP = "compare with Captum on bundled networks and images (what runs without a command)"
+DESCRIPTION = f"""\
+Attribute ten Fashion-MNIST test images with Captum's IntegratedGradients and with
+XIntegratedGradients, on a network without biases and on its twin with biases; print certificates and
+measurements, and write the heat maps to {PICTURE}. Networks and images are bundled:
+nothing is downloaded."""
+EXAMPLES = ""
 
 
-def add_parser(commands: "argparse._SubParsersAction[OneLineParser]") -> None:
-    """Add the command and its options."""
-    parser = commands.add_parser(
-        "demo",
-        help="compare with Captum on bundled networks and images (what runs without a command)",
-        description=(
-            "Attribute ten Fashion-MNIST test images with Captum's IntegratedGradients and with "
-            "XIntegratedGradients, on a network without biases and on its twin with biases; print "
-            f"certificates and measurements, and write the heat maps to {PICTURE}. "
-            "Networks and images are bundled: nothing is downloaded."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    option = parser.add_argument
+    number = partial(option, type=_positive, metavar="N")
+    option(
+        "--out", type=Path, default=Path(), metavar="DIR", help="the picture's folder (default: .)"
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path(), metavar="DIR", help="folder for the picture"
-    )
-    parser.add_argument(
-        "--repeat", type=_positive, default=5, metavar="N", help="rounds of timed calls"
-    )
-    parser.add_argument(
-        "--steps", type=_positive, default=50, metavar="N", help="steps of Integrated Gradients"
-    )
-    parser.add_argument(
+    number("--repeat", default=5, help="rounds of timed calls (default: 5)")
+    number("--steps", default=50, help="steps of Integrated Gradients (default: 50)")
+    number(
         "--reference-steps",
-        type=_positive,
         default=300,
-        metavar="N",
-        help="steps of the Integrated Gradients to compare with",
+        help="steps of the Integrated Gradients to compare with (default: 300)",
     )
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the demo.
-
-    Returns:
-        Exit code 0.
-
-    Raises:
-        UsageError: If the folder for the picture cannot be written to.
-    """
+    """Run the demo."""
     picture = writable(options.out) / PICTURE
     images, labels, names = load_fashion_mnist_samples()
     say(
@@ -79,10 +60,20 @@ def run(options: argparse.Namespace) -> int:
         "baseline: black; target: the true class"
     )
 
-    runs = {}
+    ours, short, long = (
+        "XIntegratedGradients",
+        f"IG({options.steps})",
+        f"IG({options.reference_steps})",
+    )
+    methods = {short: short, long: long, ours: f"{ours}({options.steps})"}
+    maps = {}
     for weights, title in _TITLES.items():
         accuracy = weights.meta["_metrics"]["Fashion-MNIST"]
-        say(f"\n== {title}: {weights.meta['num_params']:,} parameters, {_percentages(accuracy)}\n")
+        say(
+            f"\n== {title}: {weights.meta['num_params']:,} parameters, "
+            f"{accuracy['acc@1']:.2f} % of the test images right, "
+            f"{accuracy['acc@1, inputs x 0.1']:.2f} % at a tenth of the contrast\n"
+        )
         model = x_cnn_small(weights=weights, bias=weights.meta["bias"]).eval()
         start = time.perf_counter()
         certificate = certify(model, images)
@@ -92,52 +83,31 @@ def run(options: argparse.Namespace) -> int:
         if certificate.blockers:
             say(f"  in: {', '.join(blocker.where for blocker in certificate.blockers)}")
         say(f"(analysed in {seconds:.2f} s)\n")
-        runs[title] = _compare(model, images, labels, options)
+        found = compare(
+            model,
+            images,
+            labels,
+            methods=methods,
+            reference=long,
+            speed_up_over=short,
+            rounds=options.repeat,
+            perturbations=0,
+        )
+        say(found.to_markdown())
+        for name in (short, ours):
+            route = found[name].route or "captum"
+            maps[f"{title}\n{name}\nroute: {route}"] = found.attributions[name][0]
 
-    maps = {
-        f"{title}\n{name}\nroute: {found[name].route or 'captum'}": found.attributions[name][0]
-        for title, found in runs.items()
-        for name in (f"IG({options.steps})", "XIntegratedGradients")
-    }
-    _draw(picture, images, [names[label] for label in labels], maps)
+    figure = new_figure(1.75 * (1 + len(maps)), 1.3 * len(images) + 1.4)
+    heat_maps(figure, images, maps, [names[label] for label in labels])
+    figure.suptitle("Integrated Gradients of the true class, from black", fontsize="medium")
+    figure.savefig(picture, dpi=120)
     say(f"\nWrote the heat maps to {picture.resolve()}")
     return 0
 
 
-def _draw(path: Path, images: Tensor, names: list[str], maps: dict[str, Tensor]) -> None:
-    figure = new_figure(1.75 * (1 + len(maps)), 1.3 * len(names) + 1.4)
-    heat_maps(figure, images, maps, names)
-    figure.suptitle("Integrated Gradients of the true class, from black", fontsize="medium")
-    figure.savefig(path, dpi=120)
-
-
-def _compare(
-    model: nn.Module, images: Tensor, labels: Tensor, options: argparse.Namespace
-) -> Comparison:
-    short, long = f"IG({options.steps})", f"IG({options.reference_steps})"
-    names = {name: name for name in (short, long)}
-    comparison = compare(
-        model,
-        images,
-        labels,
-        methods={**names, "XIntegratedGradients": f"XIntegratedGradients({options.steps})"},
-        reference=long,
-        speed_up_over=short,
-        rounds=options.repeat,
-        perturbations=0,
-    )
-    say(comparison.to_markdown())
-    return comparison
-
-
-def _percentages(accuracy: dict[str, float]) -> str:
-    plain, low_contrast = accuracy["acc@1"], accuracy["acc@1, inputs x 0.1"]
-    return (
-        f"{plain:.2f} % of the test images right, {low_contrast:.2f} % at a tenth of the contrast"
-    )
-
-
+@expecting("a positive integer")
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+        raise ValueError
     return int(text)

@@ -1,5 +1,6 @@
 """From the command line to the command."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -7,8 +8,7 @@ from captum_xdnn._version import __version__
 from captum_xdnn.cli import attribute, certify, compare, demo
 from captum_xdnn.cli.console import OneLineParser, UsageError
 
-__all__ = ["main"]
-
+_COMMANDS = {"demo": demo, "certify": certify, "compare": compare, "attribute": attribute}
 _GLOBAL_OPTIONS = ("-h", "--help", "--version")
 
 
@@ -38,8 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"captum-xdnn {__version__}")
     commands = parser.add_subparsers(prog=parser.prog, metavar="COMMAND", required=True)
-    for command in (demo, certify, compare, attribute):
-        command.add_parser(commands)
+    for name, command in _COMMANDS.items():
+        added = commands.add_parser(
+            name,
+            help=command.HELP,
+            description=command.DESCRIPTION,
+            epilog=command.EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_options(added)
+        added.set_defaults(run=command.run)
 
     options = parser.parse_args(given)
     try:

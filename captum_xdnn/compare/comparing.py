@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from captum.metrics import infidelity, sensitivity_max
 from torch import Tensor
 from tqdm import tqdm
 
 from captum_xdnn.compare.comparison import Comparison, Row
-from captum_xdnn.compare.flops import count_flops
-from captum_xdnn.compare.measuring import peak_bytes, seconds_of
-from captum_xdnn.compare.methods import DEFAULT_METHODS, Method, methods_of
-from captum_xdnn.compare.noise import under_noise
+from captum_xdnn.compare.measuring import count_flops, peak_bytes, seconds_of
+from captum_xdnn.compare.methods import DEFAULT_METHODS, Method, as_tuple, methods_of
 from captum_xdnn.compare.problem import Problem
+from captum_xdnn.errors import first_line
 from captum_xdnn.metrics import attribution_difference, rank_correlation
 
 SEED = 0
 """Of what methods draw, and of the noise in infidelity and max-sensitivity."""
+NOISE = 0.1
+"""Standard deviation of infidelity's noise, in parts of the inputs' own."""
 
 
 def compare(
@@ -88,91 +91,91 @@ def compare(
         raise ValueError(message)
     problem = Problem.of(forward_func, inputs, target, baselines, additional_forward_args)
     chosen = methods_of(methods, problem)
-    steps = tqdm(total=3 * len(chosen), disable=not progress, unit="step")
-    with steps, _of_their_own_randomness(problem):
+    names = [method.name for method in chosen]
+    bar = tqdm(total=3 * len(chosen), disable=not progress, unit="step")
+    with bar, _seeded(problem):
         failures: dict[str, str] = {}
         attributions: dict[str, tuple[Tensor, ...]] = {}
         for method in chosen:
-            steps.set_description(method.name)
-            found = _tried(method, problem)
-            if isinstance(found, str):
-                failures[method.name] = found
-            else:
-                attributions[method.name] = found
-            steps.update()
-        if not attributions:
-            message = "; ".join(f"{name}: {failure}" for name, failure in failures.items())
-            raise ValueError(f"no method gave attributions ({message})")
-        name = _chosen(reference, _longest(attributions), chosen, failures)
-        common = "IG(50)" if "IG(50)" in attributions else name
-        over = _chosen(speed_up_over, common, chosen, failures)
-        steps.set_description("timing")
+            bar.set_description(method.name)
+            with _noting(failures, method):
+                given = method.explain(problem.call.inputs)
+                shapes, expected = (
+                    [tuple(x.shape) for x in xs] for xs in (given, problem.call.inputs)
+                )
+                if shapes == expected:
+                    attributions[method.name] = given
+                else:
+                    failures[method.name] = f"attributions of shapes {shapes}, not {expected}"
+            bar.update()
+        reference, over = _held_against(reference, speed_up_over, attributions, names, failures)
+        bar.set_description("timing")
         seconds = _timed(chosen, problem, failures, rounds)
-        steps.update(len(chosen))
+        bar.update(len(chosen))
         rows = []
         for method in chosen:
-            steps.set_description(method.name)
-            row = Row(method.name, failure=failures.get(method.name, ""))
+            bar.set_description(method.name)
+            found: dict[str, Any] = {}
             if method.name in attributions:
-                found = attributions[method.name]
-                row = _of_attributions(row, problem, found, attributions[name])
-                if not row.failure:
-                    row = _of_further_calls(row, method, problem, found, perturbations)
-                row = replace(row, route=method.route())
+                found = _measured(method, problem, attributions, reference, perturbations, failures)
+                found["route"] = method.route()
             if method.name in seconds:
-                taken = seconds[method.name]
-                row = replace(row, seconds=taken, speed_up=seconds.get(over, math.nan) / taken)
-            rows.append(row)
-            steps.update()
-    return Comparison(tuple(rows), name, over, attributions, problem)
+                found["seconds"] = seconds[method.name]
+                found["speed_up"] = seconds.get(over, math.nan) / seconds[method.name]
+            rows.append(Row(method.name, failure=failures.get(method.name, ""), **found))
+            bar.update()
+    return Comparison(tuple(rows), reference, over, attributions, problem)
 
 
 @contextmanager
-def _of_their_own_randomness(problem: Problem) -> Iterator[None]:
+def _seeded(problem: Problem) -> Iterator[None]:
     """The caller's random numbers stay as they are; methods draw the same ones at every comparison."""
     numpys = np.random.get_state()  # GradientShap draws from numpy
     np.random.seed(SEED)
     try:
-        with torch.random.fork_rng(problem.random_devices):
+        with _forked(problem):
             torch.manual_seed(SEED)
             yield
     finally:
         np.random.set_state(numpys)
 
 
-def _tried(method: Method, problem: Problem) -> tuple[Tensor, ...] | str:
-    """The attributions, or why there are none."""
+def _forked(problem: Problem) -> AbstractContextManager[None]:
+    """What is drawn from torch inside changes nothing outside."""
+    devices = [problem.device] if problem.device.type == "cuda" else []
+    return torch.random.fork_rng(devices)
+
+
+@contextmanager
+def _noting(failures: dict[str, str], method: Method, doing: str = "") -> Iterator[None]:
+    """An error of a method is noted, and stops no other."""
     try:
-        found = method.explain(problem.call.inputs)
-        shapes = [tuple(x.shape) for x in problem.call.inputs]
-        if [tuple(f.shape) for f in found] != shapes:
-            return f"attributions of shapes {[tuple(f.shape) for f in found]}, not {shapes}"
+        yield
     except Exception as error:
-        return _said(error)
-    return found
+        failures[method.name] = doing + first_line(error)
 
 
-def _said(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-
-def _longest(attributions: Mapping[str, Any]) -> str:
-    """The ``IG(n)`` with the most steps, or the first method where there is none."""
-    steps = {n: int(n[3:-1]) for n in attributions if n.startswith("IG(") and n[3:-1].isdigit()}
-    return max(steps, key=steps.__getitem__) if steps else next(iter(attributions))
-
-
-def _chosen(
-    asked: str | None, otherwise: str, methods: list[Method], failures: Mapping[str, str]
-) -> str:
-    """The name of the method that others are held against."""
-    name = otherwise if asked is None else asked
-    names = [method.name for method in methods]
-    if name in names and name not in failures:
-        return name
-    message = f"{name!r} must be a method that gives attributions, of {', '.join(names)}"
-    said = "; ".join(f"{method}: {failure}" for method, failure in failures.items())
-    raise ValueError(f"{message} ({said})" if said else message)
+def _held_against(
+    reference: str | None,
+    over: str | None,
+    attributions: Mapping[str, Any],
+    names: list[str],
+    failures: Mapping[str, str],
+) -> tuple[str, str]:
+    """The names of the reference and of the method that speed-ups are over."""
+    said = "; ".join(f"{name}: {failure}" for name, failure in failures.items())
+    if not attributions:
+        raise ValueError(f"no method gave attributions ({said})")
+    if reference is None:
+        steps = {n: int(n[3:-1]) for n in attributions if re.fullmatch(r"IG\(\d+\)", n)}
+        reference = max(steps, key=steps.__getitem__) if steps else next(iter(attributions))
+    if over is None:
+        over = "IG(50)" if "IG(50)" in attributions else reference
+    for name in (reference, over):
+        if name not in attributions:
+            message = f"{name!r} must be a method that gives attributions, of {', '.join(names)}"
+            raise ValueError(f"{message} ({said})" if said else message)
+    return reference, over
 
 
 def _timed(
@@ -181,48 +184,84 @@ def _timed(
     """The seconds of each method that does not fail meanwhile; ``failures`` gets those that do."""
 
     def again(method: Method) -> None:
-        if method.name in failures:
-            return
-        try:
-            method.explain(problem.call.inputs)
-        except Exception as error:
-            failures[method.name] = f"called again: {_said(error)}"
+        if method.name not in failures:
+            with _noting(failures, method, "called again: "):
+                method.explain(problem.call.inputs)
 
     calls = {m.name: partial(again, m) for m in methods if m.name not in failures}
     seconds = seconds_of(calls, rounds, problem.device)
     return {name: taken for name, taken in seconds.items() if name not in failures}
 
 
-def _of_attributions(
-    row: Row, problem: Problem, found: tuple[Tensor, ...], reference: tuple[Tensor, ...]
-) -> Row:
-    """A row with what the attributions alone say."""
+def _measured(
+    method: Method,
+    problem: Problem,
+    attributions: Mapping[str, tuple[Tensor, ...]],
+    reference: str,
+    perturbations: int,
+    failures: dict[str, str],
+) -> dict[str, Any]:
+    """What the attributions say, and further calls: where one fails, without what comes after it."""
+    found, theirs = attributions[method.name], attributions[reference]
     totals = sum(f.double().reshape(len(f), -1).sum(1) for f in found)
-    gained = problem.gained
-    comparable = gained.shape == (problem.call.size,)
-    return replace(
-        row,
-        gap=float((totals - gained).abs().max()) if comparable else math.nan,
-        difference=float(attribution_difference(found, reference).mean()),
-        rank_correlation=float(rank_correlation(found, reference).nanmean()),
-    )
+    comparable = problem.gained.shape == (problem.call.size,)
+    measured = {
+        "gap": float((totals - problem.gained).abs().max()) if comparable else math.nan,
+        "difference": float(attribution_difference(found, theirs).mean()),
+        "rank_correlation": float(rank_correlation(found, theirs).nanmean()),
+    }
+    if method.name not in failures:
+        whole, call = problem.pass_flops, partial(method.explain, problem.call.inputs)
+        with _noting(failures, method, "called again: "):
+            passes = count_flops(call) / whole if whole else math.nan
+            measured |= {"passes": passes, "memory": peak_bytes(call, problem.device)}
+    if perturbations and method.name not in failures:
+        with _noting(failures, method, "under noise: "):
+            measured |= _under_noise(method, problem, found, perturbations)
+    return measured
 
 
-def _of_further_calls(
-    row: Row, method: Method, problem: Problem, found: tuple[Tensor, ...], perturbations: int
-) -> Row:
-    """A row with what takes more calls; where one fails, without what comes after it."""
-    whole = problem.pass_flops
-    call = partial(method.explain, problem.call.inputs)
-    doing = "called again"
-    try:
-        work = count_flops(call)
-        passes = work / whole if whole else math.nan
-        row = replace(row, passes=passes, memory=peak_bytes(call, problem.device))
-        if perturbations:
-            doing = "under noise"
-            wrong, sensitive = under_noise(method, problem, found, perturbations, SEED)
-            row = replace(row, infidelity=wrong, max_sensitivity=sensitive)
-    except Exception as error:
-        return replace(row, failure=f"{doing}: {_said(error)}")
-    return row
+def _under_noise(
+    method: Method, problem: Problem, found: tuple[Tensor, ...], count: int
+) -> dict[str, float]:
+    """Captum's metrics, means over the examples, every method under the same noise."""
+    inputs = problem.call.inputs
+    if not any(x.is_floating_point() for x in inputs):
+        return {}  # noise cannot be added to indices
+
+    def perturbed(given: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        noise = tuple(
+            NOISE * float(x.detach().std()) * torch.randn_like(x)
+            if x.is_floating_point()
+            else torch.zeros_like(x)
+            for x in as_tuple(given)
+        )
+        return noise, tuple(x - n for x, n in zip(as_tuple(given), noise, strict=True))
+
+    def explained(given: Any) -> tuple[Tensor, ...]:
+        # Captum's noise is float32, and is added to indices too.
+        moved = tuple(
+            m.to(x.dtype) if x.is_floating_point() else x
+            for m, x in zip(as_tuple(given), inputs, strict=True)
+        )
+        # What a method draws does not change the noise that comes after it.
+        with _forked(problem):
+            # Captum views them as rows.
+            return tuple(f.contiguous() for f in method.explain(moved))
+
+    many = {"n_perturb_samples": count, "max_examples_per_batch": problem.call.size}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _seeded(problem):
+            wrong = infidelity(
+                problem.forward_func,
+                perturbed,
+                inputs,
+                tuple(f.contiguous() for f in found),
+                additional_forward_args=problem.call.arguments or None,
+                target=problem.call.target,
+                **many,
+            )
+        with _seeded(problem):
+            sensitive = sensitivity_max(explained, inputs, **many)
+    return {"infidelity": float(wrong.mean()), "max_sensitivity": float(sensitive.mean())}

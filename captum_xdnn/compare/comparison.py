@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+from captum_xdnn.compare.figures import Point, heat_maps, scatter
+from captum_xdnn.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,19 +57,25 @@ class Row:
     failure: str = ""
 
 
-_HEADS = {
-    "method": "method",
-    "route": "route",
-    "passes": "passes",
-    "seconds": "seconds",
-    "speed_up": "over {over}",
-    "memory": "MiB",
-    "gap": "completeness gap",
-    "difference": "difference to {reference}",
-    "rank_correlation": "rank correlation",
-    "infidelity": "infidelity",
-    "max_sensitivity": "max-sensitivity",
+def _three_digits(value: float) -> str:
+    """Of seconds and MiB there may be thousands, and thousandths; without an exponent if possible."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+_COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "method": ("method", str),
+    "route": ("route", str),
+    "passes": ("passes", "{:.4g}".format),
+    "seconds": ("seconds", _three_digits),
+    "speed_up": ("over {speed_up_over}", "{:.2f}x".format),
+    "memory": ("MiB", lambda held: _three_digits(held / 2**20)),
+    "gap": ("completeness gap", "{:.2g}".format),
+    "difference": ("difference to {reference}", "{:.2g}".format),
+    "rank_correlation": ("rank correlation", "{:.4g}".format),
+    "infidelity": ("infidelity", "{:.2g}".format),
+    "max_sensitivity": ("max-sensitivity", "{:.2g}".format),
 }
+"""For each field of a row its head in the table, formatted with the comparison, and how its value is written."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +117,8 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """A table in Markdown; columns in which no method has a number are left out."""
-        names = [name for name in _HEADS if any(_text(row, name) for row in self.rows)]
-        heads = [_HEADS[name].format(**vars(self), over=self.speed_up_over) for name in names]
+        names = [name for name in _COLUMNS if any(_text(row, name) for row in self.rows)]
+        heads = [_COLUMNS[name][0].format(**vars(self)) for name in names]
         shown = [row for row in self.rows if row.method in self.attributions]
         cells = [[_text(row, name) for name in names] for row in shown]
         widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
@@ -131,10 +140,7 @@ class Comparison:
         """
         import pandas
 
-        records = [
-            {field.name: getattr(row, field.name) for field in fields(Row)} for row in self.rows
-        ]
-        return pandas.DataFrame.from_records(records, index="method")
+        return pandas.DataFrame.from_records([vars(row) for row in self.rows], index="method")
 
     def plot(self, *, examples: Sequence[int] | None = None, names: Sequence[str] = ()) -> Figure:
         """Heat maps side by side, and quality against time.
@@ -151,9 +157,31 @@ class Comparison:
             IndexError: If there is no such example.
             ValueError: If there are not as many names as examples.
         """
-        from captum_xdnn.compare.figures import comparison_figure
-
-        return comparison_figure(self, examples, names)
+        (images, *further) = self.problem.call.inputs
+        size = len(images)
+        chosen = list(range(min(4, size)) if examples is None else examples)
+        if any(not -size <= example < size for example in chosen):
+            message = f"examples {chosen} of a batch of {size}"
+            raise IndexError(message)
+        if names and len(names) != len(chosen):
+            message = f"{len(names)} names for {len(chosen)} examples"
+            raise ValueError(message)
+        maps = {}
+        if images.dim() == 4 and images.shape[1] in (1, 3) and not further:
+            maps = {method: found[0][chosen] for method, found in self.attributions.items()}
+        height = 1.5 * len(chosen) + 0.9 if maps else 0.0
+        figure = new_figure(max(8.0, 1.6 * (len(maps) + 1)), height + 3.6)
+        below: Any = figure
+        if maps:
+            parts: Any = figure.subfigures(2, 1, height_ratios=(height, 3.6))
+            above, below = parts
+            heat_maps(above, images[chosen], maps, names or [f"example {n}" for n in chosen])
+        left, right = below.subplots(1, 2)
+        rows = [row for row in self.rows if row.method in self.attributions]
+        others = [row for row in rows if row.method != self.reference]
+        scatter(left, f"difference to {self.reference}", (_point(r, r.difference) for r in others))
+        scatter(right, "completeness gap", (_point(row, row.gap) for row in rows))
+        return figure
 
     def __str__(self) -> str:
         return self.to_markdown()
@@ -166,19 +194,8 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _text(row: Row, name: str) -> str:
     value = getattr(row, name)
-    if isinstance(value, str):
-        return value
-    if value != value:  # NaN: nothing to say
-        return ""
-    if name in ("passes", "rank_correlation"):
-        return f"{value:.4g}"
-    if name == "speed_up":
-        return f"{value:.2f}x"
-    if name == "memory":
-        return _three_digits(value / 2**20)
-    return _three_digits(value) if name == "seconds" else f"{value:.2g}"
+    return "" if value != value else _COLUMNS[name][1](value)  # NaN: nothing to say
 
 
-def _three_digits(value: float) -> str:
-    """Of seconds and MiB there may be thousands, and thousandths; without an exponent if possible."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+def _point(row: Row, value: float) -> Point:
+    return Point(row.method, bool(row.route), row.seconds, value)

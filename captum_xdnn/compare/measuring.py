@@ -1,4 +1,4 @@
-"""What a call costs: seconds, passes through the network, memory."""
+"""What a call costs: seconds, floating-point operations, memory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 SHORTEST_ROUND = 0.05
 """Seconds: a call of milliseconds is timed many times, one alone measures the scheduler."""
@@ -34,13 +37,7 @@ def in_turn(
 
 
 def seconds_of(calls: Mapping[str, Call], rounds: int, device: torch.device) -> dict[str, float]:
-    """The median time of each call, all of them in turn.
-
-    Args:
-        calls: What is timed, by name. Each has to have been called before.
-        rounds: How often each is timed.
-        device: Where they run; waited for before and after each call.
-    """
+    """The median time of each call, all of them in turn. Each has to have been called before."""
     measured = in_turn(calls, rounds, partial(_seconds, device=device))
     return {name: statistics.median(taken) for name, taken in measured.items()}
 
@@ -64,11 +61,36 @@ def now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def peak_bytes(call: Call, device: torch.device) -> float:
-    """The most memory that a call holds at once, above what was there before.
+def count_flops(call: Call) -> int:
+    """Add up the operations of the convolutions and matrix products that a call runs.
 
-    Returns:
-        Bytes; NaN on a device of which torch keeps no such books.
+    ``FlopCounterMode`` of torch counts by the same formulas, but also follows modules by hooks in
+    the autograd graph, and those refuse the way in which Captum asks for gradients.
+    """
+    counter = _FlopCounter()  # type: ignore[no-untyped-call]
+    with counter:
+        call()
+    return counter.flops
+
+
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    flops = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        del types
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func.overloadpacket)
+        if formula is not None:
+            self.flops += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def peak_bytes(call: Call, device: torch.device) -> float:
+    """The most bytes that a call holds at once, above what was there before.
+
+    NaN on a device of which torch keeps no such books.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -20,7 +20,7 @@ from captum.attr import (
 from torch import Tensor, nn
 
 from captum_xdnn.attr import XIntegratedGradients
-from captum_xdnn.compare.problem import Problem
+from captum_xdnn.compare.problem import Problem, leaves_of
 
 DEFAULT_METHODS = (
     "XIntegratedGradients",
@@ -34,9 +34,12 @@ DEFAULT_METHODS = (
     "GradientShap",
 )
 _STEPS = re.compile(r"(IG|XIntegratedGradients)\((\d+)\)")
+_NAMED = {
+    kind.__name__: kind
+    for kind in (XIntegratedGradients, InputXGradient, Saliency, DeepLift, GradientShap)
+}
 TOGETHER = 50
 """So many steps of Captum's Integrated Gradients share a batch: its default number."""
-Explain = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -50,22 +53,12 @@ class Method:
     """
 
     name: str
-    explain: Explain
-    route: Callable[[], str]
+    explain: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    route: Callable[[], str] = str
 
 
 def methods_of(given: Any, problem: Problem) -> list[Method]:
-    """The methods that a caller asks for.
-
-    Args:
-        given: An iterable of names, objects of Captum's ``Attribution``, and callables that take
-            the inputs and the target; or a mapping of names to these.
-        problem: What they attribute.
-
-    Raises:
-        ValueError: If a name is not known, or there is no method or two of one name.
-        TypeError: If something else is given.
-    """
+    """The methods that a caller asks for, in one of the forms that ``compare`` takes."""
     if isinstance(given, str | Attribution) or not isinstance(given, Iterable | Mapping):
         message = f"methods must be a collection of methods, found {given!r}"
         raise TypeError(message)
@@ -83,15 +76,13 @@ def _method(name: str | None, given: Any, problem: Problem) -> Method:
     if isinstance(given, str):
         return _named(name or given, given, problem)
     if isinstance(given, Attribution):
-        return _captums(name or type(given).__name__, given, problem, {})
+        return _captums(name or type(given).__name__, given, problem)
     if callable(given):
         label = name or str(getattr(given, "__name__", type(given).__name__))
-
-        def explain(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            found = given(problem.unformatted(inputs), target=problem.call.target)
-            return found if isinstance(found, tuple) else (found,)
-
-        return Method(label, explain, lambda: "")
+        return Method(
+            label,
+            lambda inputs: as_tuple(given(problem.unformatted(inputs), target=problem.call.target)),
+        )
     message = (
         f"a method is a name, an object of captum.attr.Attribution, or a callable; found {given!r}"
     )
@@ -99,58 +90,51 @@ def _method(name: str | None, given: Any, problem: Problem) -> Method:
 
 
 def _named(name: str, given: str, problem: Problem) -> Method:
-    function: Any = problem.forward_func
+    kind: Any
     steps = _STEPS.fullmatch(given)
-    if steps:
-        ours = steps.group(1) == "XIntegratedGradients"
-        method = (XIntegratedGradients if ours else IntegratedGradients)(function)
+    more = {"n_steps": int(steps[2])} if steps else {}
+    if steps and steps[1] == "IG":
+        kind = IntegratedGradients
         # More steps take more time, and not more memory.
-        bound = {"internal_batch_size": TOGETHER * problem.call.size}
-        long = {"n_steps": int(steps.group(2)), **({} if ours else bound)}
-        return _captums(name, method, problem, long)
-    known: dict[str, Callable[[], Attribution]] = {
-        "XIntegratedGradients": lambda: XIntegratedGradients(function),
-        "InputXGradient": lambda: InputXGradient(function),
-        "Saliency": lambda: Saliency(function),
-        "DeepLift": lambda: DeepLift(_module(function)),
-        "GradientShap": lambda: GradientShap(function),
-    }
-    if given not in known:
-        message = f"methods are IG(n), XIntegratedGradients(n), {', '.join(known)}; found {given!r}"
+        more["internal_batch_size"] = TOGETHER * problem.call.size
+    elif steps:
+        kind = XIntegratedGradients
+    elif given in _NAMED:
+        kind = _NAMED[given]
+    else:
+        message = (
+            f"methods are IG(n), XIntegratedGradients(n), {', '.join(_NAMED)}; found {given!r}"
+        )
         raise ValueError(message)
-    if given == "DeepLift" and not isinstance(function, nn.Module):
-
-        def explain(_: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            _module(function)
-            return ()
-
-        return Method(name, explain, lambda: "")
-    more: dict[str, Any] = {"n_samples": 5, "stdevs": 0.0} if given == "GradientShap" else {}
-    return _captums(name, known[given](), problem, more)
+    return _captums(name, kind(problem.forward_func), problem, **more)
 
 
-def _module(function: Any) -> nn.Module:
-    if isinstance(function, nn.Module):
-        return function
-    message = "DeepLift explains an nn.Module, not another function"
-    raise TypeError(message)
-
-
-def _captums(name: str, method: Any, problem: Problem, more: dict[str, Any]) -> Method:
+def _captums(name: str, method: Any, problem: Problem, **more: Any) -> Method:
     """A method with Captum's ``attribute``, given what of the call it takes."""
+    call = {
+        "target": problem.call.target,
+        "additional_forward_args": problem.call.arguments or None,
+        "baselines": problem.unformatted(problem.starts()),
+        **more,
+    }
     taken = inspect.signature(method.attribute).parameters
-    call = problem.arguments(**more)
-    if "baselines" in taken:
-        call["baselines"] = problem.unformatted(problem.starts())
     call = {key: value for key, value in call.items() if key in taken}
 
     def explain(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        if isinstance(method, DeepLift) and not isinstance(method.model, nn.Module):
+            message = "DeepLift explains an nn.Module, not another function"
+            raise TypeError(message)
         # Captum's gradient methods make the inputs require gradients, and say so in a warning.
-        leaves = problem.leaves(inputs)
+        leaves = leaves_of(inputs)
         with warnings.catch_warnings():
             # DeepLift and GuidedBackprop say at every call that they set hooks, and remove them.
             warnings.filterwarnings("ignore", "Setting (forward, )?backward hooks")
             found = method.attribute(problem.unformatted(leaves), **call)
-        return tuple(f.detach() for f in (found if isinstance(found, tuple) else (found,)))
+        return tuple(f.detach() for f in as_tuple(found))
 
     return Method(name, explain, lambda: str(getattr(method, "last_route", "") or ""))
+
+
+def as_tuple(found: Any) -> tuple[Tensor, ...]:
+    """A tensor or a tuple of tensors, as a tuple."""
+    return found if isinstance(found, tuple) else (found,)

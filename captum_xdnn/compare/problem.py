@@ -15,7 +15,7 @@ from captum_xdnn._captum import (
     format_input_baseline,
     validate_input,
 )
-from captum_xdnn.compare.flops import count_flops
+from captum_xdnn.compare.measuring import count_flops
 from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.one_pass import explained
 
@@ -38,11 +38,7 @@ class Problem:
     def of(
         forward_func: Callable[..., Any], inputs: Any, target: Any, baselines: Any, further: Any
     ) -> Problem:
-        """Check and format a call as Captum does, and run it once.
-
-        Raises:
-            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
-        """
+        """Check and format a call as Captum does, with its errors, and run it once."""
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts)
         arguments = format_additional_forward_args(further) or ()
@@ -59,39 +55,20 @@ class Problem:
         pairs = zip(self.call.inputs, self.call.baselines, strict=True)
         return tuple(torch.zeros_like(x.detach()) + b for x, b in pairs)
 
-    def leaves(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Copies of inputs that a method may do with as it likes, with gradients where there can be."""
-        copies = (x.detach().clone() for x in inputs)
-        return tuple(x.requires_grad_(x.is_floating_point() or x.is_complex()) for x in copies)
-
-    def arguments(self, **more: Any) -> dict[str, Any]:
-        """The call as keyword arguments of ``attribute``."""
-        return {
-            "target": self.call.target,
-            "additional_forward_args": self.call.arguments or None,
-            **more,
-        }
-
     @cached_property
     def gained(self) -> Tensor:
         """``F(x) - F(b)`` of each example, in float64."""
         with torch.no_grad():
-            ends = [
-                explained(self.forward_func(*x, *self.call.arguments), self.call.target)
+            end, start = (
+                explained(self.forward_func(*x, *self.call.arguments), self.call.target).double()
                 for x in (self.call.inputs, self.starts())
-            ]
-        gained: Tensor = ends[0].double() - ends[1].double()
-        return gained.reshape(-1)
+            )
+        return (end - start).reshape(-1)
 
     @property
     def device(self) -> torch.device:
         """Where the inputs are."""
         return self.call.inputs[0].device
-
-    @property
-    def random_devices(self) -> list[torch.device]:
-        """The devices with a random state of their own that methods may draw from."""
-        return [self.device] if self.device.type == "cuda" else []
 
     @cached_property
     def pass_flops(self) -> int:
@@ -99,7 +76,7 @@ class Problem:
 
         def one_pass() -> None:
             with torch.enable_grad():
-                leaves = self.leaves(self.call.inputs)
+                leaves = leaves_of(self.call.inputs)
                 outputs = self.forward_func(*leaves, *self.call.arguments)
                 chosen = explained(outputs, self.call.target)
                 reached = [x for x in leaves if x.requires_grad]
@@ -107,3 +84,9 @@ class Problem:
                     torch.autograd.grad(chosen.sum(), reached, allow_unused=True)
 
         return count_flops(one_pass)
+
+
+def leaves_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copies of inputs that a method may do with as it likes, with gradients where there can be."""
+    copies = (x.detach().clone() for x in inputs)
+    return tuple(x.requires_grad_(x.is_floating_point() or x.is_complex()) for x in copies)

@@ -13,7 +13,7 @@ from captum_xdnn.recording.steps import TensorInfo
 
 
 @dataclass(frozen=True)
-class Shared:
+class Unbatched:
     """A tensor without rows.
 
     Attributes:
@@ -24,7 +24,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchDim:
     """A tensor with rows.
 
     Attributes:
@@ -37,22 +37,22 @@ class Rows:
     width: int = 1
     outer: int = 1
 
-    def at(self, dim: int) -> Rows:
+    def at(self, dim: int) -> BatchDim:
         """The same in another dimension."""
         return replace(self, dim=dim)
 
 
-SHARED = Shared()
-State = Shared | Rows | None
+UNBATCHED = Unbatched()
+State = Unbatched | BatchDim | None
 
 
-class Meeting:
+class BatchedCall:
     """An operation on tensors of which at least one has rows, as a rule sees it.
 
     Attributes:
         arguments: All arguments by name.
-        held: The tensors with rows, with the place of the rows.
-        shared: The tensors without, with their states.
+        batched: The tensors with rows, with the place of the rows.
+        unbatched: The tensors without, with their states.
         shape: The shape of the result in question.
         size: The batch size.
     """
@@ -63,8 +63,8 @@ class Meeting:
         self.arguments = arguments_of(node)
         self._states = states
         nodes = node.all_input_nodes
-        self.held = [(n, s) for n in nodes if isinstance(s := states[n], Rows)]
-        self.shared = [(n, states[n]) for n in nodes if not isinstance(states[n], Rows)]
+        self.batched = [(n, s) for n in nodes if isinstance(s := states[n], BatchDim)]
+        self.unbatched = [(n, states[n]) for n in nodes if not isinstance(states[n], BatchDim)]
         self.shape = shape
         self.size = size
 
@@ -77,48 +77,54 @@ class Meeting:
         return next(iter(self.arguments.values()))
 
     def state(self, value: Any) -> State:
-        """The place of a tensor's rows; ``SHARED`` for what is no tensor."""
-        state: State = self._states[value] if type(value) is Node else SHARED
+        """The place of a tensor's rows; ``UNBATCHED`` for what is no tensor."""
+        state: State = self._states[value] if type(value) is Node else UNBATCHED
         return state
 
-    def lone(self) -> Rows | None:
+    def lone(self) -> BatchDim | None:
         """The place of the rows of the first argument, if no other argument has rows."""
-        alone = len(self.held) == 1 and self.held[0][0] is self.data
-        return self.held[0][1] if alone else None
+        alone = len(self.batched) == 1 and self.batched[0][0] is self.data
+        return self.batched[0][1] if alone else None
 
-    def common(self) -> Rows | None:
+    def common(self) -> BatchDim | None:
         """The place of the rows of all tensors, if all have rows at one place, or the same for all."""
-        places = {state for _, state in self.held}
+        places = {state for _, state in self.batched}
         if len(places) != 1:
             return None
         place = places.pop()
-        return place if all(place.dim in state.uniform for _, state in self.shared) else None
+        return place if all(place.dim in state.uniform for _, state in self.unbatched) else None
 
-    def from_right(self) -> tuple[int, Rows] | None:
+    def from_right(self) -> tuple[int, BatchDim] | None:
         """The rows of all tensors, counted from the last dimension, as broadcasting does.
 
         What has no rows has one entry there, or the same ones.
         """
         places = {
-            (rank_of(node) - state.dim, state.width, state.outer) for node, state in self.held
+            (rank_of(node) - state.dim, state.width, state.outer) for node, state in self.batched
         }
         if len(places) != 1:
             return None
         place, _, _ = places.pop()
-        for node, state in self.shared:
+        for node, state in self.unbatched:
             dim = rank_of(node) - place
             if dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
                 return None
-        return place, self.held[0][1]
+        return place, self.batched[0][1]
 
-    def fits(self, place: Rows | None) -> Rows | None:
+    def fits(self, place: BatchDim | None) -> BatchDim | None:
         """The place, if the result has the batch there."""
         if place is None or not 0 <= place.dim < len(self.shape):
             return None
-        whole = place.outer * self.size * place.width
-        return place if self.shape[place.dim] == whole else None
+        return place if self.shape[place.dim] == self._whole(place) else None
 
-    def reshaped(self, state: Rows) -> Rows | None:
+    def is_whole(self, node: Node, place: BatchDim) -> bool:
+        """Whether a tensor is as long as the batch at a place."""
+        return bool(node.value.shape[place.dim] == self._whole(place))
+
+    def _whole(self, place: BatchDim) -> int:
+        return place.outer * self.size * place.width
+
+    def reshaped(self, state: BatchDim) -> BatchDim | None:
         """Where the rows are when the entries keep their order and the dimensions change."""
         shape = self.data.value.shape
         outer = prod(shape[: state.dim]) * state.outer
@@ -127,7 +133,7 @@ class Meeting:
         for dim, length in enumerate(self.shape):
             behind = prod(self.shape[dim + 1 :])
             if before and behind and outer % before == 0 and inner % behind == 0:
-                place = Rows(dim, inner // behind, outer // before)
+                place = BatchDim(dim, inner // behind, outer // before)
                 if length == place.outer * self.size * place.width:
                     return place
             before *= length

@@ -60,16 +60,9 @@ def is_never_read(node: Node) -> bool:
 
 
 def leaves_unwritten(node: Node) -> bool:
-    """Whether torch returns memory that it has not written: a median along an expanded dimension.
-
-    So does torch on a CPU, 2.13 and 2.14 at least; its gradient is that of the right median.
-    """
-    if registry.name_of(node.target) not in ("aten.median.dim", "aten.nanmedian.dim"):
-        return False
-    arguments = arguments_of(node)
-    info = arguments["self"].value
-    stride = info.strides[arguments["dim"]] if info.strides else 1
-    return bool(info.device.type in ("cpu", "meta") and stride == 0)
+    """Whether torch returns memory that it has not written."""
+    does = registry.UNWRITTEN.get(registry.name_of(node.target))
+    return does is not None and does(arguments_of(node))
 
 
 def hands_out(node: Node) -> bool:

@@ -1,8 +1,9 @@
-"""The registry of rules: for each ATen overload, how motions pass through it.
+"""The registry: for each ATen overload, how motions pass through it, and what else is known of it.
 
-A rule has the operation's own signature with each tensor replaced by an
+A law has the operation's own signature with each tensor replaced by an
 :class:`~captum_xdnn.proof.operand.Operand`, and returns the motion of the result (a tuple
-for several results). An operation without a rule is ``Unknown``: never a guess.
+for several results). An operation without a law is ``Unknown``: never a guess. All that is known of an
+operation is entered where its law is, by the file of its family in ``rules/``.
 """
 
 from __future__ import annotations
@@ -20,16 +21,29 @@ Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
 
 RULES: dict[str, Rule] = {}
-"""Rule of each overload, by its full name such as ``aten.relu.default``."""
+"""Law of each overload, by its full name such as ``aten.relu.default``."""
 
 REFUSED: dict[str, Unknown] = {}
 """Overloads that stay ``Unknown`` when anything moves, each with its reason."""
+
+ROWS: dict[str, Rule | str] = {}
+"""For each operation, such as ``aten.relu``, where it leaves the rows of a batch (see ``batch_dim.py``),
+or why nothing is said of them."""
+
+PIECES: dict[str, str] = {}
+"""Piecewise linear overloads, and in which way they are."""
+LINEAR, CHOICE, BILINEAR, SCALED = "linear", "choice", "bilinear", "scaled"
+"""Linear in all tensors together; one of the values, or one times a number that its sign decides; linear in
+each tensor while the others are constant; piecewise linear in the first while the others are constant."""
 
 VOLATILE: set[str] = set()
 """Refused overloads whose result is not determined by their arguments."""
 
 OVERWRITES: dict[str, int] = {}
 """Overloads that read nothing but the shape of one argument, and the position of that one."""
+
+UNWRITTEN: dict[str, Callable[[dict[str, Any]], bool]] = {}
+"""Overloads that may return memory that they have not written, and when, by their arguments."""
 
 _edition = 0
 
@@ -81,7 +95,7 @@ def register_rule(overloads: object) -> Callable[[R], R]:
     """
 
     def register(rule: R) -> R:
-        _claim(overloads, RULES, rule)
+        _claim(_names(overloads), RULES, rule)
         return rule
 
     return register
@@ -96,32 +110,77 @@ def unregister_rule(overloads: object) -> None:
     global _edition
     for name in _names(overloads):
         RULES.pop(name, None)
-        RULED.discard(_packet(name))
+        RULED.discard(_packet(name).replace(".", "::"))
     _edition += 1
 
 
-def refuse(
-    overloads: Iterable[str],
-    reason: str,
-    remedy: str = "",
-    *,
-    assume: Motion | None = None,
-    volatile: bool = False,
-) -> None:
-    """Enter operations into the table of those that stay ``Unknown``, with the reason.
+def law(names: str, namespace: str = "aten", **facts: Any) -> Callable[[R], R]:
+    """Enter a law for torch's own operations.
 
     Args:
-        overloads: Full names.
+        names: The overloads, separated by spaces, such as ``relu max.dim``; without a dot the default one.
+        namespace: The namespace of all of them.
+        facts: What else is known of them; see ``know``.
+    """
+
+    def enter(function: R) -> R:
+        _claim(_overloads(names, namespace), RULES, function)
+        know(names, namespace, **facts)
+        return function
+
+    return enter
+
+
+def refuse(
+    names: str, reason: str, remedy: str = "", *, assume: Motion | None = None, **facts: Any
+) -> None:
+    """Enter operations that stay ``Unknown`` when anything moves.
+
+    Args:
+        names: As in ``law``.
         reason: Why no motion passes.
         remedy: What a person can do about it.
         assume: The motion behind it under which the search for further blockers goes on.
-        volatile: Whether the result is not even determined by fixed arguments.
+        facts: What else is known of them; see ``know``.
     """
     unknown = Unknown(reason, remedy) if assume is None else Unknown(reason, remedy, assume)
-    names = list(overloads)
-    _claim(names, REFUSED, unknown)
-    if volatile:
-        VOLATILE.update(names)
+    _claim(_overloads(names, "aten"), REFUSED, unknown)
+    know(names, **facts)
+
+
+def know(
+    names: str,
+    namespace: str = "aten",
+    *,
+    rows: Rule | str | None = None,
+    pieces: str | None = None,
+    overwrites: int | None = None,
+    volatile: bool = False,
+    unwritten: Callable[[dict[str, Any]], bool] | None = None,
+) -> None:
+    """Enter what is known of operations beside their law: each an entry of the table of that name.
+
+    Raises:
+        ValueError: If something else is known of one already.
+    """
+    for name in _overloads(names, namespace):
+        packet = _packet(name)
+        if rows is not None and ROWS.setdefault(packet, rows) is not rows:
+            message = f"two rules say where {packet} leaves rows"
+            raise ValueError(message)
+        if pieces is not None:
+            PIECES[name] = pieces
+        if overwrites is not None:
+            OVERWRITES[name] = overwrites
+        if volatile:
+            VOLATILE.add(name)
+        if unwritten is not None:
+            UNWRITTEN[name] = unwritten
+
+
+def operation_name(overload: OpOverload) -> str:
+    """``namespace.operation``, which all overloads of an operation have in common."""
+    return _packet(name_of(overload))
 
 
 def is_known(name: str) -> bool:
@@ -129,9 +188,8 @@ def is_known(name: str) -> bool:
     return name in RULES or name in REFUSED
 
 
-def _claim(overloads: object, table: dict[str, Any], entry: object) -> None:
+def _claim(names: list[str], table: dict[str, Any], entry: object) -> None:
     global _edition
-    names = _names(overloads)
     taken = sorted(name for name in names if is_known(name))
     repeated = sorted({name for name in names if names.count(name) > 1})
     if taken or repeated:
@@ -139,13 +197,17 @@ def _claim(overloads: object, table: dict[str, Any], entry: object) -> None:
         raise ValueError(message)
     table.update(dict.fromkeys(names, entry))
     if table is RULES:
-        RULED.update(map(_packet, names))
+        RULED.update(_packet(name).replace(".", "::") for name in names)
     _edition += 1
 
 
 def _packet(name: str) -> str:
-    """``lib.op.overload`` as the watch knows it, ``lib::op``."""
-    return name.rpartition(".")[0].replace(".", "::", 1)
+    """``namespace.operation`` of the full name of an overload."""
+    return name.rpartition(".")[0]
+
+
+def _overloads(names: str, namespace: str) -> list[str]:
+    return [f"{namespace}.{n if '.' in n else n + '.default'}" for n in names.split()]
 
 
 def _names(overloads: object) -> list[str]:

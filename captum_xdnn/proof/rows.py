@@ -4,8 +4,8 @@ Taking some examples of a batch by themselves, or several steps of the integrati
 only if every operation treats the rows of the batch apart from each other. For each tensor the
 proof carries where its batch is:
 
-- ``Shared``: the tensor is the same for every batch; it holds no rows.
-- ``Rows(dim, width, outer)``: dimension ``dim`` is ``outer`` times the batch times ``width``
+- ``Unbatched``: the tensor is the same for every batch; it holds no rows.
+- ``BatchDim(dim, width, outer)``: dimension ``dim`` is ``outer`` times the batch times ``width``
   entries, and row ``i`` depends on row ``i`` of the sources alone.
 - None: nothing is proved.
 
@@ -19,20 +19,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch._ops import OpOverload
 
-from captum_xdnn.proof import row_indexing  # noqa: F401 - enters its rules
 from captum_xdnn.proof.batch_dim import (
-    SHARED,
-    Meeting,
-    Rows,
-    Shared,
+    UNBATCHED,
+    BatchDim,
+    BatchedCall,
     State,
+    Unbatched,
     rank_of,
     shape_of,
 )
 from captum_xdnn.proof.nodes import draws, is_mutable, is_operation
-from captum_xdnn.proof.row_rules import FRESH, RULES, UNIFORM
+from captum_xdnn.proof.registry import ROWS, operation_name
+from captum_xdnn.proof.row_laws import entrywise
+from captum_xdnn.proof.rules.creation import FRESH, UNIFORM
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import overwritten
 
@@ -51,7 +51,7 @@ def _step(node: Node, states: dict[Node, Any], size: int) -> Any:
         source, index = node.args
         return states[source][index] if isinstance(states[source], tuple) else None
     tensors = node.all_input_nodes
-    if node.flaw or not all(isinstance(states[n], Shared | Rows) for n in tensors):
+    if node.flaw or not all(isinstance(states[n], Unbatched | BatchDim) for n in tensors):
         return None
     if node.target is overwritten:
         return _overwritten(node, states, size)
@@ -59,42 +59,43 @@ def _step(node: Node, states: dict[Node, Any], size: int) -> Any:
         return None
     several = isinstance(node.value, tuple)
     infos = node.value if several else (node.value,)
-    apart = any(isinstance(states[n], Rows) for n in tensors) and _name(node.target) not in FRESH
+    apart = any(isinstance(states[n], BatchDim) for n in tensors)
+    apart = apart and ROWS.get(operation_name(node.target)) is not FRESH
     if apart:
         found: tuple[Any, ...] = tuple(
-            _apart(node, Meeting(node, states, shape_of(info), size)) for info in infos
+            _apart(node, BatchedCall(node, states, shape_of(info), size)) for info in infos
         )
     else:
         found = tuple(_shared(node, shape_of(info)) for info in infos)
     return found if several else found[0]
 
 
-def _apart(node: Node, meeting: Meeting) -> State:
+def _apart(node: Node, call: BatchedCall) -> State:
     """The place of the rows in a result of an operation, where it keeps them apart."""
-    rule = RULES.get(_name(node.target))
+    rule = ROWS.get(operation_name(node.target))
     if rule is None and torch.Tag.pointwise in node.target.tags:
-        rule = RULES["add"]
-    return None if rule is None else meeting.fits(rule(meeting))
+        rule = entrywise
+    return call.fits(rule(call)) if callable(rule) else None
 
 
-def _shared(node: Node, shape: Sequence[int]) -> Shared:
+def _shared(node: Node, shape: Sequence[int]) -> Unbatched:
     """A tensor that is computed from what all rows share."""
-    name = _name(node.target)
+    name = operation_name(node.target)
     if name in UNIFORM and not any(n is not node.args[0] for n in node.all_input_nodes):
-        return Shared(frozenset(range(len(shape))))
-    if name == "expand":
+        return Unbatched(frozenset(range(len(shape))))
+    if name == "aten.expand":
         before = node.args[0].value.shape
         added = len(shape) - len(before)
         spread = (d for d in range(len(shape)) if d < added or before[d - added] == 1)
-        return Shared(frozenset(spread))
-    return SHARED
+        return Unbatched(frozenset(spread))
+    return UNBATCHED
 
 
 def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
     """A tensor whose slices were written, in dimensions that do not hold the batch."""
     value, part, views = node.args
-    if not any(isinstance(states[n], Rows) for n in (value, part)):
-        return SHARED
+    if not any(isinstance(states[n], BatchDim) for n in (value, part)):
+        return UNBATCHED
     for dim in range(rank_of(value)):
         inner = _followed(dim, views, rank_of(value))
         if inner is None:
@@ -102,16 +103,16 @@ def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
         places = {
             state.at(dim)
             for state, at in ((states[value], dim), (states[part], inner))
-            if isinstance(state, Rows) and state.dim == at
+            if isinstance(state, BatchDim) and state.dim == at
         }
         fixed = [
             at in state.uniform
             for state, at in ((states[value], dim), (states[part], inner))
-            if isinstance(state, Shared)
+            if isinstance(state, Unbatched)
         ]
-        held = [s for s in (states[value], states[part]) if isinstance(s, Rows)]
+        held = [s for s in (states[value], states[part]) if isinstance(s, BatchDim)]
         if len(places) == 1 and all(fixed):
-            place: Rows = places.pop()
+            place: BatchDim = places.pop()
             whole = place.outer * size * place.width
             if all(s.dim in (dim, inner) for s in held) and value.value.shape[dim] == whole:
                 return place
@@ -121,16 +122,16 @@ def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
 def _followed(dim: int, views: Any, rank: int) -> int | None:
     """Where a dimension is behind views, if they are slices of others."""
     for overload, index, args, kwargs in views:
-        if index is not None or kwargs or _name(overload) not in ("slice", "select"):
+        if (
+            index is not None
+            or kwargs
+            or operation_name(overload) not in ("aten.slice", "aten.select")
+        ):
             return None
         at = (args[0] if args else 0) % rank
         if at == dim:
             return None
-        if _name(overload) == "select":
+        if operation_name(overload) == "aten.select":
             rank -= 1
             dim -= at < dim
     return dim
-
-
-def _name(target: OpOverload) -> str:
-    return str(target._schema.name).rsplit("::", 1)[-1]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.proof.baseline_values import Limits, Question, Unavailable
-from captum_xdnn.proof.batch_dim import SHARED, Rows
+from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power
 from captum_xdnn.proof.nodes import hands_out
 from captum_xdnn.proof.obstacles import Obstacle, Propagation
@@ -108,14 +108,14 @@ class Verdict:
         output, size = self.graph.output, self.graph.size
         if output is None or self.propagation.everywhere:
             return False
-        known: dict[Node, Any] = dict.fromkeys(self.graph.sources.values(), SHARED)
-        known.update(dict.fromkeys(self.graph.inputs, Rows(0)))
-        known.update({self.graph.sources[n]: Rows(0) for n in self.form[1]})
+        known: dict[Node, Any] = dict.fromkeys(self.graph.sources.values(), UNBATCHED)
+        known.update(dict.fromkeys(self.graph.inputs, BatchDim(0)))
+        known.update({self.graph.sources[n]: BatchDim(0) for n in self.form[1]})
         needed = ancestors(output)
         nodes = [n for n in self.graph.nodes if n in needed]
         if any(n.op == "placeholder" and n not in known for n in nodes):
             return False
-        return bool(rows_of(nodes, known, size)[output] == Rows(0))
+        return bool(rows_of(nodes, known, size)[output] == BatchDim(0))
 
     @functools.cached_property
     def relied(self) -> tuple[Node, ...]:

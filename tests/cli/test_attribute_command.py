@@ -19,7 +19,7 @@ MODEL = ["--model", "captum_xdnn.models:x_cnn_small", "--kwarg", "weights=DEFAUL
 OF_THE_USER = """
 import torch
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 net = nn.Sequential(nn.Linear(4, 3, bias=False), nn.ReLU())
 rows = TensorDataset(torch.rand(9, 4), torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 7]))
@@ -28,6 +28,14 @@ number = 3
 
 def build():
     return TensorDataset(torch.rand(5, 4), torch.zeros(5, dtype=torch.int64))
+
+
+class Photos(Dataset):
+    def __getitem__(self, index):
+        return torch.ones(4), 0
+
+    def __len__(self):
+        return 2
 
 
 def stream():
@@ -119,8 +127,16 @@ def test_what_is_set_aside_is_said(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "8 samples attributed" in said
     assert "1 set aside, with reasons in rejects.csv:\n  8: label 7 is no index" in said
     assert attribute(*command, "--retry-rejected") == 1
-    build = ("--model", "of_a_user:net", "--data", "of_a_user:build", "--out", tmp_path / "built")
-    assert attribute(*build) == 0
+
+
+@pytest.mark.parametrize(("data", "count"), [("build", 5), ("Photos", 2)])
+def test_a_function_and_a_class_are_called(
+    data: str, count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    address = f"of_a_user:{data}"
+    command = ("--model", "of_a_user:net", "--data", address, "--out", tmp_path / "built")
+    assert attribute(*command) == 0
+    assert f"{count} samples attributed" in capsys.readouterr().out
 
 
 WRONG: dict[str, tuple[tuple[Any, ...], str]] = {

@@ -59,6 +59,11 @@ def recurrent(name: str, gates: int, *, first: bool) -> Function:
     return run
 
 
+def _zeros(x: Tensor) -> Tensor:
+    """Of the form of a batch, with nothing of it."""
+    return torch.zeros(1, dtype=x.dtype).expand(x.shape)
+
+
 SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...], Function]]] = {
     **{
         name: (LINE, unary(name))
@@ -296,6 +301,58 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
         name: [(LINE, recurrent(name, 1, first=True)), (LINE, recurrent(name, 1, first=False))]
         for name in names("rnn_relu rnn_tanh")
     },
+    **{name: (LINE, unary(name)) for name in names("_neg_view tril triu")},
+    "view_as_real": (LINE, lambda x: aten.view_as_real(aten.complex(x, x.flip(1)))),
+    "view_as_complex": (LINE, lambda x: aten.view_as_complex(x.reshape(x.shape[0], 4, 3, 2))),
+    "_fft_c2c": (LINE, lambda x: aten._fft_c2c(aten.complex(x, x.flip(1)), [1, 2], 0, True)),
+    "_fft_r2c": (LINE, unary("_fft_r2c", [2], 0, True)),
+    "_fft_c2r": (LINE, lambda x: aten._fft_c2r(aten.complex(x, x.flip(1)), [2], 0, 10)),
+    "_conj": (LINE, lambda x: aten._conj(aten.complex(x, x.flip(1)))),
+    "diagonal": [
+        (IMAGE, unary("diagonal", 1, 1, 3)),
+        (LINE, lambda x: aten.diagonal(x.transpose(0, 1), 0, 0, 2)),
+    ],
+    "diag_embed": [(LINE, unary("diag_embed", 1, 0, 2)), (FLAT, unary("diag_embed"))],
+    "repeat": [(LINE, unary("repeat", [1, 2, 3])), (FLAT, unary("repeat", [2, 3, 1]))],
+    "unfold": (LINE, unary("unfold", 1, 2, 1)),
+    "mv": (FLAT, unary("mv", seeded(6))),
+    "addmv": (FLAT, lambda x: aten.addmv(seeded(1), x, seeded(6), beta=0.5)),
+    "linalg_cross": [
+        (LINE, lambda x: aten.linalg_cross(x[:, :3], x[:, :3].flip(2), dim=1)),
+        (FLAT, lambda x: aten.linalg_cross(x[:, :3], seeded(1, 3))),
+    ],
+    **{
+        name: [
+            (LINE, lambda x, n=name, m=more: getattr(aten, n)(x, 1, x.argsort(1), x.tanh(), *m)),
+            (LINE, lambda x, n=name, m=more: getattr(aten, n)(_zeros(x), 1, x.argsort(1), x, *m)),
+        ]
+        for name, more in {"scatter": (), "scatter_add": (), "scatter_reduce": ("amax",)}.items()
+    },
+    "index_add": [
+        (LINE, lambda x: aten.index_add(x, 2, PAIR, x[:, :, :2].tanh())),
+        (LINE, lambda x: aten.index_add(_zeros(x), 1, PAIR, x[:, :2])),
+    ],
+    "_unsafe_index": (LINE, lambda x: aten._unsafe_index(x, [None, PAIR])),
+    "bucketize": (LINE, lambda x: aten.bucketize(x, seeded(6).sort()[0])),
+    "searchsorted": (LINE, lambda x: aten.searchsorted(seeded(6).sort()[0], x)),
+    "dropout": (LINE, lambda x: 2 * aten.dropout(x, 0.5, False)),
+    "native_dropout": (LINE, unary("native_dropout", 0.5, False)),
+    "fractional_max_pool2d": (
+        IMAGE,
+        lambda x: aten.fractional_max_pool2d(x, [2, 2], [3, 3], x.detach().sigmoid()[:, :, 0, :2]),
+    ),
+    "fractional_max_pool3d": (
+        VOLUME,
+        lambda x: aten.fractional_max_pool3d(
+            x, [2] * 3, [2] * 3, x.detach().sigmoid()[:, :, 0, 0, :3]
+        ),
+    ),
+    "max_pool1d_with_indices": (LINE, unary("max_pool1d_with_indices", [2])),
+    "max_unpool2d": (
+        IMAGE,
+        lambda x: aten.max_unpool2d(*aten.max_pool2d_with_indices(x, [2, 2]), [6, 6]),
+    ),
+    "col2im": (LINE, unary("col2im", [3, 4], [2, 2], [1, 1], [0, 0], [1, 1])),
     "gru": [(LINE, recurrent("gru", 3, first=True)), (LINE, recurrent("gru", 3, first=False))],
     "lstm": [(LINE, recurrent("lstm", 4, first=True)), (LINE, recurrent("lstm", 4, first=False))],
 }

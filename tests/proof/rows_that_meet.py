@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from row_samples import C4, FLAT, IMAGE, K1, LABELS, LINE, W2, Function, aten, seeded
+from row_samples import C4, FLAT, IMAGE, K1, LABELS, LINE, PAIR, W2, Function, aten, seeded
 
 WRONG: dict[str, tuple[tuple[int, ...], Function]] = {
     "softmax over the batch": (FLAT, lambda x: x.softmax(0)),
@@ -92,6 +92,18 @@ WRONG: dict[str, tuple[tuple[int, ...], Function]] = {
     "a mean over loss": (FLAT, lambda x: x * aten.mse_loss(x, x.flip(1), 1)),
     "cross-entropy, mean": (FLAT, lambda x: x * aten.cross_entropy_loss(x, LABELS(x))),
     "gather from other rows": (FLAT, lambda x: x.gather(0, x.argsort(0))),
+    "repeated rows": (FLAT, lambda x: x.repeat(2, 1)[: x.shape[0]]),
+    "unfolded over the batch": (LINE, lambda x: x.unfold(0, 2, 1).sum(-1)),
+    "the lower triangle of a batch of numbers": (FLAT, lambda x: (x @ x.t()).tril() @ x),
+    "the diagonal of rows": (FLAT, lambda x: x.repeat(1, 4).diagonal()[: x.shape[0]]),
+    "scattered among rows": (FLAT, lambda x: x.scatter(0, x.argsort(0), x)),
+    "added to rows of a list": (FLAT, lambda x: x.index_add(0, PAIR, x[:2])),
+    "added to the first rows": (LINE, lambda x: x.scatter_add(1, x.argsort(1)[:2], x)),
+    "a matrix of rows times a vector of rows": (FLAT, lambda x: (x @ x.t()).mv(x[:, 0])),
+    "a bias for each row": (FLAT, lambda x: torch.addmv(seeded(x.shape[0]), x, seeded(6))),
+    "fourier transform of the batch": (FLAT, lambda x: torch.fft.fft(x, dim=0).real),
+    "padded around the batch": (FLAT, lambda x: aten._pad_circular(x.t()[None], [1, -1])[0].t()),
+    "buckets between rows": (FLAT, lambda x: torch.bucketize(x, x[:, 0].sort()[0]) * x),
     "two batches": (FLAT, lambda x: x[:, None] * x[None]),
     "squeezed": (FLAT, lambda x: x.sum() * x),
 }

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.testing import assert_close
 from torch.utils import _pytree as pytree
 
-from captum_xdnn.proof.batch_dim import SHARED, Rows, Shared
+from captum_xdnn.proof import registry
+from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim, Unbatched
 from captum_xdnn.proof.nodes import draws
-from captum_xdnn.proof.row_rules import RULES
 from captum_xdnn.proof.rows import rows_of
 from captum_xdnn.proof.watching import known_baseline, watch
 from captum_xdnn.recording.node import Node
@@ -51,8 +51,8 @@ class Batch:
         self.size, self.graph, self.outputs = len(x), run.graph, run.outputs
         self._sources = {n: run.tape.sources[k].detach() for k, n in run.graph.sources.items()}
         self.nodes = [n for n in self.graph.nodes if n.op == "call_function"]
-        known: dict[Node, Any] = dict.fromkeys(self.graph.sources.values(), SHARED)
-        known[self.graph.inputs[0]] = Rows(0)
+        known: dict[Node, Any] = dict.fromkeys(self.graph.sources.values(), UNBATCHED)
+        known[self.graph.inputs[0]] = BatchDim(0)
         self.states = rows_of(self.nodes, known, self.size)
         self.x = x
 
@@ -67,7 +67,7 @@ def data(batch: int, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(batch, *shape, generator=generator, dtype=torch.float64)
 
 
-def opened(tensor: Tensor, place: Rows, size: int) -> Tensor:
+def opened(tensor: Tensor, place: BatchDim, size: int) -> Tensor:
     """A tensor with the batch in the first dimension."""
     shape = list(tensor.shape)
     shape[place.dim : place.dim + 1] = [place.outer, size, place.width]
@@ -110,14 +110,14 @@ def _judge_one_size(batch: Batch) -> int:
             continue
         columns = [parts_of(batch.states.get(node), table[place]) for table in tables]
         for (state, one), (_, two), (_, both), (_, turned) in zip(*columns, strict=True):
-            if isinstance(state, Rows):
+            if isinstance(state, BatchDim):
                 count += 1
                 rows = [opened(t, state, size) for t in (one, two, both, turned)]
                 close = {"rtol": 1e-9, "atol": 1e-11, "equal_nan": True}
                 assert_close(rows[2][mask], rows[0][mask], **close)
                 assert_close(rows[2][~mask], rows[1][~mask], **close)
                 assert_close(rows[3], rows[0][order], **close)
-            elif isinstance(state, Shared):
+            elif isinstance(state, Unbatched):
                 for tensor in (two, both, turned):
                     assert_close(tensor, one, rtol=0, atol=0)
     return count
@@ -132,7 +132,7 @@ def _judge_side_by_side(whole: Batch, first: Batch, second: Batch) -> None:
             continue
         columns = [parts_of(whole.states.get(node), table[place]) for table in tables]
         for (state, both), (_, one), (_, two) in zip(*columns, strict=True):
-            if isinstance(state, Rows):
+            if isinstance(state, BatchDim):
                 ends = [opened(one, state, FIRST), opened(two, state, SECOND)]
                 joined = opened(both, state, FIRST + SECOND)
                 assert_close(joined, torch.cat(ends), rtol=1e-9, atol=1e-11, equal_nan=True)
@@ -169,15 +169,34 @@ def test_a_rule_keeps_rows_apart(name: str) -> None:
 
 
 def test_every_rule_has_a_sample() -> None:
-    assert sorted(RULES.keys() - SAMPLES.keys() - ELSEWHERE) == []
+    ruled = {name.removeprefix("aten.") for name, rule in registry.ROWS.items() if callable(rule)}
+    assert sorted(ruled - SAMPLES.keys() - ELSEWHERE) == []
     assert not SAMPLES.keys() & ELSEWHERE
+
+
+def test_every_law_says_where_rows_stay_or_why_not() -> None:
+    silent = [
+        name
+        for name in registry.RULES
+        if (overload := overload_of(name)) is not None
+        and torch.Tag.pointwise not in overload.tags
+        and not registry.ROWS.get(registry.operation_name(overload))
+    ]
+    assert silent == []
+
+
+def overload_of(name: str) -> Any:
+    found: Any = torch.ops
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_brings_rows_together_is_not_proved(name: str) -> None:
     shape, function = WRONG[name]
     batch = Batch(function, data(FIRST + SECOND, shape))
-    assert batch.states[batch.outputs[0]] != Rows(0)
+    assert batch.states[batch.outputs[0]] != BatchDim(0)
     judge(function, shape, sized=True)
 
 
@@ -190,7 +209,7 @@ def test_the_batch_size_as_a_number_keeps_rows_of_one_size_apart(name: str) -> N
 def test_nothing_is_proved_of_a_place_with_two_batches() -> None:
     assert None in Batch(lambda x: x[:, None] + x[None], data(FIRST, FLAT)).states.values()
     batch = Batch(lambda x: x.transpose(0, 1).flatten(0, 1), data(FIRST, LINE))
-    assert Rows(0, 1, 4) in batch.states.values()
+    assert BatchDim(0, 1, 4) in batch.states.values()
 
 
 def outcome_of_program(program: Any) -> str:

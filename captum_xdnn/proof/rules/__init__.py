@@ -1,4 +1,4 @@
-"""The rules, one file a law; importing this package fills the registry."""
+"""All that is known of each operation, one file a family; importing this package fills the registry."""
 
 from captum_xdnn.proof.rules import (  # noqa: F401 - imported for their registrations
     creation,
@@ -6,6 +6,7 @@ from captum_xdnn.proof.rules import (  # noqa: F401 - imported for their registr
     indexing,
     joining,
     linear,
+    losses,
     normalization,
     ordering,
     products,

@@ -1,4 +1,7 @@
-"""Element by element: positively homogeneous functions, quotients, powers, comparisons."""
+"""Element by element: quotients, powers, comparisons, and what bends at zero.
+
+Rows of what torch tags as pointwise need no entry here.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,7 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from captum_xdnn.proof.domain import (
-    CONSTANT,
-    FIXED,
-    Affine,
-    Motion,
-    Unknown,
-    is_constant,
-)
+from captum_xdnn.proof.domain import CONSTANT, FIXED, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import (
     BEND,
     added,
@@ -24,25 +20,20 @@ from captum_xdnn.proof.laws import (
     switched,
 )
 from captum_xdnn.proof.operand import is_zero, motion_of
-from captum_xdnn.proof.registry import register_rule
+from captum_xdnn.proof.registry import CHOICE, SCALED, law
+from captum_xdnn.proof.row_laws import entrywise
 
 RELU6 = "replace it by a ReLU, which has no upper bound"
 UNBOUND = "let the bound be 0, or leave it out"
 
 
-@register_rule(
-    [
-        "aten.relu.default",
-        "aten.abs.default",
-        "aten.leaky_relu.default",
-    ]
-)
+@law("relu abs leaky_relu", pieces=CHOICE)
 def _bent_at_zero(self: Any, *_: Any, **__: Any) -> Motion:
     """Positively homogeneous of degree 1."""
     return homogeneous(self)
 
 
-@register_rule(["aten.prelu.default", "aten._prelu_kernel.default"])
+@law("prelu _prelu_kernel", rows=entrywise, pieces=SCALED)
 def _prelu(self: Any, weight: Any) -> Motion:
     """Degree 1 while the slope does not move."""
     slope = motion_of(weight)
@@ -51,7 +42,7 @@ def _prelu(self: Any, weight: Any) -> Motion:
     return Unknown("a slope that moves")
 
 
-@register_rule("aten.rrelu_with_noise.default")
+@law("rrelu_with_noise", rows=entrywise, overwrites=1)
 def _rrelu(
     self: Any,
     noise: Any,
@@ -67,34 +58,15 @@ def _rrelu(
     return homogeneous(self)
 
 
-@register_rule(
-    [
-        "aten.sign.default",
-        "aten.sgn.default",
-        "aten.isnan.default",
-        "aten.isinf.default",
-        "aten.isfinite.default",
-        "aten.isposinf.default",
-        "aten.isneginf.default",
-        "aten.signbit.default",
-        "aten.logical_not.default",
-        "aten.angle.default",
-    ]
-)
+@law("sign sgn isnan isinf isfinite isposinf isneginf signbit logical_not angle")
 def _of_sign(self: Any) -> Motion:
     """A positive scale changes neither sign nor finiteness."""
     return constant(self)
 
 
-@register_rule(
-    [
-        f"aten.{name}.{overload}"
-        for name in ("eq", "ne", "lt", "le", "gt", "ge")
-        for overload in ("Tensor", "Scalar")
-    ]
-    + ["aten.atan2.default", "aten.logical_xor.default"]
-    + [f"aten.logical_{name}.default" for name in ("and", "or")]
-)
+@law("eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor ge.Tensor")
+@law("eq.Scalar ne.Scalar lt.Scalar le.Scalar gt.Scalar ge.Scalar")
+@law("atan2 logical_and logical_or logical_xor")
 def _comparison(self: Any, other: Any) -> Motion:
     """Against zero, or between tensors of equal degree: constant."""
     outcome = constant(self, other)
@@ -107,25 +79,14 @@ def _comparison(self: Any, other: Any) -> Motion:
     return outcome
 
 
-@register_rule(
-    [
-        "aten.maximum.default",
-        "aten.minimum.default",
-        "aten.fmax.default",
-        "aten.fmin.default",
-        "aten.hypot.default",
-        "aten.fmod.Tensor",
-        "aten.fmod.Scalar",
-        "aten.remainder.Tensor",
-        "aten.remainder.Scalar",
-    ]
-)
+@law("maximum minimum", pieces=CHOICE)
+@law("fmax fmin hypot fmod.Tensor fmod.Scalar remainder.Tensor remainder.Scalar")
 def _jointly_homogeneous(self: Any, other: Any) -> Motion:
     """Degree 1 in both arguments together."""
     return shared(self, other)
 
 
-@register_rule(["aten.copysign.Tensor", "aten.copysign.Scalar"])
+@law("copysign.Tensor copysign.Scalar")
 def _copysign(self: Any, other: Any) -> Motion:
     """The size of one, the sign of the other."""
     sign = motion_of(other)
@@ -135,7 +96,8 @@ def _copysign(self: Any, other: Any) -> Motion:
     return CONSTANT if size == FIXED and sign != FIXED else size
 
 
-@register_rule(["aten.clamp.default", "aten.clamp.Tensor"])
+@law("clamp", pieces=CHOICE)
+@law("clamp.Tensor")
 def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:
     """Degree 1 when every bound is zero, infinite or scales alike."""
     bounds = [b for b in (min, max) if b is not None and not _infinite(b)]
@@ -149,19 +111,19 @@ def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:
     return joint
 
 
-@register_rule("aten.clamp_min.default")
+@law("clamp_min", pieces=CHOICE)
 def _clamp_min(self: Any, min: Any) -> Motion:
     """See clamp."""
     return _clamp(self, min)
 
 
-@register_rule("aten.clamp_max.default")
+@law("clamp_max", pieces=CHOICE)
 def _clamp_max(self: Any, max: Any) -> Motion:
     """See clamp."""
     return _clamp(self, None, max)
 
 
-@register_rule("aten.hardtanh.default")
+@law("hardtanh", pieces=CHOICE)
 def _hardtanh(self: Any, min_val: float = -1, max_val: float = 1) -> Motion:
     """See clamp."""
     return _clamp(self, min_val, max_val)
@@ -171,37 +133,37 @@ def _infinite(bound: Any) -> bool:
     return isinstance(bound, float) and math.isinf(bound)
 
 
-@register_rule("aten.threshold.default")
+@law("threshold", pieces=CHOICE)
 def _threshold(self: Any, threshold: float, value: float) -> Motion:
     """A choice between the tensor and a value, by comparison with a threshold."""
     return switched(_comparison(self, threshold), self, value)
 
 
-@register_rule("aten.sqrt.default")
+@law("sqrt")
 def _sqrt(self: Any) -> Motion:
     """Degree 1/2."""
     return homogeneous(self, Fraction(1, 2))
 
 
-@register_rule("aten.rsqrt.default")
+@law("rsqrt")
 def _rsqrt(self: Any) -> Motion:
     """Degree -1/2."""
     return homogeneous(self, Fraction(-1, 2))
 
 
-@register_rule("aten.reciprocal.default")
+@law("reciprocal")
 def _reciprocal(self: Any) -> Motion:
     """Degree -1."""
     return homogeneous(self, -1)
 
 
-@register_rule("aten.square.default")
+@law("square")
 def _square(self: Any) -> Motion:
     """Degree 2."""
     return homogeneous(self, 2)
 
 
-@register_rule("aten.pow.Tensor_Scalar")
+@law("pow.Tensor_Scalar")
 def _power(self: Any, exponent: Any) -> Motion:
     """Degree times the exponent; the exponent 1 is linear and 0 gives a constant 1."""
     if not isinstance(exponent, int | float) or not math.isfinite(exponent):
@@ -211,20 +173,21 @@ def _power(self: Any, exponent: Any) -> Motion:
     return homogeneous(self, Fraction(exponent))
 
 
-@register_rule(["aten.pow.Tensor_Tensor", "aten.pow.Scalar"])
+@law("pow.Tensor_Tensor pow.Scalar")
 def _power_of_tensor(self: Any, exponent: Any) -> Motion:
     """Unknown once anything moves: the exponents differ from entry to entry."""
     del self, exponent
     return Unknown("a power whose exponent is a tensor", "use a number as the exponent")
 
 
-@register_rule(["aten.div.Tensor", "aten.div.Scalar", "aten.true_divide.Tensor"])
+@law("div.Tensor div.Scalar", pieces=SCALED)
+@law("true_divide.Tensor")
 def _divide(self: Any, other: Any) -> Motion:
     """Degrees subtract."""
     return quotient(self, other)
 
 
-@register_rule(["aten.div.Tensor_mode", "aten.div.Scalar_mode"])
+@law("div.Tensor_mode div.Scalar_mode")
 def _divide_and_round(self: Any, other: Any, *, rounding_mode: str | None) -> Motion:
     """Rounding allows only a ratio that does not move."""
     if rounding_mode is None:
@@ -235,7 +198,7 @@ def _divide_and_round(self: Any, other: Any, *, rounding_mode: str | None) -> Mo
     return Unknown("rounding") if is_zero(other) else ratio
 
 
-@register_rule("aten.polar.default")
+@law("polar", rows=entrywise)
 def _polar(abs: Any, angle: Any) -> Motion:
     """Degree 1 in the length while the angle does not move.
 
@@ -244,20 +207,20 @@ def _polar(abs: Any, angle: Any) -> Motion:
     return switched(angle, homogeneous(abs))
 
 
-@register_rule("aten.complex.default")
+@law("complex", rows=entrywise)
 def _complex(real: Any, imag: Any) -> Motion:
     """Two parts side by side."""
     return added(real, imag)
 
 
-@register_rule("aten.isclose.default")
+@law("isclose", rows=entrywise)
 def _isclose(self: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, *_: Any) -> Motion:
     """A comparison of equal degrees when nothing absolute is added."""
     del rtol
     return _comparison(self, other) if atol == 0 else Unknown("an absolute tolerance")
 
 
-@register_rule("aten.nan_to_num.default")
+@law("nan_to_num")
 def _nan_to_num(
     self: Any, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Motion:

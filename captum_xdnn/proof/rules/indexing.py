@@ -4,50 +4,80 @@ from __future__ import annotations
 
 from typing import Any
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_of
 from captum_xdnn.proof.domain import Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import constant, shared, switched
 from captum_xdnn.proof.operand import motion_of
-from captum_xdnn.proof.registry import register_rule
+from captum_xdnn.proof.registry import LINEAR, law
+from captum_xdnn.proof.row_laws import along, beside, images
+
+ANY_ROW = "which entries are read, and how many, is not a matter of each row"
 
 
-@register_rule(["aten.index.Tensor", "aten._unsafe_index.Tensor"])
+def indexed(call: BatchedCall) -> BatchDim | None:
+    """By shared indices in dimensions beside the batch."""
+    state = call.lone()
+    if state is None:
+        return None
+    given = [(i, index) for i, index in enumerate(call["indices"]) if index is not None]
+    places = [i for i, _ in given]
+    masks = any(not index.value.dtype.is_signed for _, index in given)
+    if state.dim in places or masks or not places:
+        return None
+    rank = max(rank_of(index) for _, index in given)
+    before = sum(i < state.dim for i in places)
+    if places == list(range(places[0], places[-1] + 1)):
+        return state if state.dim < places[0] else state.at(state.dim - len(places) + rank)
+    return state.at(state.dim - before + rank)
+
+
+@law("index.Tensor", rows=indexed, pieces=LINEAR)
+@law("_unsafe_index.Tensor", rows=indexed)
 def _index(self: Any, indices: list[Any]) -> Motion:
     """Entries at several indices."""
     return switched(shared(*(index for index in indices if index is not None)), self)
 
 
-@register_rule(["aten.index_select.default", "aten.gather.default"])
+@law("index_select", rows=along, pieces=LINEAR)
+@law("gather", rows=beside, pieces=LINEAR)
 def _select(self: Any, dim: int, index: Any, **_: Any) -> Motion:
     """Entries at an index."""
     del dim
     return switched(index, self)
 
 
-@register_rule("aten.embedding.default")
+def embedded(call: BatchedCall) -> BatchDim | None:
+    """Rows of the indices; the table has none."""
+    state = call.state(call["indices"])
+    alone = isinstance(call.state(call["weight"]), Unbatched)
+    return state if alone and isinstance(state, BatchDim) else None
+
+
+@law("embedding", rows=embedded)
 def _embedding(weight: Any, indices: Any, *_: Any, **__: Any) -> Motion:
     """Rows of a table."""
     return switched(indices, weight)
 
 
-@register_rule("aten.take.default")
+@law("take", rows="a flat index may name any row")
 def _take(self: Any, index: Any) -> Motion:
     """Entries at a flat index."""
     return switched(index, self)
 
 
-@register_rule("aten.masked_select.default")
+@law("masked_select", rows=ANY_ROW)
 def _masked_select(self: Any, mask: Any) -> Motion:
     """Entries under a mask; how many does not change along the ray."""
     return switched(mask, self)
 
 
-@register_rule("aten.nonzero.default")
+@law("nonzero", rows=ANY_ROW)
 def _nonzero(self: Any) -> Motion:
     """Where entries are zero does not change along the ray."""
     return constant(self)
 
 
-@register_rule(["aten.grid_sampler_2d.default", "aten.grid_sampler_3d.default"])
+@law("grid_sampler_2d grid_sampler_3d", rows=images)
 def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     """Linear in the image while the grid does not move."""
     place = motion_of(grid)
@@ -59,19 +89,22 @@ def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     )
 
 
-@register_rule(["aten.any.default", "aten.any.dim", "aten.any.dims"])
+@law("any any.dim any.dims all all.dim all.dims", rows=along)
 def _any(self: Any, *_: Any, **__: Any) -> Motion:
     """Which entries are zero does not change along the ray."""
     return constant(self)
 
 
-@register_rule(["aten.all.default", "aten.all.dim", "aten.all.dims"])
-def _all(self: Any, *_: Any, **__: Any) -> Motion:
-    """Which entries are zero does not change along the ray."""
-    return constant(self)
+def ordered(call: BatchedCall) -> BatchDim | None:
+    """Each entry by itself, among bounds that all rows share in one list."""
+    data = call["input"] or call["self"]
+    bounds = call["boundaries"] or call["sorted_sequence"]
+    state = call.state(data)
+    shared_list = rank_of(bounds) == 1 and isinstance(call.state(bounds), Unbatched)
+    return state if shared_list and len(call.batched) == 1 and isinstance(state, BatchDim) else None
 
 
-@register_rule(["aten.bucketize.Tensor", "aten.searchsorted.Tensor"])
+@law("bucketize.Tensor searchsorted.Tensor", rows=ordered)
 def _search(first: Any, second: Any, /, *_: Any, **__: Any) -> Motion:
     """Order between tensors of equal degree."""
     return constant(first, second)

@@ -4,81 +4,109 @@ from __future__ import annotations
 
 from typing import Any
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import Motion, Unknown
 from captum_xdnn.proof.laws import added, constant, merged, shared, switched
-from captum_xdnn.proof.registry import register_rule
-
-SUMS = ["aten.add.Tensor", "aten.add.Scalar", "aten.sub.Tensor", "aten.sub.Scalar"]
-REVERSED = ["aten.rsub.Tensor", "aten.rsub.Scalar"]
+from captum_xdnn.proof.registry import LINEAR, law
+from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
 
 
-@register_rule(SUMS)
+@law("add.Tensor add.Scalar sub.Tensor sub.Scalar", rows=entrywise, pieces=LINEAR)
 def _add(self: Any, other: Any, alpha: Any = 1) -> Motion:
     """``self +- alpha other``."""
     return added(self, 0 if alpha == 0 else other)
 
 
-@register_rule(REVERSED)
+@law("rsub.Tensor rsub.Scalar", rows=entrywise, pieces=LINEAR)
 def _rsub(self: Any, other: Any, alpha: Any = 1) -> Motion:
     """``other - alpha self``."""
     return added(other, 0 if alpha == 0 else self)
 
 
-@register_rule(["aten.cat.default", "aten.stack.default"])
+def joined(call: BatchedCall) -> BatchDim | None:
+    """Tensors with rows at one place, along another dimension."""
+    state = call.common()
+    if state is None:
+        return None
+    dim = call["dim"] % len(call.shape)
+    if len(call.shape) > rank_of(call.batched[0][0]):  # stack
+        return state.at(state.dim + (dim <= state.dim))
+    return state if dim != state.dim else None
+
+
+@law("cat stack", rows=joined, pieces=LINEAR)
 def _cat(tensors: list[Any], dim: int = 0) -> Motion:
     """Parts side by side."""
     del dim
     return merged(tensors)
 
 
-@register_rule("aten.where.self")
+@law("where.self", rows=entrywise, pieces=LINEAR)
 def _where(condition: Any, self: Any, other: Any) -> Motion:
     """Each entry from one of two parts."""
     return switched(condition, self, other)
 
 
-@register_rule(["aten.masked_fill.Scalar", "aten.masked_fill.Tensor"])
+@law("masked_fill.Scalar", rows=entrywise, pieces=LINEAR)
+@law("masked_fill.Tensor")
 def _masked_fill(self: Any, mask: Any, value: Any) -> Motion:
     """Each entry kept or replaced."""
     return switched(mask, self, value)
 
 
-@register_rule("aten.masked_scatter.default")
+@law("masked_scatter", rows="entries are taken one after the other, whichever row they are of")
 def _masked_scatter(self: Any, mask: Any, source: Any) -> Motion:
     """Each entry kept or taken from the source."""
     return switched(mask, self, source)
 
 
-@register_rule(
-    [
-        "aten.select_scatter.default",
-        "aten.slice_scatter.default",
-        "aten.diagonal_scatter.default",
-        "aten.as_strided_scatter.default",
-    ]
-)
+def selected(call: BatchedCall) -> BatchDim | None:
+    """Into a dimension that does not hold the batch."""
+    state = call.state(call.data)
+    if len(call.batched) < 2 or not isinstance(state, BatchDim):
+        return None
+    dim = call["dim"] % rank_of(call.data)
+    part = state.at(state.dim - (dim < state.dim))
+    return state if dim != state.dim and call.state(call["src"]) == part else None
+
+
+@law("select_scatter", rows=selected, pieces=LINEAR)
+@law("slice_scatter", rows=sliced, pieces=LINEAR)
+@law("diagonal_scatter", rows="none has been needed: torch's own views are followed instead")
+@law("as_strided_scatter", rows="where it writes is a matter of the whole storage")
 def _embed(self: Any, src: Any, *_: Any, **__: Any) -> Motion:
     """A part overwritten by another, at a fixed place."""
     return merged((self, src))
 
 
-@register_rule(
-    ["aten.scatter.src", "aten.scatter.value", "aten.scatter_add.default", "aten.index_add.default"]
-)
+def put(call: BatchedCall) -> BatchDim | None:
+    """Parts put along a dimension beside the batch, by an index with their rows or a list that all share."""
+    data, index = call.data, call["index"]
+    is_list = rank_of(index) == 1 < rank_of(data)  # what index_add takes
+    places = {state for _, state in call.batched}
+    others = [(n, s) for n, s in call.unbatched if not (is_list and n is index)]
+    if len(places) != 1 or (is_list and isinstance(call.state(index), BatchDim)):
+        return None
+    place = places.pop()
+    alike = all(place.dim in s.uniform and call.is_whole(n, place) for n, s in others)
+    return place if alike and call["dim"] % rank_of(data) != place.dim else None
+
+
+@law("scatter.src scatter.value scatter_add index_add", rows=put)
 def _scatter(self: Any, dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -> Motion:
     """Parts put, or added, where an index says."""
     del dim
     return switched(index, self, 0 if alpha == 0 else src)
 
 
-@register_rule(["aten.index_put.default", "aten._unsafe_index_put.default"])
+@law("index_put _unsafe_index_put", rows="its indices may name any row")
 def _index_put(self: Any, indices: list[Any], values: Any, accumulate: bool = False) -> Motion:
     """Parts put, or added, where indices say."""
     del accumulate
     return switched(shared(*(index for index in indices if index is not None)), self, values)
 
 
-@register_rule("aten.scatter_reduce.two")
+@law("scatter_reduce.two", rows=put)
 def _scatter_reduce(
     self: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
 ) -> Motion:
@@ -91,35 +119,35 @@ def _scatter_reduce(
     return Unknown("a product of as many factors as an index says")
 
 
-@register_rule(["aten.fill.Scalar", "aten.fill.Tensor"])
+@law("fill.Scalar fill.Tensor", rows=entrywise, overwrites=0)
 def _fill(self: Any, value: Any) -> Motion:
     """The old content is gone."""
     del self
     return merged((value,))
 
 
-@register_rule("aten.copy.default")
+@law("copy", rows=entrywise, overwrites=0)
 def _copy(self: Any, src: Any, non_blocking: bool = False) -> Motion:
     """The old content is gone."""
     del self, non_blocking
     return merged((src,))
 
 
-@register_rule("aten.constant_pad_nd.default")
+@law("constant_pad_nd", rows=padded, pieces=LINEAR)
 def _pad(self: Any, pad: Any, value: Any = 0) -> Motion:
     """The tensor beside a constant."""
     del pad
     return merged((self, value))
 
 
-@register_rule("aten._cdist_forward.default")
+@law("_cdist_forward", rows=before_last)
 def _cdist(x1: Any, x2: Any, p: float, compute_mode: int | None) -> Motion:
     """p-norms of differences: degree 1 in both together, except p = 0, which counts."""
     del compute_mode
     return constant(x1, x2) if p == 0 else shared(x1, x2)
 
 
-@register_rule("aten._pdist_forward.default")
+@law("_pdist_forward", rows="the distances are those between rows")
 def _pdist(self: Any, p: float = 2) -> Motion:
     """See cdist."""
     return _cdist(self, 0, p, None)

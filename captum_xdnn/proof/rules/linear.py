@@ -7,85 +7,26 @@ from typing import Any
 
 import torch
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import homogeneous, linear
 from captum_xdnn.proof.operand import Operand, motion_of
-from captum_xdnn.proof.registry import register_rule
+from captum_xdnn.proof.registry import LINEAR, know, law
+from captum_xdnn.proof.row_laws import (
+    along,
+    before_last,
+    before_last_three,
+    before_last_two,
+    entrywise,
+    images,
+    padded,
+    reshaped,
+    sliced,
+)
 
-VIEWS = [
-    "aten.alias.default",
-    "aten.lift_fresh.default",
-    "aten.lift_fresh_copy.default",
-    "aten._reshape_alias.default",
-    "aten.unsafe_split.Tensor",
-    "aten.unsafe_split_with_sizes.default",
-    "aten.as_strided.default",
-    "aten.clone.default",
-    "aten.detach.default",
-    "aten.diagonal.default",
-    "aten.expand.default",
-    "aten.flip.default",
-    "aten.permute.default",
-    "aten.repeat.default",
-    "aten.roll.default",
-    "aten.select.int",
-    "aten.slice.Tensor",
-    "aten.squeeze.default",
-    "aten.squeeze.dim",
-    "aten.squeeze.dims",
-    "aten.t.default",
-    "aten.transpose.int",
-    "aten.unfold.default",
-    "aten.unsqueeze.default",
-    "aten.view.default",
-    "aten._unsafe_view.default",
-    "aten.view_as_real.default",
-    "aten.view_as_complex.default",
-    "aten._conj.default",
-    "aten._conj_physical.default",
-    "aten._neg_view.default",
-    "aten.split_with_sizes.default",
-    "aten.split.Tensor",
-    "aten.unbind.int",
-    "aten.tril.default",
-    "aten.triu.default",
-    "aten.diag_embed.default",
-    "aten.im2col.default",
-    "aten.col2im.default",
-    "aten.pixel_shuffle.default",
-    "aten.pixel_unshuffle.default",
-    "aten.channel_shuffle.default",
-]
-
-SUMS = [
-    "aten.neg.default",
-    "aten.sum.default",
-    "aten.sum.dim_IntList",
-    "aten.mean.default",
-    "aten.mean.dim",
-    "aten.nansum.default",
-    "aten.cumsum.default",
-    "aten.trace.default",
-    "aten._fft_c2c.default",
-    "aten._fft_c2r.default",
-    "aten._fft_r2c.default",
-]
-
-POOLS = [f"aten.avg_pool{n}d.default" for n in (1, 2, 3)] + [
-    f"aten.{prefix}adaptive_avg_pool{n}d.default"
-    for prefix in ("", "_")
-    for n in (1, 2, 3)
-    if (prefix, n) != ("_", 1)
-]
-
-PADS = [
-    "aten._pad_circular.default",
-    *(f"aten.{kind}_pad{n}d.default" for kind in ("reflection", "replication") for n in (1, 2, 3)),
-]
-
-RESAMPLERS = [
-    f"aten.upsample_{kind}.{overload}"
-    for kind in (
+RESAMPLERS = " ".join(
+    f"upsample_{kind} upsample_{kind}.vec"
+    for kind in [
         "nearest1d",
         "nearest2d",
         "nearest3d",
@@ -93,16 +34,76 @@ RESAMPLERS = [
         "bilinear2d",
         "trilinear3d",
         "bicubic2d",
-    )
-    for overload in ("default", "vec")
-]
-RESAMPLERS += [
-    f"aten._upsample_nearest_exact{n}d.{o}" for n in (1, 2, 3) for o in ("default", "vec")
-]
-RESAMPLERS += [f"aten._upsample_{kind}2d_aa.default" for kind in ("bilinear", "bicubic")]
+    ]
+)
+RESAMPLERS += " _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
+for n in (1, 2, 3):
+    RESAMPLERS += f" _upsample_nearest_exact{n}d _upsample_nearest_exact{n}d.vec"
 
 
-@register_rule(VIEWS + SUMS + POOLS + PADS + RESAMPLERS)
+def reordered(call: BatchedCall) -> BatchDim | None:
+    """The batch goes where its dimension goes."""
+    state = call.lone()
+    if state is None:
+        return None
+    rank = rank_of(call.data)
+    if call["dims"] is not None:
+        return state.at([d % rank for d in call["dims"]].index(state.dim))
+    if "dim0" in call.arguments or set(call.arguments) == {"self"}:
+        one, two = (0, 1) if call["dim0"] is None else (call["dim0"], call["dim1"])
+        pair = (one % rank, two % rank) if rank > 1 else (0, 0)
+        return state.at(pair[1 - pair.index(state.dim)]) if state.dim in pair else state
+    return state.at(state.dim + (call["dim"] % (rank + 1) <= state.dim))
+
+
+def repeated(call: BatchedCall) -> BatchDim | None:
+    """The batch as often as it is repeated."""
+    state = call.lone()
+    if state is None:
+        return None
+    dim = state.dim + len(call.shape) - rank_of(call.data)
+    return BatchDim(dim, state.width, state.outer * call["repeats"][dim])
+
+
+def on_diagonal(call: BatchedCall) -> BatchDim | None:
+    """Two dimensions become one, the last one, or it becomes two; the others keep their order."""
+    state = call.lone()
+    if state is None:
+        return None
+    more, fewer = sorted((rank_of(call.data), len(call.shape)), reverse=True)
+    two = {call["dim1"] % more, call["dim2"] % more}
+    others = [d for d in range(more) if d not in two]  # beside the last one of the other tensor
+    if rank_of(call.data) == more:  # diagonal
+        return state.at(others.index(state.dim)) if state.dim in others else None
+    return state.at(others[state.dim]) if state.dim < fewer - 1 else None
+
+
+@law("alias clone detach lift_fresh lift_fresh_copy expand", rows=entrywise, pieces=LINEAR)
+@law("_conj _neg_view", rows=entrywise, pieces=LINEAR)
+@law("_conj_physical neg", pieces=LINEAR)
+@law("view _unsafe_view _reshape_alias", rows=reshaped, pieces=LINEAR)
+@law("permute transpose.int t unsqueeze", rows=reordered, pieces=LINEAR)
+@law("flip roll select.int squeeze squeeze.dim squeeze.dims", rows=along, pieces=LINEAR)
+@law("unbind.int split.Tensor split_with_sizes", rows=along, pieces=LINEAR)
+@law("unsafe_split.Tensor unsafe_split_with_sizes unfold", rows=along, pieces=LINEAR)
+@law("slice.Tensor", rows=sliced, pieces=LINEAR)
+@law("repeat", rows=repeated, pieces=LINEAR)
+@law("diagonal diag_embed", rows=on_diagonal, pieces=LINEAR)
+@law("tril triu", rows=before_last_two, pieces=LINEAR)
+@law("view_as_real view_as_complex", rows=before_last, pieces=LINEAR)
+@law("as_strided", rows="what it shows is a matter of the whole storage", pieces=LINEAR)
+@law("sum sum.dim_IntList mean mean.dim nansum cumsum", rows=along, pieces=LINEAR)
+@law("trace", rows="it sums over both dimensions", pieces=LINEAR)
+@law("_fft_c2c _fft_c2r _fft_r2c", rows=along, pieces=LINEAR)
+@law("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d", rows=images, pieces=LINEAR)
+@law("adaptive_avg_pool2d adaptive_avg_pool3d", rows=images, pieces=LINEAR)
+@law("_adaptive_avg_pool2d _adaptive_avg_pool3d", rows=images, pieces=LINEAR)
+@law("channel_shuffle im2col col2im", rows=images, pieces=LINEAR)
+@law("pixel_shuffle pixel_unshuffle", rows=before_last_three, pieces=LINEAR)
+@law("_pad_circular", rows="torch makes it other operations", pieces=LINEAR)
+@law("reflection_pad1d reflection_pad2d reflection_pad3d", rows=padded, pieces=LINEAR)
+@law("replication_pad1d replication_pad2d replication_pad3d", rows=padded, pieces=LINEAR)
+@law(RESAMPLERS, rows=images, pieces=LINEAR)
 def _linear(self: Any, /, *_: Any, **__: Any) -> Any:
     """Linear in the first argument; several results move like it."""
     return linear(self)
@@ -118,7 +119,7 @@ EXACT = (
 )
 
 
-@register_rule("aten._to_copy.default")
+@law("_to_copy", rows=entrywise, pieces=LINEAR)
 def _cast(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Motion:
     """Linear up to rounding between floating dtypes; signs and constants survive any cast."""
     if dtype is None or dtype in EXACT:
@@ -128,7 +129,7 @@ def _cast(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Motion:
     return Unknown(f"a cast to {dtype}, which truncates", "stay in a floating dtype")
 
 
-@register_rule("aten.dropout.default")
+@law("dropout", rows=entrywise, pieces=LINEAR)
 def _dropout(input: Any, p: float, train: bool | None) -> Motion:
     """The identity in evaluation mode."""
     if train is False or p == 0:
@@ -136,37 +137,37 @@ def _dropout(input: Any, p: float, train: bool | None) -> Motion:
     return Unknown("dropout is active, so the output is random", "call model.eval()")
 
 
-@register_rule("aten.native_dropout.default")
+@law("native_dropout", rows=entrywise)
 def _native_dropout(input: Any, p: float, train: bool | None) -> tuple[Motion, Motion]:
     """The output of dropout, and a mask."""
     return _dropout(input, p, train), FIXED
 
 
-@register_rule(["aten.var.dim", "aten.var.correction", "aten.var.default"])
+@law("var.dim var.correction var", rows=along)
 def _variance(self: Any, *_: Any, **__: Any) -> Motion:
     """Degree 2."""
     return homogeneous(self, 2)
 
 
-@register_rule("aten.var_mean.correction")
+@law("var_mean.correction", rows=along)
 def _variance_and_mean(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
     """Degree 2; and linear."""
     return homogeneous(self, 2), linear(self)
 
 
-@register_rule(["aten.std.dim", "aten.std.correction", "aten.std.default"])
+@law("std.dim std.correction std", rows=along)
 def _deviation(self: Any, *_: Any, **__: Any) -> Motion:
     """Degree 1."""
     return homogeneous(self)
 
 
-@register_rule("aten.prod.default")
+@law("prod", rows=along)
 def _product(self: Any, **_: Any) -> Motion:
     """Degree times the number of factors."""
     return _power_of_size(self, self.fake.numel())
 
 
-@register_rule("aten.prod.dim_int")
+@law("prod.dim_int", rows=along)
 def _product_along(self: Any, dim: int, keepdim: bool = False, **_: Any) -> Motion:
     """Degree times the number of factors."""
     del keepdim
@@ -181,7 +182,14 @@ def _power_of_size(self: Operand, size: Any) -> Motion:
     return self.motion if size == 1 else homogeneous(self, Fraction(size))
 
 
-@register_rule(["aten.linalg_vector_norm.default"])
+@law("linalg_vector_norm", rows=along)
 def _norm(self: Any, ord: float = 2, *_: Any, **__: Any) -> Motion:
     """Degree 1; the 0-norm counts and does not move."""
     return homogeneous(self, 0 if ord == 0 else 1)
+
+
+# What torch makes of others is known of by these; only where their rows stay is said of them.
+know("reshape flatten unflatten", rows=reshaped)
+know("contiguous zero", rows=entrywise)
+know("chunk cumprod logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
+know("cdist", rows=before_last)

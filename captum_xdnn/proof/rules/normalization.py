@@ -1,4 +1,4 @@
-"""Normalisation: affine in evaluation mode with running statistics, else decided by eps."""
+"""Normalisation and batch norm: affine in evaluation mode with running statistics, else decided by eps."""
 
 from __future__ import annotations
 
@@ -8,22 +8,37 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import added, homogeneous, product
 from captum_xdnn.proof.operand import Operand, motion_of
-from captum_xdnn.proof.registry import register_rule
+from captum_xdnn.proof.registry import SCALED, know, law, refuse
+from captum_xdnn.proof.row_laws import before, images
 
-TRAINING = Unknown(
+TRAINING = (
     "batch norm in training mode uses the statistics of the batch and writes a buffer",
     "call model.eval()",
 )
-OF_THE_INPUT = Unknown(
+OF_THE_INPUT = (
     "normalisation by statistics of the input itself (instance norm, or batch norm that tracks none)",
     "use batch norm with running statistics, in evaluation mode, or a network without this layer",
 )
 
 
-@register_rule("aten._native_batch_norm_legit_no_training.default")
+def of_channels(call: BatchedCall) -> BatchDim | None:
+    """With constants; else with what each channel has in common, all rows standing in one dimension."""
+    data = call.state(call.data)
+    if not isinstance(data, BatchDim) or len(call.shape) != rank_of(call.data):
+        return None
+    alone = call.lone() is not None
+    if not call["training"]:
+        return data if alone and data.dim == 0 else None
+    channels = BatchDim(0, data.width, data.outer)
+    others = all(s == channels for node, s in call.batched if node is not call.data)
+    return data if data.dim == 1 and others else None
+
+
+@law("_native_batch_norm_legit_no_training", rows=of_channels, pieces=SCALED)
 def _batch_norm(
     input: Any,
     weight: Any,
@@ -38,7 +53,7 @@ def _batch_norm(
     return _scaled_and_shifted(input, weight, bias, running_mean, running_var, eps), FIXED, FIXED
 
 
-@register_rule("aten.native_batch_norm.default")
+@law("native_batch_norm", rows=of_channels, pieces=SCALED)
 def _native_batch_norm(
     input: Any,
     weight: Any,
@@ -51,26 +66,32 @@ def _native_batch_norm(
 ) -> tuple[Motion, ...]:
     """See above, in evaluation mode."""
     if training:
-        return (OF_THE_INPUT if running_mean is None else TRAINING), FIXED, FIXED
+        return Unknown(*(OF_THE_INPUT if running_mean is None else TRAINING)), FIXED, FIXED
     return _batch_norm(input, weight, bias, running_mean, running_var, momentum, eps)
 
 
-@register_rule("aten.miopen_batch_norm.default")
+@law("miopen_batch_norm", rows=of_channels)
 def _miopen_batch_norm(*arguments: Any) -> tuple[Motion, ...]:
     """See above."""
     return _native_batch_norm(*arguments)
 
 
-@register_rule("aten.cudnn_batch_norm.default")
+@law("cudnn_batch_norm", rows=of_channels, pieces=SCALED)
 def _cudnn_batch_norm(*arguments: Any) -> tuple[Motion, ...]:
     """See above; the fourth result is reserved for the way back."""
     return *_native_batch_norm(*arguments), FIXED
 
 
-@register_rule("aten._batch_norm_no_update.default")
+@law("_batch_norm_no_update", rows=of_channels)
 def _batch_norm_no_update(*arguments: Any) -> tuple[Motion, ...]:
     """See above; the fourth result is reserved for the way back."""
     return *_batch_norm(*arguments), FIXED
+
+
+refuse("_native_batch_norm_legit_functional _batch_norm_with_update", *TRAINING)
+refuse("_native_batch_norm_legit", *TRAINING, rows=of_channels)
+refuse("_native_batch_norm_legit.no_stats", *OF_THE_INPUT)
+know("batch_norm", rows=of_channels)
 
 
 def _scaled_and_shifted(
@@ -111,7 +132,16 @@ class _Shift:
         return torch.as_tensor(offset - mean * scale * torch.rsqrt(var + self.eps))
 
 
-@register_rule(["aten.native_layer_norm.default", "aten.native_group_norm.default"])
+def normed(call: BatchedCall) -> BatchDim | None:
+    """Over the last dimensions."""
+    return before(call, len(call["normalized_shape"]))
+
+
+know("rms_norm _fused_rms_norm", rows=normed)
+
+
+@law("native_layer_norm", rows=normed)
+@law("native_group_norm", rows=images)
 def _normalise(input: Any, *rest: Any) -> Any:
     """``(x - mean) / sqrt(var + eps)``: it does not move if eps is zero, else unknown."""
     weight, bias, eps = rest[1], rest[2], rest[-1]
@@ -123,7 +153,7 @@ def _normalise(input: Any, *rest: Any) -> Any:
     return result, homogeneous(input), homogeneous(input, -1)
 
 
-@register_rule("aten.layer_norm.default")
+@law("layer_norm", rows=normed)
 def _layer_norm(
     input: Any,
     normalized_shape: Any,
@@ -136,7 +166,7 @@ def _layer_norm(
     return _normalise(input, normalized_shape, weight, bias, eps)[0]
 
 
-@register_rule("aten.group_norm.default")
+@law("group_norm", rows=images)
 def _group_norm(
     input: Any,
     num_groups: int,

@@ -4,58 +4,108 @@ from __future__ import annotations
 
 from typing import Any
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import Affine, Motion
 from captum_xdnn.proof.laws import added, product
 from captum_xdnn.proof.operand import Operand, is_zero
-from captum_xdnn.proof.registry import register_rule
-
-CONVOLUTIONS = [f"aten.conv{n}d.{kind}" for n in (1, 2, 3) for kind in ("default", "padding")]
-TRANSPOSED = [
-    "aten.conv_transpose1d.default",
-    "aten.conv_transpose2d.input",
-    "aten.conv_transpose3d.input",
-]
-BILINEAR = [
-    "aten.mul.Tensor",
-    "aten.mul.Scalar",
-    "aten.mm.default",
-    "aten.bmm.default",
-    "aten.mv.default",
-    "aten.dot.default",
-    "aten.vdot.default",
-    "aten.matmul.default",
-    "aten.outer.default",
-    "aten.linalg_cross.default",
-]
-LAYERS = ["aten.linear.default", *CONVOLUTIONS, *TRANSPOSED, "aten.convolution.default"]
-WITH_SUM = [f"aten.{name}.default" for name in ("addmm", "addbmm", "baddbmm", "addmv")]
+from captum_xdnn.proof.registry import BILINEAR, law
+from captum_xdnn.proof.row_laws import before_last, comes_first, entrywise
 
 
-@register_rule(BILINEAR)
+def of_matrices(call: BatchedCall) -> BatchDim | None:
+    """Of matrices or batches of them: rows in a dimension that is not summed over."""
+    pairs = (("mat1", "mat2"), ("batch1", "batch2"), ("self", "other"), ("self", "mat2"))
+    left, right = next(pair for pair in pairs if set(pair) <= call.arguments.keys())
+    factors = (call[left], call[right])
+    if any(rank_of(factor) < 2 for factor in factors):
+        return None
+    places = set()
+    for factor, summed in zip(factors, (1, 2), strict=True):
+        state = call.state(factor)
+        if isinstance(state, BatchDim):
+            if rank_of(factor) - state.dim == summed:
+                return None
+            places.add((rank_of(factor) - state.dim, state.width, state.outer))
+    if len(places) != 1 or not all(node in factors for node, _ in call.batched):
+        return None
+    from_right, width, outer = places.pop()
+    both = all(isinstance(call.state(factor), BatchDim) for factor in factors)
+    if both and from_right <= 2:
+        return None
+    for node, state in call.unbatched:  # a bias, or a batch of matrices
+        dim = rank_of(node) - from_right
+        aligned = node not in factors or from_right > 2
+        if aligned and dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
+            return None
+    return BatchDim(len(call.shape) - from_right, width, outer)
+
+
+def of_vectors(call: BatchedCall) -> BatchDim | None:
+    """Rows of the matrix, with a vector that all of them share, and a bias that is the same for all."""
+    matrix = call["mat"] or call["self"]
+    state = call.state(matrix)
+    if len(call.batched) != 1 or not isinstance(state, BatchDim) or state.dim != 0:
+        return None
+    biases = [(n, s) for n, s in call.unbatched if n is call["self"]]
+    return state if all(n.value.shape[0] == 1 or 0 in s.uniform for n, s in biases) else None
+
+
+def convolved(call: BatchedCall) -> BatchDim | None:
+    """The batch comes first; without a batch the data has one dimension less than the weight."""
+    if call.lone() is None or rank_of(call["weight"]) != rank_of(call.data):
+        return None
+    return comes_first(call, [])
+
+
+def crossed(call: BatchedCall) -> BatchDim | None:
+    """Along a dimension of three entries, entry by entry beside it."""
+    found = call.from_right()
+    place = None if found is None else found[1].at(len(call.shape) - found[0])
+    return None if place is None or call["dim"] % len(call.shape) == place.dim else place
+
+
+OF_ALL = "it sums over all entries"
+
+
+@law("mul.Tensor mul.Scalar", rows=entrywise, pieces=BILINEAR)
+@law("mm bmm matmul", rows=of_matrices, pieces=BILINEAR)
+@law("mv", rows=of_vectors, pieces=BILINEAR)
+@law("dot vdot", rows=OF_ALL, pieces=BILINEAR)
+@law("outer", rows="torch makes it a product of entries", pieces=BILINEAR)
+@law("linalg_cross", rows=crossed, pieces=BILINEAR)
 def _bilinear(self: Any, other: Any, /, *_: Any, **__: Any) -> Motion:
     """Linear in each of two arguments."""
     return product(self, other)
 
 
-@register_rule(LAYERS)
+@law("linear", rows=before_last, pieces=BILINEAR)
+@law("conv1d conv2d conv3d convolution", rows=convolved, pieces=BILINEAR)
+@law("conv1d.padding conv2d.padding conv3d.padding", pieces=BILINEAR)
+@law(
+    "conv_transpose1d conv_transpose2d.input conv_transpose3d.input",
+    rows=convolved,
+    pieces=BILINEAR,
+)
 def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:
     """A bilinear map of input and weight, and a bias."""
     return _with_bias(product(input, weight), bias)
 
 
-@register_rule("aten._trilinear.default")
+@law("_trilinear", rows="which dimensions it sums over, its arguments say; none has been needed")
 def _trilinear(i1: Any, i2: Any, i3: Any, /, *_: Any, **__: Any) -> Motion:
     """Linear in each of three arguments."""
     return product(product(i1, i2), i3)
 
 
-@register_rule("aten.bilinear.default")
+@law("bilinear", rows="torch makes it other operations")
 def _bilinear_layer(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motion:
     """Linear in each of three arguments, and a bias."""
     return _with_bias(product(product(input1, input2), weight), bias)
 
 
-@register_rule(WITH_SUM)
+@law("addmm baddbmm", rows=of_matrices, pieces=BILINEAR)
+@law("addmv", rows=of_vectors, pieces=BILINEAR)
+@law("addbmm", rows="it sums over a batch of matrices", pieces=BILINEAR)
 def _product_and_sum(
     self: Any, left: Any, right: Any, /, *, beta: float = 1, alpha: float = 1
 ) -> Motion:
@@ -64,13 +114,13 @@ def _product_and_sum(
     return _with_bias(term, 0 if beta == 0 else self)
 
 
-@register_rule("aten.addcmul.default")
+@law("addcmul")
 def _addcmul(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Motion:
     """``self + value tensor1 * tensor2``."""
     return added(self, 0 if value == 0 else product(tensor1, tensor2))
 
 
-@register_rule(["aten.lerp.Scalar", "aten.lerp.Tensor"])
+@law("lerp.Scalar lerp.Tensor")
 def _lerp(self: Any, end: Any, weight: Any) -> Motion:
     """``self + weight (end - self)``."""
     return added(self, product(weight, added(end, self)))

@@ -4,13 +4,46 @@ from __future__ import annotations
 
 from typing import Any
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_of
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power, Unknown
 from captum_xdnn.proof.laws import BEND, linear, merged, switched
 from captum_xdnn.proof.operand import is_zero, motion_of
-from captum_xdnn.proof.registry import register_rule
+from captum_xdnn.proof.registry import law, refuse
+
+GATED = (
+    "a recurrent layer with gates that saturate",
+    "use nn.RNN with nonlinearity='relu' and bias=False and retrain, or explain what comes before it",
+)
 
 
-@register_rule("aten.rnn_relu.input")
+def step_by_step(call: BatchedCall) -> BatchDim | None:
+    """Over the other of the first two dimensions; a first state of zeros is every row's."""
+    state = call.state(call.data)
+    if not isinstance(state, BatchDim) or "batch_first" not in call.arguments:
+        return None
+    if rank_of(call.data) != 3 or state.dim != (0 if call["batch_first"] else 1):
+        return None
+    states = call["hx"] if isinstance(call["hx"], tuple) else (call["hx"],)
+    for node in states:
+        held = call.state(node)
+        if held != state.at(1) and not (isinstance(held, Unbatched) and 1 in held.uniform):
+            return None
+    others = [n for n, _ in call.batched if n is not call.data and n not in states]
+    if others:
+        return None
+    output = call.shape[:2] == call.data.value.shape[:2] or not call["batch_first"]
+    return state if output else state.at(1)
+
+
+refuse(
+    "lstm.input lstm.data gru.input gru.data rnn_tanh.input rnn_tanh.data",
+    *GATED,
+    rows=step_by_step,
+)
+refuse("mkldnn_rnn_layer _cudnn_rnn miopen_rnn _thnn_fused_lstm_cell _thnn_fused_gru_cell", *GATED)
+
+
+@law("rnn_relu.input", rows=step_by_step)
 def _rnn_relu(
     input: Any, hx: Any, params: Any, has_biases: bool, num_layers: int, dropout: float, *rest: Any
 ) -> tuple[Motion, Motion]:
@@ -20,7 +53,7 @@ def _rnn_relu(
     return outcome, outcome
 
 
-@register_rule("aten.rnn_relu.data")
+@law("rnn_relu.data", rows=step_by_step)
 def _rnn_relu_of_packed(
     data: Any, batch_sizes: Any, hx: Any, params: Any, has_biases: bool, num_layers: int, *rest: Any
 ) -> tuple[Motion, Motion]:
@@ -32,7 +65,7 @@ def _rnn_relu_of_packed(
     return outcome, outcome
 
 
-@register_rule("aten._pack_padded_sequence.default")
+@law("_pack_padded_sequence", rows="rows of all examples stand side by side, step by step")
 def _pack(input: Any, lengths: Any, batch_first: bool) -> tuple[Motion, Motion]:
     """Entries at places that the lengths decide, and how many there are at each time."""
     del batch_first

@@ -1,0 +1,19 @@
+"""Losses inside of the function: only where they leave the rows of a batch is known."""
+
+from __future__ import annotations
+
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
+from captum_xdnn.proof.registry import know
+from captum_xdnn.proof.row_laws import entrywise
+
+
+def scored(call: BatchedCall) -> BatchDim | None:
+    """A loss for each example, without a mean."""
+    place = BatchDim(0)
+    batched = rank_of(call.data) > 1 and call["reduction"] == 0
+    return place if batched and all(s == place for _, s in call.batched) else None
+
+
+know("mse_loss smooth_l1_loss huber_loss", rows=entrywise)
+know("binary_cross_entropy binary_cross_entropy_with_logits", rows=entrywise)
+know("nll_loss nll_loss_forward nll_loss2d_forward nll_loss_nd cross_entropy_loss", rows=scored)
