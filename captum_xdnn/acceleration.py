@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from captum.attr._core.neuron import neuron_integrated_gradients as neuron_module
 from torch import Tensor
 
 from captum_xdnn._captum import (
@@ -18,6 +17,7 @@ from captum_xdnn._captum import (
     compute_gradients,
     construct_neuron_grad_fn,
     log_usage,
+    neuron_module,
 )
 from captum_xdnn.attr import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import differentiated_by
