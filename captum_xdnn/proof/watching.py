@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from captum_xdnn._torch import pytree
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.blocker import Blocker
 from captum_xdnn.proof.certificate import Certificate
