@@ -10,7 +10,7 @@ import enum
 import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,20 +28,10 @@ from captum_xdnn._torch import (
     pytree,
 )
 from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording.steps import MEASURED, READ, REPLACED
+from captum_xdnn.recording.watch import Tape
 
-if TYPE_CHECKING:
-    from captum_xdnn.recording.watch import Tape
-
-Event = Callable[["Tape", Any, tuple[Any, ...], dict[str, Any]], Any]
-
-READ = "read"
-"""A value leaves torch."""
-RAISED = "raised"
-"""An operation raises, whatever the values are."""
-MEASURED = "measured"
-"""Python reads a shape that values have decided."""
-REPLACED = "replaced"
-"""A tensor's memory is exchanged, or written by Python."""
+Event = Callable[[Tape, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 _READS = ("tolist", "__contains__", "__repr__", "__format__")
 _MEMORY = (

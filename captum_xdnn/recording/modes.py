@@ -16,10 +16,10 @@ from captum_xdnn._torch import (
 )
 from captum_xdnn.recording.calls_of_torch import (
     EVENTS,
-    READ,
     has_own_functions,
     runs_others,
 )
+from captum_xdnn.recording.steps import READ
 from captum_xdnn.recording.watch import Tape
 
 _TRACING = (DispatchModeKey.PROXY, DispatchModeKey.FUNCTIONAL)

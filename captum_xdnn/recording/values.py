@@ -17,9 +17,8 @@ from torch.nn import Parameter
 
 from captum_xdnn._torch import DisableTorchFunction, top_hooks
 from captum_xdnn.recording.autograd_graph import leads_to
-from captum_xdnn.recording.calls_of_torch import REPLACED
 from captum_xdnn.recording.places import Place, here
-from captum_xdnn.recording.steps import Mixed, Opaque, Real, Source, Step, ref, strides_of
+from captum_xdnn.recording.steps import REPLACED, Mixed, Opaque, Real, Source, Step, ref, strides_of
 from captum_xdnn.recording.tensors import (
     Entry,
     Group,

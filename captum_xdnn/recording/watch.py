@@ -16,9 +16,8 @@ from captum_xdnn._torch import (
     pytree,
     top_hooks,
 )
-from captum_xdnn.recording.calls_of_torch import RAISED, READ, REPLACED
 from captum_xdnn.recording.operations import _KNOWN, Operation, operation_of
-from captum_xdnn.recording.steps import Ref, Step, Tail, ref
+from captum_xdnn.recording.steps import RAISED, READ, REPLACED, Ref, Step, Tail, ref
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
     is_foreign,
