@@ -92,19 +92,21 @@ ATTRIBUTES: dict[str, Any] = {
     "_parameters": _MODULE,
     "_buffers": _MODULE,
     "_modules": _MODULE,
-    # Hooks: read for the names that they use, left out of folding, moved to a module's successor.
+    # Hooks: read for the names that they use, and for what computes a weight.
     "_forward_hooks": _MODULE,
-    "_forward_hooks_with_kwargs": _MODULE,
-    "_forward_hooks_always_called": _MODULE,
     "_forward_pre_hooks": _MODULE,
-    "_forward_pre_hooks_with_kwargs": _MODULE,
-    "_backward_hooks": _MODULE,
-    "_backward_pre_hooks": _MODULE,
-    "_is_full_backward_hook": _MODULE,
     # How attention draws its parameters anew.
     "_reset_parameters": nn.MultiheadAttention,
 }
 """Private attributes that other files use, each with what has it: a call for each would cost time."""
+
+HOOKS = [
+    name
+    for name in vars(_MODULE)
+    if name.startswith(("_forward_", "_backward_", "_is_full_backward_"))
+]
+"""A module's hooks on its passes, by torch's names, which the module in its place takes over; hooks
+of state dicts belong to parameters that it has not."""
 
 OVERRIDDEN = {
     # A watch that torch's compiler need not be kept from: else torch imports the compiler, for
@@ -156,6 +158,7 @@ def unfit() -> list[str]:
         "_disabled_torch_dispatch_impl": lambda: (
             Tensor.__torch_dispatch__ is disabled_torch_dispatch
         ),
+        "Module._backward_hooks": lambda: "_backward_hooks" in HOOKS,
         # What a leaf of autograd's graph belongs to: told by its name alone.
         "AccumulateGrad.variable": lambda: torch._C._functions.AccumulateGrad.variable,
         "library._impls": lambda: next(iter(python_kernels)).count("/") == 2,

@@ -1,20 +1,27 @@
-"""Figures without pyplot. matplotlib is imported when one is made."""
+"""Figures without pyplot, which notebooks show."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from io import BytesIO
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 OURS, THEIRS = "#c44e52", "#4c72b0"
 
 
+class NotebookFigure(Figure):
+    """A figure without pyplot. IPython shows other figures only where pyplot has been set up."""
+
+    def _repr_png_(self) -> bytes:
+        """The picture, under the name by which IPython asks for it."""
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of its own: pyplot, its backend and its open figures stay as the caller has them.
-
-    A notebook shows it where it is the value of a cell.
-    """
-    from captum_xdnn.notebook_figure import NotebookFigure
-
-    return NotebookFigure.of_size(width, height)
+    """A figure of its own: pyplot, its backend and its open figures stay as the caller has them."""
+    figure = NotebookFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

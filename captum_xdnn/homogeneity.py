@@ -1,12 +1,12 @@
 """The public address of the analysis: proves how every tensor of a network moves along the ray."""
 
 from captum_xdnn.proof import laws, rules  # noqa: F401 - importing rules registers them
-from captum_xdnn.proof.blocker import Blocker
 from captum_xdnn.proof.certificate import Certificate
-from captum_xdnn.proof.certification import certify
 from captum_xdnn.proof.domain import Affine, Fixed, Motion, Power, Unknown
+from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.registry import register_rule, unregister_rule
+from captum_xdnn.routes.certification import certify
 
 __all__ = [
     "Affine",

@@ -24,7 +24,7 @@ from captum_xdnn._captum import (
 )
 from captum_xdnn.attr.base import Routed, Strategy, warn_if_contradicted
 from captum_xdnn.attr.layer_functions import differentiated_by
-from captum_xdnn.checks.double_backward import check_differentiable
+from captum_xdnn.checks.second_derivative import check_differentiable
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
 from captum_xdnn.routes.call import Call

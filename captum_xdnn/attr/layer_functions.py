@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn._captum import verify_select_neuron
-from captum_xdnn.routes.derived import Derived
+from captum_xdnn.routes.known_functions import Derived
 
 Hook = Callable[[int, Any], Any]
 """Gets the index of a layer and its value, and returns what to put in its place, or None."""

@@ -7,11 +7,13 @@ graph, through every layer and back to the inputs. Here that way is closed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
+
+from captum_xdnn.recording.autograd_graph import nodes_behind
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -68,3 +70,51 @@ def _first_pass(root: Any, leaves: set[Any]) -> tuple[set[Any], set[Any]]:
             done.add(node)
             leads = not (leaves.isdisjoint(following) and leading.isdisjoint(following))
             (leading if leads else others).add(node)
+
+
+COMPILED = "CompiledFunctionBackward"
+ATTENTION = (
+    "; inside `with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):` attention "
+    "is made of operations that have one"
+)
+MOST_GRADIENTS = 32
+"""More gradients than any operation of torch returns."""
+
+
+def check_differentiable(attributions: Iterable[Tensor]) -> None:
+    """Raise now what would be raised when a loss on the attributions is differentiated.
+
+    Raises:
+        NotImplementedError: If an operation on their way has no second derivative; the message
+            names it.
+    """
+    for node in nodes_behind(attributions):
+        flaw = _flaw(node)
+        if flaw:
+            message = f"the attributions cannot be trained through: {flaw}"
+            raise NotImplementedError(message)
+
+
+def _flaw(node: Any) -> str:
+    """Why a node of autograd's graph cannot be run; empty if it can."""
+    name = node.name()
+    if name.startswith(COMPILED) and name != COMPILED:
+        return "a function compiled by torch.compile has no second derivative"
+    if not name.startswith("torch::autograd::") or not name.endswith(("NotImplemented", "Error")):
+        return ""
+    # Only the error that the node raises says what it stands for.
+    said = next(filter(None, (_said(node, count) for count in range(1, MOST_GRADIENTS))), "")
+    if not said:
+        return f"{name} in autograd's graph"
+    return said + (ATTENTION if "scaled_dot_product" in said else "")
+
+
+def _said(node: Any, count: int) -> str:
+    """What a node says that only raises an error; empty if it takes another number of gradients."""
+    try:
+        node(*[None] * count)
+    except TypeError:
+        return ""
+    except RuntimeError as error:
+        return str(error)
+    return ""

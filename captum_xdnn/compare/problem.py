@@ -17,7 +17,7 @@ from captum_xdnn._captum import (
 )
 from captum_xdnn.compare.measuring import count_flops
 from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.one_pass import explained
+from captum_xdnn.routes.single_pass import explained
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from itertools import chain
 from typing import Any
 
 import torch
@@ -60,23 +58,15 @@ def uncentred(module: Any, bias: Any = None) -> UncenteredBatchNorm:
 
     .. math:: w = \frac{\gamma \sigma + \beta \mu}{\sqrt{\sigma^2 + \mu^2}} .
 
-    A batch norm without learned factors gets one that is not trained.
-
-    Args:
-        module: A batch norm with running statistics.
-        bias: The bias, if any, that is removed from the layer before: a part of the mean.
+    A batch norm without learned factors gets one that is not trained. ``bias`` is removed from the
+    layer before: a part of the mean.
     """
     mean, variance, gamma, beta = _parameters(module)
     if bias is not None:
         mean = mean - bias.detach().to(mean)
     kind = next((c for t, c in COUNTERPARTS.items() if isinstance(module, t)), UncenteredBatchNorm)
-    made = kind(
-        len(mean),
-        eps=module.eps,
-        momentum=module.momentum,
-        device=mean.device,
-        dtype=module.running_mean.dtype,
-    )
+    where = {"device": mean.device, "dtype": module.running_mean.dtype}
+    made = kind(len(mean), eps=module.eps, momentum=module.momentum, **where)
     mean_square = variance + mean.square()
     factors = gamma * torch.sqrt(variance + module.eps) + beta * mean
     made.weight = _factors(module, factors / torch.sqrt(mean_square + module.eps))
@@ -95,12 +85,7 @@ def slope(module: Any) -> ChannelScale:
 
 
 def fold_into(layer: Any, module: Any) -> None:
-    """Multiply the weights of a layer by the slope of the batch norm that follows it.
-
-    Args:
-        layer: A convolution or linear layer, whose weights are changed in place.
-        module: The batch norm.
-    """
+    """Multiply the weights of a layer, in place, by the slope of the batch norm that follows it."""
     channels = 1 if isinstance(layer, ConvTransposeNd) else 0
     shape = [-1 if d == channels else 1 for d in range(layer.weight.dim())]
     factors = _slope(module).to(layer.weight.device).reshape(shape)
@@ -119,17 +104,11 @@ def can_take_a_factor(layer: nn.Module, model: nn.Module) -> bool:
     if isinstance(layer, ConvTransposeNd) and layer.groups > 1:
         return False
     weight = layer._parameters.get("weight")
-    return weight is not None and _holders(model)[_memory(weight)] == 1
-
-
-def _holders(model: nn.Module) -> Counter[Any]:
-    """How many parameters and buffers of a network share each piece of memory."""
-    return Counter(
-        _memory(tensor)
-        for module in model.modules()
-        for tensor in chain(module._parameters.values(), module._buffers.values())
-        if tensor is not None
-    )
+    if weight is None:
+        return False
+    tensors = (t for m in model.modules() for t in (*m._parameters.values(), *m._buffers.values()))
+    holders = [t for t in tensors if t is not None and _memory(t) == _memory(weight)]
+    return len(holders) == 1
 
 
 def _memory(tensor: Tensor) -> Any:

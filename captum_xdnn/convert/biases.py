@@ -19,36 +19,19 @@ WITH_BIAS: tuple[type[nn.Module], ...] = (
     nn.GroupNorm,
     InstanceNorm,
 )
-RECURRENT: tuple[type[nn.Module], ...] = (nn.RNNBase, nn.modules.rnn.RNNCellBase)
-RECURRENT_REASON = (
-    "recurrent layers cannot be converted: their gates and tanh bend away from zero with and "
-    "without biases"
-)
 
 
 def remove_bias(module: nn.Module) -> str:
-    """Remove the biases of one layer of torch.
-
-    Args:
-        module: Any module; only the layers of torch with biases are changed, in place.
-
-    Returns:
-        What was done; empty if nothing.
-    """
+    """Remove the biases of a layer of torch, in place; says what was done, nothing of others."""
     names = ["bias"] if isinstance(module, WITH_BIAS) else []
     if isinstance(module, nn.MultiheadAttention):
         names = ["in_proj_bias", "bias_k", "bias_v"]
-    removed = [name for name in names if _drop(module, name)]
+    removed = [name for name in names if getattr(module, name, None) is not None]
+    for name in removed:
+        _make_plain(module, name)
+        delattr(module, name)
+        module.register_parameter(name, None)
     return f"{', '.join(removed)} removed" if removed else ""
-
-
-def _drop(module: nn.Module, name: str) -> bool:
-    if getattr(module, name, None) is None:
-        return False
-    _make_plain(module, name)
-    delattr(module, name)
-    module.register_parameter(name, None)
-    return True
 
 
 def _make_plain(module: nn.Module, name: str) -> None:

@@ -66,32 +66,23 @@ class Conversion:
         """What is proved, or what is missing, in words."""
         if self.certificate is None:
             return "The converted network has not been certified: give inputs to analyse it with."
-        if self.certificate.affine:
-            return (
-                "The converted network is not homogeneous: something adds a constant.\n"
-                f"{self.certificate}"
-            )
-        if not self.homogeneous:
-            return f"The converted network is not homogeneous.\n{self.certificate}"
-        return str(self.certificate)
+        if self.homogeneous:
+            return str(self.certificate)
+        why = ": something adds a constant" if self.certificate.affine else ""
+        return f"The converted network is not homogeneous{why}.\n{self.certificate}"
 
     def __str__(self) -> str:
-        lines = [f"{_count(self.changes)} changed", *_by_kind(self.changes)]
-        if self.kept:
-            lines += [f"{_count(self.kept)} left in the way", *_by_kind(self.kept)]
-        return "\n".join([*lines, self.verdict])
+        kept = _lines(self.kept, "left in the way") if self.kept else []
+        return "\n".join([*_lines(self.changes, "changed"), *kept, self.verdict])
 
 
-def _count(changes: tuple[Change, ...]) -> str:
-    return "1 module" if len(changes) == 1 else f"{len(changes)} modules"
-
-
-def _by_kind(changes: tuple[Change, ...]) -> list[str]:
-    """One line for all modules of a class with the same fate, with the path of the first."""
-    kinds: dict[tuple[str, str], list[Change]] = {}
+def _lines(changes: tuple[Change, ...], fate: str) -> list[str]:
+    """The number, then one line for all modules of a class of which the same is told."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for change in changes:
-        kinds.setdefault((change.module_type, change.what), []).append(change)
+        paths = alike.setdefault((change.module_type, change.what), [])
+        paths.append(change.module or "the model")
     return [
-        f"  {len(members)} x {kind}: {what} (first: {members[0].module or 'the model'})"
-        for (kind, what), members in kinds.items()
+        f"{len(changes)} {'module' if len(changes) == 1 else 'modules'} {fate}",
+        *(f"  {len(p)} x {kind}: {what} (first: {p[0]})" for (kind, what), p in alike.items()),
     ]

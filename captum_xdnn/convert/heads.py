@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from captum_xdnn.convert.evaluating import run
+from captum_xdnn.convert.trial import run
 
 PROBABILITIES: tuple[type[nn.Module], ...] = (
     nn.Softmax,
@@ -19,14 +19,9 @@ PROBABILITIES: tuple[type[nn.Module], ...] = (
 
 
 def last_softmax(model: nn.Module, arguments: Sequence[Any] | None) -> nn.Module | None:
-    """The module that turns a network's scores into probabilities and does nothing else.
+    """The module that is called once, makes probabilities, and whose output the network returns.
 
-    Args:
-        model: The network.
-        arguments: Arguments to call it with; None to look at the end of a ``Sequential`` alone.
-
-    Returns:
-        The module whose output the network returns as it is, called once; None if there is none.
+    Without arguments to call the network with it is sought at the end of a ``Sequential`` alone.
     """
     return _end_of_sequential(model) if arguments is None else _returned(model, arguments)
 

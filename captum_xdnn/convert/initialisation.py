@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from captum_xdnn._torch import ConvNd, ConvTransposeNd, NormBase
+from captum_xdnn.convert.trial import in_mode
 
 SETTLING = 15
 """Power iterations that torch's spectral norm takes to get to know a weight."""
@@ -55,7 +56,10 @@ def kaiming_normal_(module: nn.Module) -> None:
     drawn.normal_(0, math.sqrt(2 / _fan_out(module, weight)))
     with torch.no_grad():
         if parametrize.is_parametrized(module, "weight"):
-            _draw_parametrized(module, drawn)
+            module.weight = drawn
+            with in_mode(module.get_submodule("parametrizations.weight"), training=True):
+                for _ in range(SETTLING):
+                    module.weight  # noqa: B018 - spectral norm improves its estimate when it is read
         elif isinstance(weight, nn.Parameter):
             weight.copy_(drawn)
         else:
@@ -83,14 +87,3 @@ def _fan_out(module: nn.Module, weight: Tensor) -> int:
         return weight[0].numel()
     groups = module.groups if isinstance(module, ConvNd) else 1
     return weight[:, 0].numel() // groups
-
-
-def _draw_parametrized(module: Any, drawn: Tensor) -> None:
-    module.weight = drawn
-    parametrizations = module.parametrizations["weight"]
-    modes = {m: m.training for m in parametrizations.modules()}
-    parametrizations.train()
-    for _ in range(SETTLING):
-        module.weight  # noqa: B018 - spectral norm improves its estimate whenever it is read
-    for parametrization, mode in modes.items():
-        parametrization.training = mode

@@ -9,62 +9,90 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from captum_xdnn._torch import BatchNorm
-from captum_xdnn.convert import activations, batch_norms, biases
+from captum_xdnn._torch import HOOKS, BatchNorm
+from captum_xdnn.convert import batch_norms
+from captum_xdnn.convert.biases import remove_bias
 from captum_xdnn.convert.conversion import Change
 
 BatchNormChoice = Literal["uncentered", "fold", "strip"]
 
+INHOMOGENEOUS: tuple[type[nn.Module], ...] = (
+    nn.Hardtanh,  # and ReLU6, which is one
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.ELU,
+    nn.CELU,
+    nn.SELU,
+    nn.Hardswish,
+    nn.Softplus,
+)
+"""Activations that bend elsewhere than at zero, or smoothly, and stand in for a ReLU; gates
+(sigmoid, tanh) do not, and are left."""
+
+RECURRENT: tuple[type[nn.Module], ...] = (nn.RNNBase, nn.modules.rnn.RNNCellBase)
+RECURRENT_REASON = (
+    "recurrent layers cannot be converted: their gates and tanh bend away from zero with and "
+    "without biases"
+)
+
 
 @dataclass
 class Replacements:
-    """The choices for one network, and what has been done with it so far.
-
-    Attributes:
-        model: The network.
-        batch_norm: What becomes of batch norm.
-        activation: Makes the module that takes the place of each activation.
-        head: The module at the end that is removed, if any.
-        before: For batch norms whose only input is one layer, that layer.
-        changes: The modules that were changed.
-        kept: The modules that stand in the way and stay.
-    """
+    """The choices for one network, and what has been done with it so far."""
 
     model: nn.Module
     batch_norm: BatchNormChoice
     activation: Callable[[], nn.Module]
-    head: nn.Module | None = None
-    before: Mapping[nn.Module, nn.Module] = field(default_factory=dict)
+    head: nn.Module | None
+    """The module at the end that is removed, if any."""
+    before: Mapping[nn.Module, nn.Module]
+    """For batch norms whose only input is one layer, that layer."""
     changes: list[Change] = field(default_factory=list)
     kept: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.paths = {module: path for path, module in self.model.named_modules()}
         self.nearby = _first_floating(self.model.parameters())
-        # Only the values of parameters go through the modules that compute them.
-        self.computing = {
-            module
-            for computed in self.model.modules()
-            if isinstance(computed, ParametrizationList)
-            for module in computed.modules()
-        }
         self.biases = {norm: layer.bias for norm, layer in self.before.items()}
 
-    def convert(self, module: nn.Module) -> nn.Module | None:
-        """The module for another one's place; None for one that stays, changed or not.
+    def carry_out(self) -> nn.Module:
+        """Change the network in place, unless it is exchanged itself, and return the result.
 
-        Args:
-            module: A module of the network; they come in the order of ``model.modules()``.
+        A module that stands in two places stays one. A new one has the forward and backward hooks
+        and the mode of the one whose place it takes.
         """
-        if module in self.computing:
-            return None
+        # Only the values of parameters go through the modules that compute them.
+        computed = [m for m in self.model.modules() if isinstance(m, ParametrizationList)]
+        computing = {
+            module for parametrizations in computed for module in parametrizations.modules()
+        }
+        new: dict[nn.Module, nn.Module] = {}
+        for old in [module for module in self.model.modules() if module not in computing]:
+            made = self._made_of(old)
+            if made is not None:
+                made.train(old.training)
+                vars(made).update({name: hooks for name in HOOKS if (hooks := vars(old).get(name))})
+                new[old] = made
+        for parent in list(self.model.modules()):
+            for name, child in parent._modules.items():
+                if child in new:
+                    parent._modules[name] = new[child]
+        return new.get(self.model, self.model)
+
+    def keep(self, module: nn.Module, reason: str) -> None:
+        """Note that a module stays, though it stands in the way."""
+        self.kept.append(Change(self.paths[module], type(module).__name__, reason))
+
+    def _made_of(self, module: nn.Module) -> nn.Module | None:
+        """The module for another one's place; None for one that stays, changed or not."""
         made: nn.Module | None = None
         kind = type(module).__name__
         self.nearby = _first_floating(module.parameters(recurse=False), self.nearby)
-        what = biases.remove_bias(module)
+        what = remove_bias(module)
         if module is self.head:
             made, what = nn.Identity(), "removed from the end"
-        elif activations.is_inhomogeneous(module):
+        elif isinstance(module, INHOMOGENEOUS):
             made = self._activation()
             what = f"became {type(made).__name__}"
         elif batch_norms.is_batch_norm(module):
@@ -73,15 +101,11 @@ class Replacements:
                 self.keep(module, reason)
             else:
                 made, what = self._normalised(module)
-        elif isinstance(module, biases.RECURRENT):
-            self.keep(module, biases.RECURRENT_REASON)
+        elif isinstance(module, RECURRENT):
+            self.keep(module, RECURRENT_REASON)
         if what:
             self.changes.append(Change(self.paths[module], kind, what))
         return made
-
-    def keep(self, module: nn.Module, reason: str) -> None:
-        """Note that a module stays, though it stands in the way."""
-        self.kept.append(Change(self.paths[module], type(module).__name__, reason))
 
     def _activation(self) -> nn.Module:
         """A new activation, with parameters (if any) like those of the layers around it."""

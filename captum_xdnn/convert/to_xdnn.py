@@ -12,13 +12,9 @@ from torch import Tensor, nn
 
 from captum_xdnn.convert.adjacent import layers_before_norms
 from captum_xdnn.convert.conversion import Conversion
-from captum_xdnn.convert.copying import copied
-from captum_xdnn.convert.evaluating import evaluating
 from captum_xdnn.convert.heads import last_softmax
-from captum_xdnn.convert.lazy import initialise
 from captum_xdnn.convert.replacements import BatchNormChoice, Replacements, matters_what_is_before
-from captum_xdnn.convert.replacing import replace
-from captum_xdnn.convert.restoring import unchanged_on_error
+from captum_xdnn.convert.trial import copied, in_mode, initialise, unchanged_on_error
 from captum_xdnn.errors import HomogeneityWarning
 from captum_xdnn.homogeneity import certify
 
@@ -101,12 +97,10 @@ def to_xdnn(
         >>> report.certificate.degree
         Fraction(1, 1)
     """
-    _check_model(model)
-    _check_options(batch_norm, softmax, activation, init)
+    _check(model, batch_norm, softmax, activation, init)
     tensors = _tensors(inputs)
-    further = additional_forward_args
-    if not isinstance(further, tuple):
-        further = () if further is None else (further,)
+    given = additional_forward_args
+    further = () if given is None else given if isinstance(given, tuple) else (given,)
     arguments = None if inputs is None else (*tensors, *further)
     if batch_norm == "fold" and arguments is None:
         message = "batch_norm='fold' needs inputs, to see which layer each batch norm follows"
@@ -116,14 +110,13 @@ def to_xdnn(
     last = last_softmax(result, arguments)
     before: dict[nn.Module, nn.Module] = {}
     if arguments is not None and matters_what_is_before(result, batch_norm):
-        with evaluating(result):
+        with in_mode(result, training=False):
             before = layers_before_norms(result, tensors, further)
-    plan = Replacements(
-        result, batch_norm, activation, last if softmax == "remove" else None, before
-    )
+    head = last if softmax == "remove" else None
+    plan = Replacements(result, batch_norm, activation, head, before)
     writes = batch_norm == "fold" or init is not None
     with unchanged_on_error(result, values=writes) if inplace else nullcontext():
-        result = replace(result, plan.convert)
+        result = plan.carry_out()
         if last is not None and softmax == "keep":
             plan.keep(last, "kept, as asked for")
         if init is not None:
@@ -131,7 +124,7 @@ def to_xdnn(
                 init(module)
     certificate = None
     if inputs is not None:
-        with evaluating(result):
+        with in_mode(result, training=False):
             certificate = certify(result, inputs, None, additional_forward_args)
     conversion = Conversion(tuple(plan.changes), tuple(plan.kept), certificate)
     if not conversion.homogeneous:
@@ -139,16 +132,13 @@ def to_xdnn(
     return result, conversion
 
 
-def _check_model(model: Any) -> None:
+def _check(model: Any, batch_norm: str, softmax: str, activation: Any, init: Any) -> None:
     if not isinstance(model, nn.Module):
         message = f"model must be a torch.nn.Module, found {type(model).__name__}"
         raise TypeError(message)
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         message = "a scripted module cannot be changed; convert the module it was made of"
         raise TypeError(message)
-
-
-def _check_options(batch_norm: str, softmax: str, activation: Any, init: Any) -> None:
     for name, value, choices in (
         ("batch_norm", batch_norm, get_args(BatchNormChoice)),
         ("softmax", softmax, get_args(SoftmaxChoice)),

@@ -7,8 +7,7 @@ from captum_xdnn.metrics.contrast import ContrastInvariance, contrast_invariance
 from captum_xdnn.metrics.convergence import Convergence, convergence
 from captum_xdnn.metrics.deletion import single_deletion_score
 from captum_xdnn.metrics.difference import attribution_difference, rank_correlation
-from captum_xdnn.metrics.figures import masking_figure
-from captum_xdnn.metrics.masking import MaskingCurve, masking_curve
+from captum_xdnn.metrics.masking import MaskingCurve, masking_curve, masking_figure
 
 __all__ = [
     "ContrastInvariance",

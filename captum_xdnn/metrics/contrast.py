@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.metrics.batches import pass_size
-from captum_xdnn.priors.attributions import parts_of
+from captum_xdnn.priors.attributions import parts_of, positive_integer
 
 CONTRASTS = tuple(tenths / 10 for tenths in range(10, 0, -1))
 
@@ -101,7 +100,7 @@ def contrast_invariance(
         found = f"shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
         message = f"labels of {found} for {len(images)} inputs, they must be a tensor of shape (B,)"
         raise ValueError(message)
-    size = pass_size(batch_size, len(images))
+    size = len(images) if batch_size is None else positive_integer(batch_size, "batch_size")
 
     @torch.no_grad()
     def classes(factor: float) -> Tensor:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from captum.attr import IntegratedGradients
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_xdnn.attr import XIntegratedGradients
+from captum_xdnn.figures import OURS, THEIRS, new_figure
 from captum_xdnn.metrics.difference import attribution_difference
-from captum_xdnn.metrics.figures import convergence_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 OUR_STEPS = 50
 """Captum's default, for ``XIntegratedGradients`` where it needs steps."""
+SMALLEST = 1e-17
+"""What a difference of zero is drawn as, on an axis of powers of ten."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,23 @@ class Convergence:
         Returns:
             A matplotlib figure that belongs to no window: ``figure.savefig(path)``.
         """
-        return convergence_figure(self)
+        figure = new_figure(6, 4)
+        axes = figure.subplots()
+        theirs = self.values.clamp(min=SMALLEST).tolist()
+        axes.plot(self.steps, theirs, "o-", color=THEIRS, label="Captum, n steps")
+        # On the other routes it is a sum, too, and goes down with its own number of steps.
+        steps = "" if self.route == "single_pass" else f", {self.our_steps} steps"
+        label = f"XIntegratedGradients ({self.route}{steps})"
+        ours = float(self.ours.mean().clamp(min=SMALLEST))
+        axes.axhline(ours, color=OURS, linestyle="--", label=label)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(self.steps, [str(count) for count in self.steps])
+        axes.set_xlabel("steps")
+        axes.set_ylabel(f"difference to IG({self.reference_steps})")
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        return figure
 
 
 def convergence(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from captum_xdnn.metrics.difference import rank_correlation
-from captum_xdnn.priors.attributions import parts_of
-from captum_xdnn.routes.one_pass import explained
+from captum_xdnn.priors.attributions import images_and_maps
+from captum_xdnn.routes.single_pass import explained
 
 
 def single_deletion_score(
@@ -58,14 +58,7 @@ def single_deletion_score(
         >>> single_deletion_score(brightness, image, image, 0, patches=2)
         tensor([1.0000], dtype=torch.float64)
     """
-    (images,), (maps,) = parts_of(inputs, "inputs"), parts_of(attributions)
-    fits = images.dim() == maps.dim() == 4 and maps.shape[1] in (1, images.shape[1])
-    if not fits or (images.shape[0], images.shape[2:]) != (maps.shape[0], maps.shape[2:]):
-        message = (
-            f"images must be of shape (B, C, H, W) and attributions like them, or with one channel; "
-            f"found {tuple(images.shape)} and {tuple(maps.shape)}"
-        )
-        raise ValueError(message)
+    images, maps = images_and_maps(inputs, attributions)
     height, width = images.shape[2:]
     if not 1 < patches <= min(height, width):
         message = f"{patches} x {patches} patches of images of {height} x {width} pixels"
@@ -73,12 +66,11 @@ def single_deletion_score(
     sums, drops = [], []
     with torch.no_grad():
         whole = explained(forward_func(images), target).reshape(-1)
-        for rows in _parts(height, patches):
-            for columns in _parts(width, patches):
-                deleted = images.clone()
-                deleted[:, :, rows, columns] = fill
-                drops.append(whole - explained(forward_func(deleted), target).reshape(-1))
-                sums.append(maps[:, :, rows, columns].double().flatten(1).sum(1))
+        for rows, columns in product(_parts(height, patches), _parts(width, patches)):
+            deleted = images.clone()
+            deleted[:, :, rows, columns] = fill
+            drops.append(whole - explained(forward_func(deleted), target).reshape(-1))
+            sums.append(maps[:, :, rows, columns].double().flatten(1).sum(1))
     return rank_correlation(torch.stack(sums, 1), torch.stack(drops, 1).to(sums[0].device).double())
 
 

@@ -67,7 +67,8 @@ def rank_correlation(attributions: Attributions, reference: Attributions) -> Ten
         >>> rank_correlation(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[0.1, 0.3, 0.2]]))
         tensor([0.5000], dtype=torch.float64)
     """
-    ours, theirs = (_centred(_ranks(rows)) for rows in _rows(attributions, reference))
+    ranks = [_ranks(rows) for rows in _rows(attributions, reference)]
+    ours, theirs = (one - one.mean(1, keepdim=True) for one in ranks)
     lengths = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
     correlations: Tensor = (ours * theirs).sum(1) / lengths
     return correlations
@@ -76,11 +77,11 @@ def rank_correlation(attributions: Attributions, reference: Attributions) -> Ten
 def _rows(attributions: Attributions, reference: Attributions) -> tuple[Tensor, Tensor]:
     """Both in float64, one row for each example."""
     parts = parts_of(attributions), parts_of(reference, "reference")
-    ours, theirs = features_of(attributions).detach(), features_of(reference).detach()
     shapes = [[tuple(part.shape) for part in one] for one in parts]
     if shapes[0] != shapes[1]:
         message = f"attributions of shapes {shapes[0]} and a reference of shapes {shapes[1]}"
         raise ValueError(message)
+    ours, theirs = features_of(attributions).detach(), features_of(reference).detach()
     return ours.double(), theirs.to(ours.device).double()
 
 
@@ -92,7 +93,3 @@ def _ranks(rows: Tensor) -> Tensor:
     upto = torch.searchsorted(ordered, rows, right=True)
     ranks = (below + upto + 1).double() / 2
     return ranks.masked_fill(rows.isnan().any(1, keepdim=True), torch.nan)
-
-
-def _centred(rows: Tensor) -> Tensor:
-    return rows - rows.mean(1, keepdim=True)

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_xdnn.metrics.batches import pass_size
-from captum_xdnn.priors.attributions import parts_of
+from captum_xdnn.figures import new_figure
+from captum_xdnn.priors.attributions import images_and_maps, positive_integer
 from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.one_pass import explained
+from captum_xdnn.routes.single_pass import explained
 
 Metric = Literal["KPM", "KNM", "KAM", "RPM", "RNM", "RAM"]
-METRICS = ("KPM", "KNM", "KAM", "RPM", "RNM", "RAM")
+METRICS: tuple[str, ...] = get_args(Metric)
 KERNEL, SIGMA = 51, 41.0
 BLURS = {"intended": SIGMA, "original": math.sqrt(2) * SIGMA}
 """Standard deviation of the Gaussian: as the paper states it, and as its code made it."""
 FRACTIONS = tuple(float(f) for f in torch.logspace(-2, 0, 16, dtype=torch.float64))
+WIDEST = 3.5
+"""Width of the first method's line in a figure: of equal curves each shows beneath the next."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +124,9 @@ def masking_curve(
     scores = _scores(inputs, attributions, metric)
     chosen = _checked(fractions)
     smooth = blur if callable(blur) else _gaussian(blur)
-    size = pass_size(batch_size, len(inputs))
+    size = len(inputs) if batch_size is None else positive_integer(batch_size, "batch_size")
     call = Call((inputs, scores), (0, 0), target, ())
-    columns = []
+    rows = []
     with torch.no_grad():
         for part in call.chunks(size):
             images, order = part.inputs
@@ -131,62 +134,46 @@ def masking_curve(
             if blurred.shape != images.shape:
                 message = f"blur gave {tuple(blurred.shape)} for images of {tuple(images.shape)}"
                 raise ValueError(message)
-            both = (images, blurred)
-            columns.append(_of_batch(forward_func, both, order, part.target, metric, chosen))
-    return MaskingCurve(metric, chosen, torch.cat(columns))
+            values = []
+            for kept in _kept(order, metric, chosen):
+                sharp = kept.reshape(len(images), 1, *images.shape[2:])
+                output = forward_func(torch.where(sharp, images, blurred))
+                values.append(_value(output, part.target, metric))
+            rows.append(torch.stack(values, 1))
+    return MaskingCurve(metric, chosen, torch.cat(rows))
 
 
-def _of_batch(
-    forward_func: Callable[..., Any],
-    images: tuple[Tensor, Tensor],
-    scores: Tensor,
-    target: Any,
-    metric: Metric,
-    fractions: tuple[float, ...],
-) -> Tensor:
-    sharp, blurred = images
-    order = scores.sort(dim=1, descending=True, stable=True).indices
-    ranks = torch.empty_like(order).scatter_(
-        1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
-    )
+def _kept(scores: Tensor, metric: str, fractions: tuple[float, ...]) -> Iterator[Tensor]:
+    """For each fraction which pixels stay sharp, shape ``(B, H W)``."""
+    ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(1)
     positive = (scores > 0).sum(1, keepdim=True)
-    values = []
     for fraction in fractions:
-        count = torch.clamp(positive, max=math.floor(fraction * scores.shape[1] + 1e-9))
+        count = positive.clamp(max=math.floor(fraction * scores.shape[1] + 1e-9))
         if metric.startswith("K"):
-            kept = ranks < count
+            yield ranks < count
         else:
-            kept = (ranks >= positive - count) & (ranks < positive)
-        kept = kept.reshape(len(sharp), 1, *sharp.shape[2:])
-        output = forward_func(torch.where(kept, sharp, blurred))
-        there = target.to(output.device) if isinstance(target, Tensor) else target
-        value = _hits(output, there) if metric.endswith("AM") else explained(output, there)
-        values.append(value.double().reshape(-1))
-    return torch.stack(values, 1)
+            yield (ranks >= positive - count) & (ranks < positive)
 
 
-def _hits(output: Tensor, target: Any) -> Tensor:
-    """Whether the largest score is the target's: Captum's choice of an entry, made of the indices."""
+def _value(output: Tensor, target: Any, metric: str) -> Tensor:
+    """The explained output, or whether the largest score is the target's, shape ``(B,)``."""
+    target = target.to(output.device) if isinstance(target, Tensor) else target
+    if not metric.endswith("AM"):
+        return explained(output, target).double().reshape(-1)
     if output.dim() != 2:
         message = f"KAM and RAM need scores of shape (B, C), found {tuple(output.shape)}"
         raise ValueError(message)
+    # Captum's choice of an entry, made of the indices.
     indices = torch.arange(output.shape[1], device=output.device).expand_as(output)
-    return output.argmax(1) == explained(indices, target).reshape(-1)
+    return (output.argmax(1) == explained(indices, target).reshape(-1)).double()
 
 
 def _scores(inputs: Tensor, attributions: Tensor, metric: str) -> Tensor:
     """What the pixels of each image are ordered by, shape ``(B, H W)``."""
-    (images,), (maps,) = parts_of(inputs, "inputs"), parts_of(attributions)
     if metric not in METRICS:
         message = f"metric must be one of {', '.join(METRICS)}, found {metric!r}"
         raise ValueError(message)
-    fits = images.dim() == maps.dim() == 4 and maps.shape[1] in (1, images.shape[1])
-    if not fits or (images.shape[0], images.shape[2:]) != (maps.shape[0], maps.shape[2:]):
-        message = (
-            f"images must be of shape (B, C, H, W) and attributions like them, or with one channel; "
-            f"found {tuple(images.shape)} and {tuple(maps.shape)}"
-        )
-        raise ValueError(message)
+    images, maps = images_and_maps(inputs, attributions)
     scores = maps.detach().to(images.device).mean(1).flatten(1)
     if scores.isnan().any():
         message = "attributions must have an order, found NaN"
@@ -220,3 +207,54 @@ def _gaussian(name: str) -> Callable[[Tensor], Tensor]:
         return smooth
 
     return blurred
+
+
+def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
+    """Masking curves of several methods, one picture for each metric.
+
+    Args:
+        curves: For each method its curves, of the same metrics for all.
+
+    Returns:
+        A matplotlib figure that belongs to no window.
+
+    Raises:
+        ValueError: If there are no curves, or the methods have other metrics.
+
+    Example:
+        >>> import torch
+        >>> curve = MaskingCurve("KPM", (0.1, 1.0), torch.rand(3, 2))
+        >>> masking_figure({"one pass": [curve]}).axes[0].get_title()
+        'KPM'
+    """
+    metrics = {tuple(curve.metric for curve in of_method) for of_method in curves.values()}
+    if len(metrics) != 1 or not next(iter(metrics)):
+        message = f"each method needs curves of the same metrics, found {sorted(metrics)}"
+        raise ValueError(message)
+    (names,) = metrics
+    columns = min(3, len(names))
+    lines = -(-len(names) // columns)
+    figure = new_figure(3.6 * columns, (2.8 + 0.16 * len(curves)) * lines)
+    panels = figure.subplots(lines, columns, squeeze=False).flatten()
+    for place, (axes, metric) in enumerate(zip(panels, names, strict=False)):
+        for order, (method, of_method) in enumerate(curves.items()):
+            curve = of_method[place]
+            label = f"{method}: {curve.area:.2f}"
+            width = WIDEST - (WIDEST - 1) * order / len(curves)
+            axes.plot(curve.fractions, curve.values.cpu(), label=label, linewidth=width)
+        axes.set_xscale("log")
+        axes.set_title(metric)
+        axes.set_xlabel("fraction of the pixels")
+        axes.set_ylabel("accuracy in %" if metric.endswith("AM") else "mean output")
+        axes.legend(
+            fontsize=7,
+            title="area",
+            title_fontsize=7,
+            frameon=False,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+        )
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[len(names) :]:
+        axes.set_visible(False)
+    return figure

@@ -5,13 +5,13 @@ Once torchvision is imported too, ``torchvision.models.get_model`` and its relat
 
 from captum_xdnn.models.alexnet import X_AlexNet_Weights, XAlexNet, x_alexnet
 from captum_xdnn.models.checkpoints import CheckpointFacts, load_checkpoint
-from captum_xdnn.models.fixup_resnet import XResNet
 from captum_xdnn.models.resnet import (
     X_ResNet18_Weights,
     X_ResNet34_Weights,
     X_ResNet50_Weights,
     X_ResNet101_Weights,
     X_ResNet152_Weights,
+    XResNet,
     x_resnet18,
     x_resnet34,
     x_resnet50,

@@ -1,13 +1,12 @@
 """AlexNet without biases, and with them."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.build import build
-from captum_xdnn.models.official_weights import OfficialWeights, official_url
-from captum_xdnn.models.weights_enum import XWeightsEnum
-
-__all__ = ["XAlexNet", "X_AlexNet_Weights", "x_alexnet"]
+from captum_xdnn.models.builders import build
+from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 
 class XAlexNet(nn.Module):
@@ -88,18 +87,10 @@ class X_AlexNet_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's 
     """
 
     IMAGENET1K_V1 = OfficialWeights(
-        url=official_url("xalexnet_model_best.pth.tar"),
-        bias=False,
-        num_params=61_090_496,
-        min_size=(63, 63),
-        acc5=78.54,
+        official_url("xalexnet"), bias=False, num_params=61_090_496, acc5=78.54, min_size=(63, 63)
     )
     IMAGENET1K_V1_BIAS = OfficialWeights(
-        url=official_url("alexnet_model_best.pth.tar"),
-        bias=True,
-        num_params=61_100_840,
-        min_size=(63, 63),
-        acc5=79.21,
+        official_url("alexnet"), bias=True, num_params=61_100_840, acc5=79.21, min_size=(63, 63)
     )
     DEFAULT = IMAGENET1K_V1
 
@@ -137,11 +128,6 @@ def x_alexnet(
         >>> sum(parameter.numel() for parameter in model.parameters())
         61090496
     """
-    return build(
-        XAlexNet,
-        X_AlexNet_Weights.verify(weights),
-        progress=progress,
-        bias=bias,
-        num_classes=num_classes,
-        dropout=dropout,
-    )
+    network = partial(XAlexNet, dropout=dropout)
+    chosen = X_AlexNet_Weights.verify(weights)
+    return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)

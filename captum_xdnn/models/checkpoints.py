@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from ssl import SSLError
+from tempfile import TemporaryDirectory
 from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
-
-__all__ = ["CheckpointFacts", "load_checkpoint", "load_state", "read_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -65,21 +69,13 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> Checkpoin
         ...     load_checkpoint(net, path)
         CheckpointFacts(epoch=7, arch='net', best_acc1=None)
     """
-    state, facts = read_checkpoint(path)
+    state, facts = _read(path)
     load_state(model, state, source=os.fspath(path))
     return facts
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], CheckpointFacts]:
-    """Read a checkpoint onto the CPU.
-
-    Returns:
-        Parameters by name, without the component ``module``, and what is said of the training.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        RuntimeError: If the file is damaged or is no checkpoint.
-    """
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], CheckpointFacts]:
+    """Read onto the CPU the parameters, without the component ``module``, and the facts."""
     source = Path(path)
     try:
         content = torch.load(source, map_location="cpu", weights_only=True)
@@ -97,8 +93,56 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Ch
             f"{source} holds no state dict: expected tensors by name, alone or under the key "
             f"'state_dict', found {_described(content)}"
         )
-    plain = {name: state[full] for name, full in _plain_names(state, str(source)).items()}
-    return plain, _facts(said)
+    return _plain(state, str(source)), _facts(said)
+
+
+def downloaded_state_dict(
+    url: str, *, sha256: str | None = None, progress: bool = True
+) -> dict[str, Tensor]:
+    """Read the state dict of a checkpoint, downloading the file if it is not there.
+
+    The file is ``checkpoints/NAME`` in ``torch.hub.get_dir()``, with the name of the URL, where a
+    file that was fetched by other means is found too, and not compared with ``sha256``. It gets
+    this name only when it is complete.
+
+    Raises:
+        ConnectionError: If the file cannot be downloaded.
+        RuntimeError: If what came is incomplete, has another SHA-256 or is no checkpoint, or if
+            the file already there is none.
+    """
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / PurePosixPath(urlparse(url).path).name
+    if path.exists():
+        try:
+            return _read(path)[0]
+        except RuntimeError as error:
+            raise RuntimeError(f"{error} Delete the file to download it again.") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    by_hand = f"Nothing was kept. Try again, or put the file at {path} by other means."
+    with TemporaryDirectory(prefix=f"{path.name}.", dir=folder) as scratch:
+        part = Path(scratch) / path.name
+        if progress:
+            sys.stderr.write(f"Downloading {url} to {path}\n")
+        try:
+            torch.hub.download_url_to_file(url, str(part), hash_prefix=sha256, progress=progress)
+        except (URLError, ConnectionError, TimeoutError, SSLError, HTTPException) as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it is the answer of the server too, with an open connection
+            raise ConnectionError(
+                f"{url} could not be downloaded to {path}: {error}. {by_hand}"
+            ) from error
+        except RuntimeError as error:
+            raise RuntimeError(f"{url} is not the file expected: {error}. {by_hand}") from error
+        # A connection that breaks off looks like the end of the file to torch.hub. Where no hash
+        # is known, only reading the file tells that it is complete.
+        try:
+            state, _ = _read(part)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"what {url} sent is incomplete or no checkpoint. {by_hand}"
+            ) from error
+        part.replace(path)
+    return state
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
@@ -109,16 +153,14 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
     Raises:
         RuntimeError: If a key is missing or unexpected or a shape differs; it names all of them.
     """
-    wanted = model.state_dict()
-    given_names = _plain_names(state, source)
-    wanted_names = _plain_names(wanted, type(model).__name__)
-    missing = [name for name in wanted_names if name not in given_names]
-    unexpected = [name for name in given_names if name not in wanted_names]
+    own = model.state_dict()
+    given, wanted = _plain(state, source), _plain(own, type(model).__name__)
+    missing = [name for name in wanted if name not in given]
+    unexpected = [name for name in given if name not in wanted]
     shapes = [
-        f"{name} has {tuple(state[given_names[name]].shape)}, "
-        f"the model's has {tuple(wanted[full].shape)}"
-        for name, full in wanted_names.items()
-        if name in given_names and state[given_names[name]].shape != wanted[full].shape
+        f"{name} has {tuple(given[name].shape)}, the model's has {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in given and given[name].shape != value.shape
     ]
     if missing or unexpected or shapes:
         lines = [f"{source} is of another network than this {type(model).__name__}, left as it was"]
@@ -127,7 +169,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
         lines += [f"other shapes: {'; '.join(shapes)}"] if shapes else []
         lines += _advice(missing, unexpected)
         raise RuntimeError("\n    ".join(lines))
-    model.load_state_dict({full: state[given_names[name]] for name, full in wanted_names.items()})
+    model.load_state_dict({full: given[name] for full, name in zip(own, wanted, strict=True)})
 
 
 def _advice(missing: list[str], unexpected: list[str]) -> list[str]:
@@ -138,30 +180,28 @@ def _advice(missing: list[str], unexpected: list[str]) -> list[str]:
     return []
 
 
-def _are_biases(names: Iterable[str]) -> bool:
+def _are_biases(names: list[str]) -> bool:
     # Fixup calls its biases bias1a, bias1b ..., and has a scale only where it has these.
     last = [name.rpartition(".")[2] for name in names]
     return all(name.startswith("bias") or name == "scale" for name in last)
 
 
-def _plain_names(names: Iterable[str], source: str) -> dict[str, str]:
-    """Full names by the names without the component ``module``."""
-    full = list(names)
-    plain = {".".join(part for part in name.split(".") if part != "module"): name for name in full}
-    if len(plain) < len(full):
+def _plain(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
+    """A state dict, in its order, with the component ``module`` taken out of the names."""
+    names = {".".join(part for part in full.split(".") if part != "module"): full for full in state}
+    if len(names) < len(state):
         raise RuntimeError(
             f"{source} has names that differ only by 'module': "
-            f"{', '.join(sorted(set(full) - set(plain.values())))}"
+            f"{', '.join(sorted(set(state) - set(names.values())))}"
         )
-    return plain
+    return {name: state[full] for name, full in names.items()}
 
 
 def _is_state_dict(state: Any) -> bool:
     return (
         isinstance(state, Mapping)
         and bool(state)
-        and all(isinstance(name, str) for name in state)
-        and all(isinstance(value, Tensor) for value in state.values())
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items())
     )
 
 

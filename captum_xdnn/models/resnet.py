@@ -1,45 +1,226 @@
-"""The five depths of the ResNet without batch norm, and their weights."""
+"""ResNet without batch norm, trainable by Fixup: without biases, and with Fixup's."""
 
 from collections.abc import Sequence
+from functools import partial
 
-from captum_xdnn.models.build import build
-from captum_xdnn.models.fixup_resnet import BasicBlock, Bottleneck, XResNet
-from captum_xdnn.models.official_weights import OfficialWeights, official_url
-from captum_xdnn.models.weights_enum import XWeightsEnum
+import torch
+from torch import Tensor, nn
 
-__all__ = [
-    "X_ResNet18_Weights",
-    "X_ResNet34_Weights",
-    "X_ResNet50_Weights",
-    "X_ResNet101_Weights",
-    "X_ResNet152_Weights",
-    "x_resnet18",
-    "x_resnet34",
-    "x_resnet50",
-    "x_resnet101",
-    "x_resnet152",
-]
+from captum_xdnn.models.builders import build, other_depth
+from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 
-class X_ResNet18_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
-    """Weights of ``x_resnet18``: nobody has published any.
+class _Block(nn.Module):
+    """What the two kinds of residual block share: Fixup's biases and scale, and the shortcut.
 
-    Example:
-        >>> list(X_ResNet18_Weights)
-        []
+    Args:
+        in_channels: Channels of the input.
+        channels: Channels of the output, over ``expansion``.
+        stride: Stride of the shortcut, and of the first 3 x 3 convolution of the branch.
+        bias: Whether there are Fixup's biases and its scale, one number each.
     """
 
+    expansion: int
+    biases: tuple[str, ...]
+    bias1a: nn.Parameter | None
+    bias1b: nn.Parameter | None
+    bias2a: nn.Parameter | None
+    bias2b: nn.Parameter | None
+    scale: nn.Parameter | None
 
-class X_ResNet34_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_resnet34``: nobody has published any.
+    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
+        super().__init__()
+        for name in self.biases:
+            self.register_parameter(name, nn.Parameter(torch.zeros(1)) if bias else None)
+        self.register_parameter("scale", nn.Parameter(torch.ones(1)) if bias else None)
+        self.downsample = (
+            _convolution(in_channels, channels * self.expansion, 1, stride)
+            if stride != 1 or in_channels != channels * self.expansion
+            else None
+        )
 
-    Example:
-        >>> list(X_ResNet34_Weights)
-        []
+    @property
+    def convolutions(self) -> list[nn.Conv2d]:
+        """The convolutions of the branch, first to last."""
+        convolutions = (child for child in self.children() if isinstance(child, nn.Conv2d))
+        return [convolution for convolution in convolutions if convolution is not self.downsample]
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        return x if self.scale is None else x * self.scale
+
+
+class BasicBlock(_Block):
+    """Two 3 x 3 convolutions beside a shortcut, the block of ResNet-18 and -34.
+
+    Without biases the block is ``y = relu(w2 * relu(w1 * x) + s(x))``, where ``s`` is the
+    identity, or a 1 x 1 convolution where the shape changes.
     """
 
+    expansion = 1
+    biases = ("bias1a", "bias1b", "bias2a", "bias2b")
 
-class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801
+    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
+        super().__init__(in_channels, channels, stride, bias=bias)
+        self.conv1 = _convolution(in_channels, channels, 3, stride)
+        self.relu1 = nn.ReLU()
+        self.conv2 = _convolution(channels, channels, 3)
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
+        shifted = _shifted(x, self.bias1a)
+        out = self.relu1(_shifted(self.conv1(shifted), self.bias1b))
+        out = self._scaled(self.conv2(_shifted(out, self.bias2a)))
+        shortcut = x if self.downsample is None else self.downsample(shifted)
+        result: Tensor = self.relu2(_shifted(out, self.bias2b) + shortcut)
+        return result
+
+
+class Bottleneck(_Block):
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1 beside a shortcut, the block of the deeper ResNets.
+
+    Without biases the block is ``y = relu(w3 * relu(w2 * relu(w1 * x)) + s(x))``, where ``s`` is
+    the identity, or a 1 x 1 convolution where the shape changes.
+    """
+
+    expansion = 4
+    biases = ("bias1a", "bias1b", "bias2a", "bias2b", "bias3a", "bias3b")
+    bias3a: nn.Parameter | None
+    bias3b: nn.Parameter | None
+
+    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
+        super().__init__(in_channels, channels, stride, bias=bias)
+        self.conv1 = _convolution(in_channels, channels, 1)
+        self.relu1 = nn.ReLU()
+        self.conv2 = _convolution(channels, channels, 3, stride)
+        self.relu2 = nn.ReLU()
+        self.conv3 = _convolution(channels, channels * self.expansion, 1)
+        self.relu3 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
+        shifted = _shifted(x, self.bias1a)
+        out = self.relu1(_shifted(self.conv1(shifted), self.bias1b))
+        out = self.relu2(_shifted(self.conv2(_shifted(out, self.bias2a)), self.bias2b))
+        out = self._scaled(self.conv3(_shifted(out, self.bias3a)))
+        shortcut = x if self.downsample is None else self.downsample(shifted)
+        result: Tensor = self.relu3(_shifted(out, self.bias3b) + shortcut)
+        return result
+
+
+class XResNet(nn.Module):
+    """ResNet without batch norm: a 7 x 7 convolution, four stages of blocks, one linear layer.
+
+    Without biases every layer satisfies ``f(a x) = a f(x)`` for ``a >= 0`` and blocks add what
+    does, hence so does the network. With biases it is the Fixup ResNet: one bias before and one
+    after every convolution and one scale in every branch, each a single number, and the biases of
+    ``fc``; state dicts are those of the Fixup authors' own network.
+
+    Fixup initialisation, without which so deep a network could not be trained: the last convolution
+    of every branch and ``fc`` are zero; the others of a branch of ``m`` convolutions are normal
+    with the standard deviation ``sqrt(2 / fan_out) * L ** (-1 / (2 m - 2))`` in a network of ``L``
+    blocks; convolutions of shortcuts with ``sqrt(2 / fan_out)``. The first convolution of the
+    network is left to PyTorch, as the Fixup authors leave it.
+
+    Source: Zhang, Dauphin, Ma 2019, "Fixup Initialization: Residual Learning Without
+    Normalization", Sec. 3; without biases Hesse et al. 2021, "Fast Axiomatic Attribution for Neural
+    Networks", Sec. 4.1.
+
+    Args:
+        block: Kind of residual block.
+        blocks: Number of blocks of each of the four stages.
+        bias: Whether there are Fixup's biases and scales.
+        num_classes: Number of logits.
+
+    Raises:
+        ValueError: If ``blocks`` does not name four stages.
+
+    Example:
+        >>> model = XResNet(BasicBlock, (1, 1, 1, 1), num_classes=10)
+        >>> x = torch.rand(2, 3, 32, 32)
+        >>> torch.testing.assert_close(model(3 * x), 3 * model(x))
+    """
+
+    bias1: nn.Parameter | None
+    bias2: nn.Parameter | None
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        blocks: Sequence[int],
+        *,
+        bias: bool = False,
+        num_classes: int = 1000,
+    ) -> None:
+        super().__init__()
+        if len(blocks) != 4:
+            raise ValueError(
+                f"expected the number of blocks of each of 4 stages, got {tuple(blocks)}"
+            )
+        for name in ("bias1", "bias2"):
+            self.register_parameter(name, nn.Parameter(torch.zeros(1)) if bias else None)
+        # Every ReLU is a module of its own, and none works in place: Captum's layer methods and
+        # DeepLift read what one layer returned in one call.
+        self.conv1 = _convolution(3, 64, 7, 2)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        self.layer1 = _stage(block, 64, 64, blocks[0], 1, bias=bias)
+        self.layer2 = _stage(block, 64 * block.expansion, 128, blocks[1], 2, bias=bias)
+        self.layer3 = _stage(block, 128 * block.expansion, 256, blocks[2], 2, bias=bias)
+        self.layer4 = _stage(block, 256 * block.expansion, 512, blocks[3], 2, bias=bias)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(512 * block.expansion, num_classes, bias=bias)
+        self._initialise(depth=sum(blocks))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute the logits.
+
+        Args:
+            x: Normalised images of shape ``(N, 3, H, W)``.
+
+        Returns:
+            Logits of shape ``(N, num_classes)``.
+        """
+        out = self.maxpool(self.relu(_shifted(self.conv1(x), self.bias1)))
+        out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
+        out = torch.flatten(self.avgpool(out), 1)
+        logits: Tensor = self.fc(_shifted(out, self.bias2))
+        return logits
+
+    def _initialise(self, depth: int) -> None:
+        for block in (module for module in self.modules() if isinstance(module, _Block)):
+            *first, last = block.convolutions
+            for convolution in first:
+                _he_normal(convolution, depth ** (-1 / (2 * len(first))))
+            nn.init.zeros_(last.weight)
+            if block.downsample is not None:
+                _he_normal(block.downsample, 1)
+        for parameter in self.fc.parameters():
+            nn.init.zeros_(parameter)
+
+
+def _shifted(x: Tensor, bias: Tensor | None) -> Tensor:
+    return x if bias is None else x + bias
+
+
+def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+def _stage(
+    block: type[_Block], in_channels: int, channels: int, count: int, stride: int, *, bias: bool
+) -> nn.Sequential:
+    first = block(in_channels, channels, stride, bias=bias)
+    others = (block(channels * block.expansion, channels, 1, bias=bias) for _ in range(1, count))
+    return nn.Sequential(first, *others)
+
+
+def _he_normal(convolution: nn.Conv2d, factor: float) -> None:
+    fan_out = convolution.out_channels * convolution.kernel_size[0] * convolution.kernel_size[1]
+    nn.init.normal_(convolution.weight, std=factor * (2 / fan_out) ** 0.5)
+
+
+class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
     """Weights of ``x_resnet50`` that the authors of the paper published.
 
     ``IMAGENET1K_V1`` is the X-DNN, ``IMAGENET1K_V1_BIAS`` the Fixup ResNet with biases that they
@@ -51,82 +232,12 @@ class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801
     """
 
     IMAGENET1K_V1 = OfficialWeights(
-        url=official_url("xfixup_resnet50_model_best.pth.tar"),
-        bias=False,
-        num_params=25_502_912,
-        min_size=(1, 1),
-        acc5=91.12,
+        official_url("xfixup_resnet50"), bias=False, num_params=25_502_912, acc5=91.12
     )
     IMAGENET1K_V1_BIAS = OfficialWeights(
-        url=official_url("fixup_resnet50_model_best.pth.tar"),
-        bias=True,
-        num_params=25_504_026,
-        min_size=(1, 1),
-        acc5=92.56,
+        official_url("fixup_resnet50"), bias=True, num_params=25_504_026, acc5=92.56
     )
     DEFAULT = IMAGENET1K_V1
-
-
-class X_ResNet101_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_resnet101``: nobody has published any.
-
-    Example:
-        >>> list(X_ResNet101_Weights)
-        []
-    """
-
-
-class X_ResNet152_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_resnet152``: nobody has published any.
-
-    Example:
-        >>> list(X_ResNet152_Weights)
-        []
-    """
-
-
-def x_resnet18(
-    *,
-    weights: X_ResNet18_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-) -> XResNet:
-    """Build X-ResNet-18, or with ``bias=True`` the Fixup ResNet-18.
-
-    Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_resnet18()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        11678912
-    """
-    chosen = X_ResNet18_Weights.verify(weights)
-    return _x_resnet(BasicBlock, (2, 2, 2, 2), chosen, progress, bias=bias, num_classes=num_classes)
-
-
-def x_resnet34(
-    *,
-    weights: X_ResNet34_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-) -> XResNet:
-    """Build X-ResNet-34, or with ``bias=True`` the Fixup ResNet-34.
-
-    Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_resnet34()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        21779648
-    """
-    chosen = X_ResNet34_Weights.verify(weights)
-    return _x_resnet(BasicBlock, (3, 4, 6, 3), chosen, progress, bias=bias, num_classes=num_classes)
 
 
 def x_resnet50(
@@ -156,79 +267,25 @@ def x_resnet50(
         RuntimeError: If what was downloaded is damaged.
 
     Example:
-        >>> import torch
         >>> with torch.device("meta"):
         ...     model = x_resnet50()
         >>> sum(parameter.numel() for parameter in model.parameters())
         25502912
     """
+    network = partial(XResNet, Bottleneck, (3, 4, 6, 3))
     chosen = X_ResNet50_Weights.verify(weights)
-    return _x_resnet(Bottleneck, (3, 4, 6, 3), chosen, progress, bias=bias, num_classes=num_classes)
+    return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)
 
 
-def x_resnet101(
-    *,
-    weights: X_ResNet101_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-) -> XResNet:
-    """Build X-ResNet-101, or with ``bias=True`` the Fixup ResNet-101.
-
-    Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_resnet101()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        44442816
-    """
-    chosen = X_ResNet101_Weights.verify(weights)
-    return _x_resnet(
-        Bottleneck, (3, 4, 23, 3), chosen, progress, bias=bias, num_classes=num_classes
-    )
-
-
-def x_resnet152(
-    *,
-    weights: X_ResNet152_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-) -> XResNet:
-    """Build X-ResNet-152, or with ``bias=True`` the Fixup ResNet-152.
-
-    Arguments, result and errors are those of :func:`x_resnet50`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_resnet152()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        60040384
-    """
-    chosen = X_ResNet152_Weights.verify(weights)
-    return _x_resnet(
-        Bottleneck, (3, 8, 36, 3), chosen, progress, bias=bias, num_classes=num_classes
-    )
-
-
-def _x_resnet(
-    block: type[BasicBlock] | type[Bottleneck],
-    blocks: Sequence[int],
-    weights: XWeightsEnum | None,
-    progress: bool,
-    *,
-    bias: bool,
-    num_classes: int,
-) -> XResNet:
-    return build(
-        XResNet,
-        weights,
-        progress=progress,
-        bias=bias,
-        num_classes=num_classes,
-        block=block,
-        blocks=blocks,
-    )
+X_ResNet18_Weights, x_resnet18 = other_depth(
+    x_resnet50, 18, partial(XResNet, BasicBlock, (2, 2, 2, 2)), params=11_678_912
+)
+X_ResNet34_Weights, x_resnet34 = other_depth(
+    x_resnet50, 34, partial(XResNet, BasicBlock, (3, 4, 6, 3)), params=21_779_648
+)
+X_ResNet101_Weights, x_resnet101 = other_depth(
+    x_resnet50, 101, partial(XResNet, Bottleneck, (3, 4, 23, 3)), params=44_442_816
+)
+X_ResNet152_Weights, x_resnet152 = other_depth(
+    x_resnet50, 152, partial(XResNet, Bottleneck, (3, 8, 36, 3)), params=60_040_384
+)

@@ -13,51 +13,15 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-from torch import nn
-
-from captum_xdnn.models import alexnet, resnet, vgg
-from captum_xdnn.models.weights_enum import XWeightsEnum
-from captum_xdnn.models.x_cnn_small import X_CNN_Small_Weights, x_cnn_small
-
-__all__ = ["BUILDERS", "WEIGHTS", "register", "register_once_torchvision_is_imported"]
+from captum_xdnn.models.pretrained import XWeightsEnum
 
 _MODELS = "torchvision.models"
-
-BUILDERS: tuple[Callable[..., nn.Module], ...] = (
-    alexnet.x_alexnet,
-    vgg.x_vgg11,
-    vgg.x_vgg13,
-    vgg.x_vgg16,
-    vgg.x_vgg19,
-    resnet.x_resnet18,
-    resnet.x_resnet34,
-    resnet.x_resnet50,
-    resnet.x_resnet101,
-    resnet.x_resnet152,
-    x_cnn_small,
-)
-"""The builders, each registered under its own name."""
-
-WEIGHTS: tuple[type[XWeightsEnum], ...] = (
-    alexnet.X_AlexNet_Weights,
-    vgg.X_VGG11_Weights,
-    vgg.X_VGG13_Weights,
-    vgg.X_VGG16_Weights,
-    vgg.X_VGG19_Weights,
-    resnet.X_ResNet18_Weights,
-    resnet.X_ResNet34_Weights,
-    resnet.X_ResNet50_Weights,
-    resnet.X_ResNet101_Weights,
-    resnet.X_ResNet152_Weights,
-    X_CNN_Small_Weights,
-)
-"""The enums of their weights."""
 
 
 def register_once_torchvision_is_imported() -> None:
@@ -80,20 +44,23 @@ def register(models: Any) -> None:
     # torchvision asks whether an enum is a subclass of its own class, which did not exist when
     # these were made. Enums that were made anew would not be those that users have imported.
     setattr(XWeightsEnum, "__bases__", (models.WeightsEnum,))  # noqa: B010 - read-only to mypy
-    for weights in WEIGHTS:
-        # get_weight looks for the name of the enum among torchvision's own.
-        setattr(models, weights.__name__, weights)
+    ours = importlib.import_module(__package__)
     known = set(models.list_models())
-    for builder in BUILDERS:
-        name = builder.__name__
-        if name not in known:
-            register_model(name)(builder)
-        elif not models.get_model_builder(name).__module__.startswith(f"{__package__}."):
-            warnings.warn(
-                f"torchvision knows another model of the name {name}, "
-                f"of {models.get_model_builder(name).__module__}; it is left as it is",
-                stacklevel=2,
-            )
+    for name in ours.__all__:
+        public = getattr(ours, name)
+        if name.endswith("_Weights"):
+            # get_weight looks for the name of the enum among torchvision's own.
+            setattr(models, name, public)
+        elif name.startswith("x_") and name not in known:
+            register_model(name)(public)
+        elif name.startswith("x_"):
+            home = models.get_model_builder(name).__module__
+            if not home.startswith(f"{__package__}."):
+                warnings.warn(
+                    f"torchvision knows another model of the name {name}, of {home}; "
+                    "it is left as it is",
+                    stacklevel=2,
+                )
 
 
 def _register_or_warn(models: ModuleType) -> None:
@@ -105,35 +72,22 @@ def _register_or_warn(models: ModuleType) -> None:
         )
 
 
-class _Watcher(MetaPathFinder):
-    """Sees to it that ``torchvision.models`` is followed by ``register`` when it is imported."""
+class _Watcher(MetaPathFinder, Loader):
+    """Loads ``torchvision.models`` as it would be loaded without this, and then registers."""
+
+    _loader: Loader
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != _MODELS:
             return None
-        others = [finder for finder in sys.meta_path if finder is not self]
-        specs = (
-            finder.find_spec(fullname, path, target)
-            for finder in others
-            if hasattr(finder, "find_spec")
-        )
+        others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
+        specs = (finder.find_spec(fullname, path, target) for finder in others)
         spec = next((spec for spec in specs if spec is not None), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ThenRegister(spec.loader, self)
+            spec.loader, self._loader = self, spec.loader
         return spec
-
-
-class _ThenRegister(Loader):
-    """Loads a module with its own loader, which it leaves in its place, and then registers."""
-
-    def __init__(self, loader: Loader, watcher: _Watcher) -> None:
-        self._loader = loader
-        self._watcher = watcher
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
@@ -143,6 +97,6 @@ class _ThenRegister(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
-        if self._watcher in sys.meta_path:
-            sys.meta_path.remove(self._watcher)
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
         _register_or_warn(module)

@@ -1,25 +1,13 @@
 """VGG without biases, and with them."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.build import build
-from captum_xdnn.models.official_weights import OfficialWeights, official_url
-from captum_xdnn.models.weights_enum import XWeightsEnum
-
-__all__ = [
-    "XVGG",
-    "X_VGG11_Weights",
-    "X_VGG13_Weights",
-    "X_VGG16_Weights",
-    "X_VGG19_Weights",
-    "x_vgg11",
-    "x_vgg13",
-    "x_vgg16",
-    "x_vgg19",
-]
+from captum_xdnn.models.builders import build, other_depth
+from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 _CHANNELS = (64, 128, 256, 512, 512)
 
@@ -109,25 +97,7 @@ def _feature_layers(convolutions: Sequence[int], *, bias: bool) -> Iterator[nn.M
         yield nn.MaxPool2d(kernel_size=2, stride=2)
 
 
-class X_VGG11_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
-    """Weights of ``x_vgg11``: nobody has published any.
-
-    Example:
-        >>> list(X_VGG11_Weights)
-        []
-    """
-
-
-class X_VGG13_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_vgg13``: nobody has published any.
-
-    Example:
-        >>> list(X_VGG13_Weights)
-        []
-    """
-
-
-class X_VGG16_Weights(XWeightsEnum):  # noqa: N801
+class X_VGG16_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
     """Weights of ``x_vgg16`` that the authors of the paper published.
 
     ``IMAGENET1K_V1`` is the X-DNN, ``IMAGENET1K_V1_BIAS`` the network with biases that they trained
@@ -139,79 +109,12 @@ class X_VGG16_Weights(XWeightsEnum):  # noqa: N801
     """
 
     IMAGENET1K_V1 = OfficialWeights(
-        url=official_url("xvgg16_model_best.pth.tar"),
-        bias=False,
-        num_params=138_344_128,
-        min_size=(32, 32),
-        acc5=90.25,
+        official_url("xvgg16"), bias=False, num_params=138_344_128, acc5=90.25, min_size=(32, 32)
     )
     IMAGENET1K_V1_BIAS = OfficialWeights(
-        url=official_url("vgg16_model_best.pth.tar"),
-        bias=True,
-        num_params=138_357_544,
-        min_size=(32, 32),
-        acc5=90.44,
+        official_url("vgg16"), bias=True, num_params=138_357_544, acc5=90.44, min_size=(32, 32)
     )
     DEFAULT = IMAGENET1K_V1
-
-
-class X_VGG19_Weights(XWeightsEnum):  # noqa: N801
-    """Weights of ``x_vgg19``: nobody has published any.
-
-    Example:
-        >>> list(X_VGG19_Weights)
-        []
-    """
-
-
-def x_vgg11(
-    *,
-    weights: X_VGG11_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-    dropout: float = 0.5,
-) -> XVGG:
-    """Build X-VGG11, or with ``bias=True`` the ordinary VGG11.
-
-    Arguments, result and errors are those of :func:`x_vgg16`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_vgg11()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        132851392
-    """
-    chosen = X_VGG11_Weights.verify(weights)
-    return _x_vgg(
-        (1, 1, 2, 2, 2), chosen, progress, bias=bias, num_classes=num_classes, dropout=dropout
-    )
-
-
-def x_vgg13(
-    *,
-    weights: X_VGG13_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-    dropout: float = 0.5,
-) -> XVGG:
-    """Build X-VGG13, or with ``bias=True`` the ordinary VGG13.
-
-    Arguments, result and errors are those of :func:`x_vgg16`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_vgg13()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        133035712
-    """
-    chosen = X_VGG13_Weights.verify(weights)
-    return _x_vgg(
-        (2, 2, 2, 2, 2), chosen, progress, bias=bias, num_classes=num_classes, dropout=dropout
-    )
 
 
 def x_vgg16(
@@ -247,52 +150,17 @@ def x_vgg16(
         >>> sum(parameter.numel() for parameter in model.parameters())
         138344128
     """
+    network = partial(XVGG, (2, 2, 3, 3, 3), dropout=dropout)
     chosen = X_VGG16_Weights.verify(weights)
-    return _x_vgg(
-        (2, 2, 3, 3, 3), chosen, progress, bias=bias, num_classes=num_classes, dropout=dropout
-    )
+    return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)
 
 
-def x_vgg19(
-    *,
-    weights: X_VGG19_Weights | str | None = None,
-    progress: bool = True,
-    bias: bool = False,
-    num_classes: int = 1000,
-    dropout: float = 0.5,
-) -> XVGG:
-    """Build X-VGG19, or with ``bias=True`` the ordinary VGG19.
-
-    Arguments, result and errors are those of :func:`x_vgg16`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = x_vgg19()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        143652544
-    """
-    chosen = X_VGG19_Weights.verify(weights)
-    return _x_vgg(
-        (2, 2, 4, 4, 4), chosen, progress, bias=bias, num_classes=num_classes, dropout=dropout
-    )
-
-
-def _x_vgg(
-    convolutions: Sequence[int],
-    weights: XWeightsEnum | None,
-    progress: bool,
-    *,
-    bias: bool,
-    num_classes: int,
-    dropout: float,
-) -> XVGG:
-    return build(
-        XVGG,
-        weights,
-        progress=progress,
-        bias=bias,
-        num_classes=num_classes,
-        dropout=dropout,
-        convolutions=convolutions,
-    )
+X_VGG11_Weights, x_vgg11 = other_depth(
+    x_vgg16, 11, partial(XVGG, (1, 1, 2, 2, 2)), params=132_851_392
+)
+X_VGG13_Weights, x_vgg13 = other_depth(
+    x_vgg16, 13, partial(XVGG, (2, 2, 2, 2, 2)), params=133_035_712
+)
+X_VGG19_Weights, x_vgg19 = other_depth(
+    x_vgg16, 19, partial(XVGG, (2, 2, 4, 4, 4)), params=143_652_544
+)

@@ -1,17 +1,16 @@
 """A small convolutional network for Fashion-MNIST: the X-DNN and its twin with biases."""
 
+from functools import partial
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.build import build
-from captum_xdnn.models.bundled_weights import BundledWeights
-from captum_xdnn.models.unit_pixels import UnitPixels
-from captum_xdnn.models.weights_enum import XWeightsEnum
+from captum_xdnn.models.builders import build
+from captum_xdnn.models.pretrained import BundledWeights, XWeightsEnum
 
-__all__ = ["XCNNSmall", "X_CNN_Small_Weights", "x_cnn_small"]
-
-_TRAINING_COMMAND = "python tutorials/experiments/train_x_cnn_small.py --data ROOT --out DIR"
-_LICENSE = "BSD-3-Clause; trained on Fashion-MNIST (MIT, copyright 2017 Zalando SE)"
+_RECIPE = "python tutorials/experiments/train_x_cnn_small.py --data ROOT --out DIR"
 
 
 class XCNNSmall(nn.Module):
@@ -60,6 +59,53 @@ class XCNNSmall(nn.Module):
         return logits
 
 
+class UnitPixels(nn.Module):
+    """Scale the 28 x 28 grey values 0 ... 255 to ``[0, 1]``: ``x = p / 255``.
+
+    Scaling is all it does. Subtracting a mean, as is usual, would move black away from zero, and
+    with it the baseline at which a network without biases is homogeneous.
+
+    Example:
+        >>> UnitPixels()(torch.full((28, 28), 51, dtype=torch.uint8))[0, 0, 0]
+        tensor(0.2000)
+    """
+
+    def forward(self, image: Any) -> Tensor:
+        """Turn one image or a batch into the network's input.
+
+        Args:
+            image: A tensor, an array or a PIL image in mode ``L``: grey values of dtype uint8 and
+                shape ``(28, 28)``, ``(1, 28, 28)`` or ``(N, 1, 28, 28)``.
+
+        Returns:
+            Float32 tensor of shape ``(1, 28, 28)`` or ``(N, 1, 28, 28)`` with values in ``[0, 1]``.
+
+        Raises:
+            ValueError: If the shape or the dtype is another.
+        """
+        pixels = image if isinstance(image, Tensor) else torch.from_numpy(np.array(image))
+        if pixels.dtype != torch.uint8:
+            raise ValueError(
+                f"expected grey values of dtype uint8 in 0 ... 255, got dtype {pixels.dtype}"
+            )
+        if pixels.dim() == 2:
+            pixels = pixels[None]
+        if pixels.dim() not in (3, 4) or pixels.shape[-3:] != (1, 28, 28):
+            raise ValueError(
+                "expected an image of shape (28, 28), (1, 28, 28) or (N, 1, 28, 28), "
+                f"got {tuple(pixels.shape)}"
+            )
+        return pixels.to(torch.float32) / 255
+
+
+_trained = partial(
+    BundledWeights,
+    transforms=UnitPixels,
+    license="BSD-3-Clause; trained on Fashion-MNIST (MIT, copyright 2017 Zalando SE)",
+    min_size=(28, 28),
+)
+
+
 class X_CNN_Small_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's enums
     """Weights of ``x_cnn_small`` that ship with the package.
 
@@ -72,20 +118,8 @@ class X_CNN_Small_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision'
         95984
     """
 
-    FASHION_MNIST = BundledWeights(
-        name="x_cnn_small_fashion_mnist",
-        transforms=UnitPixels,
-        recipe=_TRAINING_COMMAND,
-        license=_LICENSE,
-        min_size=(28, 28),
-    )
-    FASHION_MNIST_BIAS = BundledWeights(
-        name="x_cnn_small_fashion_mnist_bias",
-        transforms=UnitPixels,
-        recipe=f"{_TRAINING_COMMAND} --bias",
-        license=_LICENSE,
-        min_size=(28, 28),
-    )
+    FASHION_MNIST = _trained("x_cnn_small_fashion_mnist", recipe=_RECIPE)
+    FASHION_MNIST_BIAS = _trained("x_cnn_small_fashion_mnist_bias", recipe=f"{_RECIPE} --bias")
     DEFAULT = FASHION_MNIST
 
 
@@ -118,10 +152,5 @@ def x_cnn_small(
         >>> sum(parameter.numel() for parameter in model.parameters())
         95984
     """
-    return build(
-        XCNNSmall,
-        X_CNN_Small_Weights.verify(weights),
-        progress=progress,
-        bias=bias,
-        num_classes=num_classes,
-    )
+    chosen = X_CNN_Small_Weights.verify(weights)
+    return build(XCNNSmall, chosen, progress=progress, bias=bias, num_classes=num_classes)

@@ -56,11 +56,9 @@ class Homogenized(nn.Module):
     def __init__(self, module: nn.Module, radius: float = 1.0, n_inputs: int = 1) -> None:
         super().__init__()
         if not (isinstance(radius, int | float) and 0 < radius < math.inf):
-            message = f"radius must be a positive number, found {radius!r}"
-            raise ValueError(message)
+            raise ValueError(f"radius must be a positive number, found {radius!r}")
         if not isinstance(n_inputs, int) or n_inputs < 1:
-            message = f"n_inputs must be a positive integer, found {n_inputs!r}"
-            raise ValueError(message)
+            raise ValueError(f"n_inputs must be a positive integer, found {n_inputs!r}")
         self.module = module
         self.radius = float(radius)
         self.n_inputs = n_inputs
@@ -82,11 +80,10 @@ class Homogenized(nn.Module):
         real = [isinstance(x, Tensor) and x.is_floating_point() for x in inputs]
         if not all(real) or len(real) < self.n_inputs:
             found = ", ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs) or "none"
-            message = (
+            raise TypeError(
                 "Homogenized takes floating-point tensors by position, as many as n_inputs = "
                 f"{self.n_inputs}; found {found}"
             )
-            raise TypeError(message)
 
     def extra_repr(self) -> str:
         """The radius, and the number of inputs if there are several."""
@@ -106,11 +103,10 @@ def _scaled(output: Tensor, length: Tensor) -> Tensor:
     if not (output.is_floating_point() or output.is_complex()):
         return output
     if output.shape[:1] != length.shape:
-        message = (
+        raise ValueError(
             f"dimension 0 of the output must be the batch of {length.shape[0]}, "
             f"found the shape {tuple(output.shape)}"
         )
-        raise ValueError(message)
     return (output * _beside(length, output)).to(output.dtype)
 
 

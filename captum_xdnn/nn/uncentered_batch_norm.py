@@ -1,11 +1,56 @@
-"""Batch norm without mean and shift: it divides by the root mean square of each channel."""
+"""Batch norm without mean and shift, and the factor for each channel that is left of it."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.nn.channel_scale import check_channels, per_channel
+
+class ChannelScale(nn.Module):
+    r"""Multiply each channel by a learned factor.
+
+    .. math:: y_c = w_c \, x_c
+
+    Args:
+        num_features: Number of channels ``C``.
+        device: Device of the factors.
+        dtype: Dtype of the factors.
+
+    Shapes:
+        Input and output ``(B, C, ...)``.
+
+    Raises:
+        ValueError: If dimension 1 of the input is not ``num_features``.
+
+    Example:
+        >>> import torch
+        >>> scale = ChannelScale(2)
+        >>> _ = scale.weight.data.copy_(torch.tensor([1.0, 3.0]))
+        >>> scale(torch.ones(1, 2)).tolist()
+        [[1.0, 3.0]]
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.weight = nn.Parameter(torch.ones(num_features, device=device, dtype=dtype))
+
+    def reset_parameters(self) -> None:
+        """Set all factors to 1."""
+        nn.init.ones_(self.weight)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Scale the channels."""
+        return _per_channel(input, self.weight)
+
+    def extra_repr(self) -> str:
+        """Number of channels."""
+        return f"{self.num_features}"
 
 
 class UncenteredBatchNorm(nn.Module):
@@ -79,10 +124,9 @@ class UncenteredBatchNorm(nn.Module):
         self.track_running_stats = track_running_stats
         ones = torch.ones(num_features, device=device, dtype=dtype)
         self.register_parameter("weight", nn.Parameter(ones) if affine else None)
-        tracked = track_running_stats
-        self.register_buffer("running_mean_square", ones.clone() if tracked else None)
         count = torch.tensor(0, dtype=torch.long, device=device)
-        self.register_buffer("num_batches_tracked", count if tracked else None)
+        self.register_buffer("running_mean_square", ones.clone() if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", count if track_running_stats else None)
 
     def reset_running_stats(self) -> None:
         """Forget the running mean squares."""
@@ -98,41 +142,34 @@ class UncenteredBatchNorm(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the input."""
-        self._check(input)
+        if self.dimensions and input.dim() not in self.dimensions:
+            expected = " or ".join(map(str, self.dimensions))
+            raise ValueError(
+                f"expected an input of {expected} dimensions, got {tuple(input.shape)}"
+            )
+        _check_channels(input, self.num_features)
         if self.training or self.running_mean_square is None:
             mean_square = self._of_batch(input)
         else:
             mean_square = self.running_mean_square
         factors = torch.rsqrt(_at_least_single(mean_square) + self.eps)
-        return per_channel(input, factors if self.weight is None else factors * self.weight)
+        return _per_channel(input, factors if self.weight is None else factors * self.weight)
 
     def _of_batch(self, input: Tensor) -> Tensor:
         """The mean squares of this batch, noted in training mode."""
         if self.training and input.numel() == self.num_features:
-            shape = tuple(input.shape)
-            message = f"expected more than 1 value per channel when training, got {shape}"
-            raise ValueError(message)
+            raise ValueError(
+                f"expected more than 1 value per channel when training, got {tuple(input.shape)}"
+            )
         places = [d for d in range(input.dim()) if d != 1]
         mean_square = _at_least_single(input).square().mean(places)
-        if self.training and self.track_running_stats and input.numel():
-            self._note(mean_square.detach())
-        return mean_square
-
-    def _note(self, mean_square: Tensor) -> None:
-        """Let the running mean squares follow."""
         running, count = self.running_mean_square, self.num_batches_tracked
-        if running is None or count is None:
-            return
-        count.add_(1)
-        share = 1.0 / float(count) if self.momentum is None else self.momentum
-        running.lerp_(mean_square.to(running.dtype), share)
-
-    def _check(self, input: Tensor) -> None:
-        if self.dimensions and input.dim() not in self.dimensions:
-            expected = " or ".join(map(str, self.dimensions))
-            message = f"expected an input of {expected} dimensions, got {tuple(input.shape)}"
-            raise ValueError(message)
-        check_channels(input, self.num_features)
+        noted = self.training and self.track_running_stats and input.numel() > 0
+        if noted and running is not None and count is not None:
+            count.add_(1)
+            share = 1.0 / float(count) if self.momentum is None else self.momentum
+            running.lerp_(mean_square.detach().to(running.dtype), share)
+        return mean_square
 
     def extra_repr(self) -> str:
         """The arguments, as torch's batch norm shows them."""
@@ -145,6 +182,20 @@ class UncenteredBatchNorm(nn.Module):
 def _at_least_single(tensor: Tensor) -> Tensor:
     """In single precision, if its own is less: squares of half precision overflow at 256."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def _check_channels(input: Tensor, channels: int) -> None:
+    if input.dim() < 2 or input.shape[1] != channels:
+        raise ValueError(
+            f"expected an input of shape (B, {channels}, ...), got {tuple(input.shape)}"
+        )
+
+
+def _per_channel(input: Tensor, factors: Tensor) -> Tensor:
+    """Multiply the channels by factors; where these are of a wider dtype, it is rounded once."""
+    _check_channels(input, len(factors))
+    product = input * factors.reshape(1, -1, *(1,) * (input.dim() - 2))
+    return product.to(input.dtype) if input.is_floating_point() else product
 
 
 class UncenteredBatchNorm1d(UncenteredBatchNorm):

@@ -5,9 +5,13 @@ the prior wants; the value does not depend on the size of the batch.
 """
 
 from captum_xdnn.priors.expected_gradients import expected_gradients
-from captum_xdnn.priors.guidance import energy_guidance, right_for_the_right_reasons
-from captum_xdnn.priors.smoothness import total_variation
-from captum_xdnn.priors.sparsity import gini_sparsity, l1
+from captum_xdnn.priors.losses import (
+    energy_guidance,
+    gini_sparsity,
+    l1,
+    right_for_the_right_reasons,
+    total_variation,
+)
 
 __all__ = [
     "energy_guidance",

@@ -1,4 +1,4 @@
-"""Attributions as the priors take them: one tensor or a tuple, dimension 0 the batch."""
+"""Attributions as priors and metrics take them: one tensor or a tuple, dimension 0 the batch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ Attributions = Tensor | tuple[Tensor, ...]
 
 
 def parts_of(attributions: Any, name: str = "attributions") -> tuple[Tensor, ...]:
-    """The tensors, checked.
-
-    Args:
-        attributions: A tensor or a tuple of tensors, each of shape ``(B, ...)``.
-        name: What the error calls them.
+    """The tensors, checked; ``name`` is what an error calls them.
 
     Raises:
         AssertionError: If they are something else, as Captum raises it.
@@ -44,3 +40,24 @@ def features_of(attributions: Any) -> Tensor:
     """All entries of each example in one row, shape ``(B, D)``."""
     rows = [part.reshape(len(part), -1) for part in parts_of(attributions)]
     return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def images_and_maps(inputs: Any, attributions: Any) -> tuple[Tensor, Tensor]:
+    """Images ``(B, C, H, W)`` and their attributions, of that shape or with one channel."""
+    (images,), (maps,) = parts_of(inputs, "inputs"), parts_of(attributions)
+    fits = images.dim() == maps.dim() == 4 and maps.shape[1] in (1, images.shape[1])
+    if not fits or (images.shape[0], images.shape[2:]) != (maps.shape[0], maps.shape[2:]):
+        message = (
+            f"images must be of shape (B, C, H, W) and attributions like them, or with one channel; "
+            f"found {tuple(images.shape)} and {tuple(maps.shape)}"
+        )
+        raise ValueError(message)
+    return images, maps
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """The value, if it is one; else a ``ValueError``."""
+    if not isinstance(value, int) or value < 1:
+        message = f"{name} must be a positive integer, found {value!r}"
+        raise ValueError(message)
+    return value

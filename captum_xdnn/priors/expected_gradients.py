@@ -14,10 +14,9 @@ from captum_xdnn._captum import (
     expand_additional_forward_args,
     expand_target,
     format_additional_forward_args,
-    format_output,
 )
-from captum_xdnn.checks.double_backward import check_differentiable
-from captum_xdnn.priors.attributions import parts_of
+from captum_xdnn.checks.second_derivative import check_differentiable
+from captum_xdnn.priors.attributions import parts_of, positive_integer
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
 from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.captum import gradients_at
@@ -78,10 +77,8 @@ def expected_gradients(
     if shapes[0] != shapes[1]:
         message = f"references of shapes {shapes[1]} do not match inputs of shapes {shapes[0]}"
         raise ValueError(message)
-    if not isinstance(n_references, int) or n_references < 1:
-        message = f"n_references must be a positive integer, found {n_references!r}"
-        raise ValueError(message)
-    size, count = len(parts[0]), len(parts[0]) * n_references
+    size = len(parts[0])
+    count = size * positive_integer(n_references, "n_references")
     rows = torch.randint(len(pools[0]), (count,), generator=generator)
     places = torch.rand(count, generator=generator)
     with torch.enable_grad() if create_graph else nullcontext():
@@ -108,5 +105,4 @@ def expected_gradients(
             (g * d).reshape(size, n_references, *d.shape[1:]).mean(1)
             for g, d in zip(gradients, differences, strict=True)
         )
-    result: Tensor | tuple[Tensor, ...] = format_output(isinstance(inputs, tuple), attributions)
-    return result
+    return attributions if isinstance(inputs, tuple) else attributions[0]

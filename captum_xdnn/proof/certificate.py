@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from captum_xdnn.proof import report
-from captum_xdnn.proof.blocker import Blocker
+from captum_xdnn.proof import findings
+from captum_xdnn.proof.findings import Blocker
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from captum_xdnn.proof.strip import Segment
+    from captum_xdnn.proof.certificate_figure import Segment
 
 
 @dataclass(frozen=True)
@@ -85,14 +85,14 @@ class Certificate:
         Returns:
             A matplotlib figure that belongs to no window: ``figure.savefig(path)``.
         """
-        from captum_xdnn.proof.strip_figure import strip_figure
+        from captum_xdnn.proof.certificate_figure import strip_figure
 
         return strip_figure(self)
 
     def __str__(self) -> str:
         if self.homogeneous and self.degree is not None:
-            return report.positive(self.degree, self.relied, offset=self.affine)
-        return report.negative(self.blockers, self.trunk_share, self.speed_up)
+            return findings.positive(self.degree, self.relied, offset=self.affine)
+        return findings.negative(self.blockers, self.trunk_share, self.speed_up)
 
     @classmethod
     def refused(cls, *blockers: Blocker) -> Certificate:

@@ -23,7 +23,6 @@ from captum_xdnn.proof.split import ancestors
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph
 from captum_xdnn.recording.tensors import is_hollow
-from captum_xdnn.routes.plan import Plan, plan_of
 
 Baseline = Tensor | float | int
 """One input's baseline; the number 0 wherever it is zero by value."""
@@ -88,14 +87,6 @@ class Verdict:
     def affine(self) -> bool:
         """Whether a constant stands beside a part of degree 1."""
         return self.homogeneous and isinstance(self.motion, Affine)
-
-    @functools.cached_property
-    def plan(self) -> Plan | None:
-        """How the run can be hoisted; None if it cannot, or need not."""
-        output = self.graph.output
-        if self.homogeneous or output is None or self.form[2]:
-            return None
-        return plan_of(self.graph, output, self.propagation)
 
     @functools.cached_property
     def is_piecewise_linear(self) -> bool:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from captum_xdnn._torch import pytree
 from captum_xdnn.proof import registry
-from captum_xdnn.proof.blocker import Blocker
 from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.verdict import Baseline, Given, Verdict, prove
 from captum_xdnn.recording import known_runs
 from captum_xdnn.recording.compiling import compiler_left_alone
@@ -55,15 +55,6 @@ class Watched:
             put_back_tensors(self.tape.saved)
             for restore, state in self.tape.random_state:
                 restore(state)
-
-    def can_be_hoisted(self, steps: int) -> bool:
-        """Whether hoisting is possible and promises to pay."""
-        verdict = self.verdict
-        if verdict is None or verdict.plan is None:
-            return False
-        if verdict.graph.size > 1 and not verdict.keeps_rows_apart:
-            return False
-        return verdict.plan.pays(steps)
 
 
 def watch(

@@ -13,19 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.checks.completeness import bounds_of
+from captum_xdnn.checks.completeness import bounds_of, precision_of
 from captum_xdnn.checks.gradient_law import SCRIPTED, custom_functions_of
-from captum_xdnn.checks.rounding import precision_of
 from captum_xdnn.proof.certificate import Certificate
-from captum_xdnn.proof.certification import certificate_of
 from captum_xdnn.proof.verdict import Given, Verdict
 from captum_xdnn.proof.watching import Watched, known_baseline, watch
 from captum_xdnn.recording.places import namespace_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.watch import Tape
 from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.derived import root_of
-from captum_xdnn.routes.known_functions import Memory
+from captum_xdnn.routes.certification import certificate_of
+from captum_xdnn.routes.known_functions import Memory, root_of
 from captum_xdnn.routes.request import FLOAT32, Outcome, Request
 
 NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))

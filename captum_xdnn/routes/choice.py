@@ -6,6 +6,7 @@ The function runs once at the inputs, watched; that run is the single pass, and 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,17 +15,18 @@ from typing import Any, cast
 
 import torch
 
-from captum_xdnn.checks.rounding import precision_of, reduced_precision_of
+from captum_xdnn.checks.completeness import precision_of, reduced_precision_of
 from captum_xdnn.errors import first_line
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.proof.watching import Watched, unsuitable, watch
+from captum_xdnn.proof.watching import unsuitable, watch
 from captum_xdnn.recording.modes import is_transformed
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.captum import Quadrature
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
-from captum_xdnn.routes.derived import root_of
-from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of
+from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of, root_of
+from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.request import Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
 
@@ -158,7 +160,7 @@ def _at_the_inputs(attempt: Attempt) -> Verdict | Outcome:
     attempt.seconds = time.perf_counter() - start
     if verdict is None:
         return _raised(attempt)
-    if _is_open(attempt, attempt.watched, verdict):
+    if _is_open(attempt, verdict):
         return verdict
     return attempt.refused(attempt.watched, _refusal(attempt, verdict))
 
@@ -172,20 +174,20 @@ def _from_the_middle(attempt: Attempt) -> Outcome | None:
     verdict = attempt.run_in_the_middle()
     if verdict is None:
         return _raised(attempt)
-    if not _is_open(attempt, attempt.middle, verdict):
+    if not _is_open(attempt, verdict):
         return attempt.refused(attempt.middle, _refusal(attempt, verdict))
     attempt.go_on_from_the_middle()
     return None
 
 
-def _is_open(attempt: Attempt, watched: Watched, verdict: Verdict) -> bool:
+def _is_open(attempt: Attempt, verdict: Verdict) -> bool:
     """Whether a verdict opens a fast route that is wanted."""
     request = attempt.request
     if _refusal(attempt, verdict):
         return False
-    return verdict.homogeneous or (
-        request.hoist and watched.can_be_hoisted(request.quadrature.n_steps)
-    )
+    if verdict.homogeneous:
+        return True
+    return request.hoist and worthwhile(verdict, request.quadrature.n_steps) is not None
 
 
 def _refusal(attempt: Attempt, verdict: Verdict) -> str:
@@ -218,3 +220,58 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
         root = root_of(function)
         name = str(getattr(root, "__qualname__", "") or type(root).__name__)
         logger.info("%s: %s", name, said)
+
+
+CERTAIN = 4.0
+"""A predicted speed-up that needs no measurement of Captum's own time."""
+
+
+class Choice:
+    """What calls of one form took by each way: seconds, the least of each."""
+
+    def __init__(self) -> None:
+        self.rehearsed = False
+        self._hoisted = self._captum = math.inf
+        self._calls = 0
+        self._forbidden = False
+
+    def hoist(self, predicted: float) -> bool:
+        """Whether to hoist this call.
+
+        The first call is hoisted if that promises to pay; where the promise is small, Captum's way
+        is timed in the second, and from the third on the faster one is taken.
+        """
+        if self._forbidden:
+            return False
+        self._calls += 1
+        if predicted >= CERTAIN or self._calls == 1:
+            return True
+        if self._captum == math.inf:
+            return False
+        return self._hoisted < self._captum
+
+    def forbid(self) -> None:
+        """Hoist no more: the recorded operations cannot stand for the function."""
+        self._forbidden = True
+
+    def note_hoisted(self, seconds: float) -> None:
+        """Note what a hoisted call took."""
+        self._hoisted = min(self._hoisted, seconds)
+
+    def note_captum(self, seconds: float) -> None:
+        """Note what a call by Captum's own code took."""
+        self._captum = min(self._captum, seconds)
+
+
+def choice_of(verdict: Verdict, quadrature: Quadrature, *, create_graph: bool) -> Choice:
+    """What is known of calls of this structure, rule and number of steps."""
+    key: Any = (
+        quadrature.n_steps,
+        quadrature.method,
+        quadrature.internal_batch_size,
+        create_graph,
+    )
+    choices: dict[Any, Choice] = verdict.kept.setdefault("choices", {})
+    if len(choices) > 64:
+        choices.clear()
+    return choices.setdefault(key, Choice())

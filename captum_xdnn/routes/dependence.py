@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from captum_xdnn.checks.completeness import COARSE, COARSE_SLACK, SLACK
-from captum_xdnn.checks.rounding import lost_below, reduced_precision_of
+from captum_xdnn.checks.completeness import (
+    COARSE,
+    COARSE_SLACK,
+    SLACK,
+    lost_below,
+    reduced_precision_of,
+)
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.known_functions import MOST
 from captum_xdnn.routes.request import NOT_FINITE

@@ -11,19 +11,24 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from captum_xdnn.checks.completeness import Sizes, bounds_of, gap_exceeds
+from captum_xdnn.checks.completeness import (
+    Sizes,
+    bounds_of,
+    gap_exceeds,
+    lost_below,
+    reduced_precision_of,
+)
 from captum_xdnn.checks.gradient_law import agree
-from captum_xdnn.checks.rounding import lost_below, reduced_precision_of
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict, values_of
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
+from captum_xdnn.routes.choice import choice_of
 from captum_xdnn.routes.dependence import differs_in_the_middle
-from captum_xdnn.routes.one_pass import explained
-from captum_xdnn.routes.plan import Plan
+from captum_xdnn.routes.plan import Plan, plan_of
 from captum_xdnn.routes.repeated_head import Crossing, Hoisted
 from captum_xdnn.routes.request import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
-from captum_xdnn.routes.timing import choice_of
+from captum_xdnn.routes.single_pass import explained
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -46,7 +51,7 @@ OUTPUT_UNITS = 2.0**11
 def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) -> Outcome:
     """Attribute by Captum's points, the trunk running once."""
     request, call, memory = attempt.request, attempt.call, attempt.memory
-    plan, nothing = verdict.plan, Outcome(certificate)
+    plan, nothing = plan_of(verdict), Outcome(certificate)
     if plan is None or _trained(attempt, verdict) or attempt.precision() > FLOAT32:
         return nothing
     own = attempt.own_code()

@@ -9,14 +9,15 @@ from __future__ import annotations
 import threading
 import types
 import weakref
-from collections.abc import Callable, Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.routes.derived import Derived, root_of
+from captum_xdnn.recording.places import MadeOfAnother
 
 CONTRADICTIONS = 3
 """So many verdicts of one function may fail in use before it gets no more."""
@@ -171,3 +172,33 @@ def _forget(address: int, gone: Any) -> None:
     known = _KNOWN.get(address)
     if known is not None and known[0] is gone:
         del _KNOWN[address]
+
+
+class Derived(MadeOfAnother, ABC):
+    """A function made of a base function and some of its layers."""
+
+    def __init__(self, base: Callable[..., Any], layers: Sequence[nn.Module]) -> None:
+        self.base = base
+        self.layers = tuple(layers)
+
+    @property
+    def key(self) -> Hashable:
+        """Tells it from other functions that are made of the same one."""
+        return (type(self), tuple(map(id, self.layers)), self.settings())
+
+    @abstractmethod
+    def settings(self) -> tuple[Any, ...]:
+        """What it is made with beside the base function and the layers."""
+
+    @abstractmethod
+    def __call__(self, *args: Any) -> Any:
+        """Compute it."""
+
+
+def root_of(function: Any) -> Any:
+    """The function that a function is made of in the end."""
+    while issubclass(
+        type(function), MadeOfAnother
+    ):  # by the type: a mock may say that it is anything
+        function = function.base
+    return function

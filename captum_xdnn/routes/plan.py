@@ -17,13 +17,13 @@ from captum_xdnn.proof.nodes import (
     is_operation,
     leaves_unwritten,
 )
-from captum_xdnn.proof.obstacles import Propagation
 from captum_xdnn.proof.split import Split, split
 from captum_xdnn.proof.taken_apart import how
+from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.calls_of_torch import RECURRENT
 from captum_xdnn.recording.cost import CALLED, MOVED, ROW, Cost, cost_of
 from captum_xdnn.recording.node import Node
-from captum_xdnn.recording.run import Graph, overwritten, shown_again
+from captum_xdnn.recording.run import overwritten, shown_again
 
 COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""
@@ -99,14 +99,33 @@ def _bytes(nodes: Sequence[Node]) -> int:
     return sum(n.value.element_size() * prod(n.value.shape) for n in nodes)
 
 
-def plan_of(graph: Graph, output: Node, propagation: Propagation) -> Plan | None:
-    """Plan how to hoist a run, or say by None that it cannot be hoisted."""
+def plan_of(verdict: Verdict) -> Plan | None:
+    """How to hoist a run, which is found once; None if it cannot be hoisted, or need not."""
+    if "plan" not in verdict.kept:
+        verdict.kept["plan"] = _made(verdict)
+    plan: Plan | None = verdict.kept["plan"]
+    return plan
+
+
+def _made(verdict: Verdict) -> Plan | None:
+    graph, propagation = verdict.graph, verdict.propagation
+    # Not needed, no function, or a run that writes into what it is given.
+    if verdict.homogeneous or graph.output is None or verdict.form[2]:
+        return None
     if graph.coarsest > COARSEST or propagation.everywhere:
         return None
-    parts = split(graph, output, propagation)
+    parts = split(graph, graph.output, propagation)
     if parts is None or not all(map(_is_repeatable, parts.head)):
         return None
     return Plan(parts, graph.inputs, graph.size)
+
+
+def worthwhile(verdict: Verdict, steps: int) -> Plan | None:
+    """The plan, if hoisting is possible for all examples together and promises to pay."""
+    plan = plan_of(verdict)
+    if plan is None or (plan.size > 1 and not verdict.keeps_rows_apart):
+        return None
+    return plan if plan.pays(steps) else None
 
 
 def _is_repeatable(node: Node) -> bool:

@@ -27,8 +27,8 @@ from captum_xdnn.proof.watching import Watched
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import in_form
 from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.one_pass import explained, widened
 from captum_xdnn.routes.plan import Plan, is_batched
+from captum_xdnn.routes.single_pass import explained, widened
 
 NO_START = "the value at the baseline of a tensor at the cut is not known"
 

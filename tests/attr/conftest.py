@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from captum_xdnn.recording import known_runs
-from captum_xdnn.routes import plan
-from captum_xdnn.routes import timing as choice
+from captum_xdnn.routes import choice, plan
 
 
 @pytest.fixture

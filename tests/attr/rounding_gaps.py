@@ -18,8 +18,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.checks.completeness import bounds_of
-from captum_xdnn.checks.rounding import lost_below
+from captum_xdnn.checks.completeness import bounds_of, lost_below
 
 
 def mlp(features: int, width: int, depth: int, outputs: int = 10) -> nn.Module:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients
-from captum_xdnn.checks.rounding import precision_of, reduced_precision_of
+from captum_xdnn.checks.completeness import precision_of, reduced_precision_of
 
 TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1, torch.float32: 1e-5, torch.float64: 1e-10}
 

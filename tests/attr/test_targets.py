@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes.one_pass import column
+from captum_xdnn.routes.single_pass import column
 
 
 class Shaped(nn.Module):

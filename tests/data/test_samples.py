@@ -7,8 +7,7 @@ from fashion_mnist_files import write_fashion_mnist_files
 from make_fashion_mnist_samples import main
 
 import captum_xdnn
-from captum_xdnn.data import load_fashion_mnist_samples
-from captum_xdnn.data.fashion_mnist import SAMPLES_FILE
+from captum_xdnn.data import SAMPLES_FILE, load_fashion_mnist_samples
 
 FOLDER = Path(captum_xdnn.__file__).parent / "data"
 

@@ -7,7 +7,7 @@ from checkpoint_files import LAYOUTS, full_names, in_layout, training_state, wri
 from torch import Tensor, nn
 
 from captum_xdnn.models import CheckpointFacts, XResNet, load_checkpoint, x_cnn_small
-from captum_xdnn.models.fixup_resnet import BasicBlock
+from captum_xdnn.models.resnet import BasicBlock
 
 FACTS = CheckpointFacts(epoch=97, arch="xcnnsmall", best_acc1=56.5)
 

@@ -10,7 +10,7 @@ from checkpoint_files import write_checkpoint
 from file_server import FileServer, serve
 
 from captum_xdnn.models import x_cnn_small
-from captum_xdnn.models.downloads import downloaded_state_dict
+from captum_xdnn.models.checkpoints import downloaded_state_dict
 
 NAME = "xnet_model_best.pth.tar"
 

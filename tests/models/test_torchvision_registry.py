@@ -14,18 +14,19 @@ import pytest
 import torch
 
 import captum_xdnn.models
-from captum_xdnn.models import torchvision_registry, weights_enum
-from captum_xdnn.models.torchvision_registry import BUILDERS, WEIGHTS
+from captum_xdnn.models import torchvision_registry
+from captum_xdnn.models.pretrained import XWeightsEnum
 
 torchvision = pytest.importorskip("torchvision")
+PUBLIC = {name: getattr(captum_xdnn.models, name) for name in captum_xdnn.models.__all__}
+BUILDERS = [public for name, public in PUBLIC.items() if name.startswith("x_")]
+WEIGHTS = [public for name, public in PUBLIC.items() if name.endswith("_Weights")]
 NAMES = sorted(builder.__name__ for builder in BUILDERS)
 
 
-def test_every_builder_and_every_enum_of_the_package_is_registered() -> None:
-    public = {name: getattr(captum_xdnn.models, name) for name in captum_xdnn.models.__all__}
-    assert sorted(name for name in public if name.startswith("x_")) == NAMES
-    enums = {name for name in public if name.endswith("_Weights")}
-    assert {weights.__name__ for weights in WEIGHTS} == enums
+def test_every_builder_has_its_enum() -> None:
+    assert len(BUILDERS) == 11
+    assert {f"{name}_weights" for name in NAMES} == {enum.__name__.lower() for enum in WEIGHTS}
 
 
 def test_list_models() -> None:
@@ -55,11 +56,11 @@ def test_get_model_weights(builder: types.FunctionType) -> None:
     assert weights in WEIGHTS
     assert issubclass(weights, torchvision.models.WeightsEnum)
     assert all(isinstance(member, torchvision.models.WeightsEnum) for member in weights)
-    assert weights.verify.__func__ is weights_enum.XWeightsEnum.verify.__func__
+    assert weights.verify.__func__ is XWeightsEnum.verify.__func__
 
 
 @pytest.mark.parametrize("weights", [member for enum in WEIGHTS for member in enum])
-def test_get_weight(weights: weights_enum.XWeightsEnum) -> None:
+def test_get_weight(weights: XWeightsEnum) -> None:
     assert torchvision.models.get_weight(repr(weights)) is weights
     theirs = torchvision.models.AlexNet_Weights.DEFAULT.meta
     assert {key for key in theirs if not key.startswith("_")} <= weights.meta.keys()

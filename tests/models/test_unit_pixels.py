@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from captum_xdnn.models import X_CNN_Small_Weights
-from captum_xdnn.models.unit_pixels import UnitPixels
+from captum_xdnn.models.x_cnn_small import UnitPixels
 
 GREYS = torch.arange(28 * 28).remainder(256).to(torch.uint8).reshape(28, 28)
 

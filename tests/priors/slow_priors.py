@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
+import torch
 from torch import Tensor
+
+
+def slope(loss: Callable[[], Tensor], parameter: Tensor, direction: Tensor) -> float:
+    """The derivative of a loss along a direction of a parameter, from two of its values."""
+    step, ends = 1e-6, []
+    for sign in (1, -1):
+        with torch.no_grad():
+            parameter.add_(sign * step * direction)
+        ends.append(float(loss().detach()))
+        with torch.no_grad():
+            parameter.sub_(sign * step * direction)
+    return (ends[0] - ends[1]) / (2 * step)
 
 
 def gini_sparsity(attributions: Tensor) -> float:

@@ -12,8 +12,7 @@ from program_runs import Run, joined
 from recorder import record
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes import plan
-from captum_xdnn.routes import timing as choice
+from captum_xdnn.routes import choice, plan
 
 if TYPE_CHECKING:
     from program_verdicts import Tally
@@ -44,7 +43,7 @@ def judge_hoisting(run: Run, watched: Watched, tally: Tally) -> None:
         tally: Where to enter what was found.
     """
     verdict = watched.verdict
-    if verdict is None or verdict.plan is None:
+    if verdict is None or plan.plan_of(verdict) is None:
         tally.counts["without a plan"] += 1
         return
     if len(run.inputs[0]) > 1 and not verdict.keeps_rows_apart:

@@ -11,11 +11,11 @@ from program_builder import Program
 from programs import off_grid
 from torch import Tensor
 
-from captum_xdnn.proof.certification import certificate_of
 from captum_xdnn.proof.nodes import is_mutable
 from captum_xdnn.proof.watching import Watched
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import in_form
+from captum_xdnn.routes.certification import certificate_of
 
 CLOSE = 1e-7
 COARSE = 1e-3

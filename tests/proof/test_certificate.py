@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn.homogeneity import Blocker, Certificate, certify
-from captum_xdnn.proof import certification
+from captum_xdnn.routes import certification
 
 X = torch.ones(2, 3)
 

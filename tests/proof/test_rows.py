@@ -23,6 +23,7 @@ from captum_xdnn.proof.rows import rows_of
 from captum_xdnn.proof.watching import known_baseline, watch
 from captum_xdnn.recording.node import Node
 from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.plan import plan_of
 from captum_xdnn.routes.repeated_head import NO_START, Crossing
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -218,13 +219,14 @@ def outcome_of_program(program: Any) -> str:
     first = record(program, program.inputs, program.baselines, program.arguments)
     if first.verdict is None:
         return "not run"
-    if first.verdict.plan is None:
+    first_plan = plan_of(first.verdict)
+    if first_plan is None:
         return "no plan"
     leaves = tuple(map(leaf_of, program.inputs))
     starts = tuple(map(known_baseline, program.baselines))
-    keep = first.verdict.plan.keep
+    keep = first_plan.keep
     watched = watch(program, leaves, starts, program.arguments, keep=keep)
-    plan = None if watched.verdict is None else watched.verdict.plan
+    plan = None if watched.verdict is None else plan_of(watched.verdict)
     if plan is None or plan.keep != keep:
         return "another run where its values are kept"
     points = ((0.25, 0.125), (0.5, 0.5), (0.25, 0.875))

@@ -15,7 +15,7 @@ from trained_networks import BENT, PIECEWISE_LINEAR, perceptron, rows
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.proof.watching import watch
-from captum_xdnn.routes import one_pass as single_pass
+from captum_xdnn.routes import single_pass
 
 NETWORKS = PIECEWISE_LINEAR | BENT
 

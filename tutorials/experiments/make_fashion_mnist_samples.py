@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from captum_xdnn.data.fashion_mnist import SAMPLES_FILE
+from captum_xdnn.data import SAMPLES_FILE
 
 __all__ = ["main"]
 

@@ -23,8 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.unit_pixels import UnitPixels
-from captum_xdnn.models.x_cnn_small import XCNNSmall, x_cnn_small
+from captum_xdnn.models.x_cnn_small import UnitPixels, XCNNSmall, x_cnn_small
 
 __all__ = ["Split", "accuracy", "load_split", "main", "train"]
 

@@ -1,4 +1,4 @@
-"""Batch norm folded into the layer before: the network without shifts, in fewer operations."""
+"""Batch norm folded into the layer before (the network without shifts, in less work), or left out."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captum_xdnn.convert import to_xdnn
+from captum_xdnn.convert import Change, to_xdnn
 from captum_xdnn.nn import ChannelScale
 
-from .networks import Block, trained
+from .networks import Block, conv_net, images, trained
 from .slope_only import slope_only
 
 PAIRS: dict[str, tuple[nn.Module, nn.Module, tuple[int, ...]]] = {
@@ -127,3 +127,20 @@ def test_a_network_that_decides_by_values_gets_factors() -> None:
         folded, _ = to_xdnn(network, inputs=x, batch_norm="fold")
     assert isinstance(folded[1], ChannelScale)
     assert_close(folded(x), slope_only(network)(x), rtol=1e-10, atol=1e-10)
+
+
+def test_stripped_it_is_the_network_without_its_batch_norms_and_shifts() -> None:
+    made, report = to_xdnn(conv_net(), inputs=images(), batch_norm="strip")
+    assert [type(m).__name__ for m in made][:6] == [
+        "Conv2d", "Identity", "ReLU", "Conv2d", "Identity", "ReLU",
+    ]  # fmt: skip
+    assert Change("1", "BatchNorm2d", "removed") in report.changes
+    assert report.homogeneous
+
+
+def test_a_block_is_stripped() -> None:
+    network, x = trained(Block()).eval(), torch.randn(2, 4, 5, 5)
+    made, _ = to_xdnn(network, inputs=x, batch_norm="strip")
+    for convolution in (network.conv1, network.conv2):
+        nn.init.zeros_(convolution.bias)
+    assert_close(made(x), x + network.conv2(network.conv1(x.relu()).relu()))

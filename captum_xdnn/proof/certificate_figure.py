@@ -9,13 +9,17 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from captum_xdnn.figures import OURS, THEIRS, new_figure
-from captum_xdnn.proof.report import count_of, kinds_of
+from captum_xdnn.proof.findings import count_of, kinds_of
+from captum_xdnn.proof.nodes import is_operation
+from captum_xdnn.proof.verdict import Verdict
+from captum_xdnn.recording.cost import flops_of
+from captum_xdnn.recording.node import Node
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from captum_xdnn.proof.certificate import Certificate
-    from captum_xdnn.proof.strip import Segment
+
 
 WIDTH = 9.0
 COLUMNS = 118
@@ -126,3 +130,62 @@ def _name(axes: Any, boxes: Sequence[_Box]) -> None:
             labels.append(name)
     axes.set_xticks(ticks, labels, fontsize=8)
     axes.tick_params(length=0)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive operations of one module.
+
+    Attributes:
+        module: Path of the module, such as ``layer1.0.bn1``; empty outside modules.
+        module_type: Its class, such as ``BatchNorm2d``; empty outside modules.
+        operations: Names of the operations, in the order of the computation.
+        share: Share of the floating-point operations of the whole.
+        runs_once: Whether they can run once, whatever the number of steps: the trunk.
+        blocks: Whether one of them keeps a single pass from being exact.
+    """
+
+    module: str
+    module_type: str
+    operations: tuple[str, ...]
+    share: float
+    runs_once: bool
+    blocks: bool
+
+
+def strip_of(
+    verdict: Verdict, modules: Sequence[tuple[str, str]], trunk: Sequence[Node]
+) -> tuple[Segment, ...]:
+    """Lay out a run in segments.
+
+    Args:
+        verdict: What was proved of it.
+        modules: Path and class of the module of each step; empty outside modules.
+        trunk: The operations that run once where hoisting is possible.
+    """
+    graph = verdict.graph
+    nodes = [n for n in graph.nodes if is_operation(n.target) and (n.users or n is graph.output)]
+    once = set(nodes) if verdict.homogeneous else set(trunk)
+    blocking: set[Node | None] = {obstacle.node for obstacle in verdict.obstacles}
+    blocking = blocking or {graph.output}
+    work = {node: flops_of(node) for node in nodes}
+    total = sum(work.values())
+
+    def place(node: Node) -> tuple[str, str, bool]:
+        module = modules[node.step] if node.step < len(modules) else ("", "")
+        return *module, node in once
+
+    segments = []
+    for (module, kind, runs_once), group in groupby(nodes, place):
+        members = list(group)
+        segments.append(
+            Segment(
+                module=module,
+                module_type=kind,
+                operations=tuple(str(node.target) for node in members),
+                share=sum(work[node] for node in members) / total if total else 0.0,
+                runs_once=runs_once,
+                blocks=not verdict.homogeneous and any(node in blocking for node in members),
+            )
+        )
+    return tuple(segments)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn.homogeneity import Blocker, Certificate, certify
-from captum_xdnn.proof import report
+from captum_xdnn.proof import findings as report
 
 X = torch.ones(2, 3)
 HERE = re.escape(__file__)

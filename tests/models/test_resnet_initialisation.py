@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from captum_xdnn.models import XResNet, x_resnet18, x_resnet50
-from captum_xdnn.models.fixup_resnet import BasicBlock, Bottleneck
+from captum_xdnn.models.resnet import BasicBlock, Bottleneck
 
 # Blocks, convolutions of a branch, and Fixup's exponent -1 / (2 m - 2).
 CASES = [(x_resnet18, 8, BasicBlock, -1 / 2), (x_resnet50, 16, Bottleneck, -1 / 4)]

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from captum_xdnn.errors import first_line
-from captum_xdnn.proof.blocker import Blocker
 from captum_xdnn.proof.certificate import Certificate
-from captum_xdnn.proof.strip import strip_of
+from captum_xdnn.proof.certificate_figure import strip_of
+from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.verdict import WRITES
 from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
 from captum_xdnn.recording.places import Names, Place
+from captum_xdnn.routes.plan import plan_of, worthwhile
 
 STEPS = 50
 """Captum's number of steps, for which the gain of hoisting is stated."""
@@ -41,7 +42,7 @@ def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificat
             affine=verdict.affine,
             trunk_share=1.0,
             relied=tuple(name_of(node.number) for node in verdict.relied),
-            segments=lambda: strip_of(verdict, modules),
+            segments=lambda: strip_of(verdict, modules, ()),
         )
     blockers: dict[Any, Blocker] = {}
     for obstacle in verdict.obstacles:
@@ -57,15 +58,16 @@ def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificat
         location = "" if place is None else place.location()
         blocker = Blocker(op, module, kind, location, reason, obstacle.remedy)
         blockers.setdefault((key, obstacle.reason if key is node else ""), blocker)
-    plan = verdict.plan
-    hoisted = plan is not None and not tape.touches and watched.can_be_hoisted(STEPS)
+    plan = plan_of(verdict)
+    hoisted = None if tape.touches else worthwhile(verdict, STEPS)
+    trunk = () if plan is None else plan.split.trunk
     return Certificate(
         homogeneous=False,
         degree=None,
         blockers=tuple(blockers.values()),
         trunk_share=0.0 if plan is None else plan.trunk_share(),
-        speed_up=plan.speed_up(STEPS) if plan is not None and hoisted else 1.0,
-        segments=lambda: strip_of(verdict, modules),
+        speed_up=1.0 if hoisted is None else hoisted.speed_up(STEPS),
+        segments=lambda: strip_of(verdict, modules, trunk),
     )
 
 

@@ -13,7 +13,7 @@ from captum_xdnn.models import (
     x_resnet101,
     x_resnet152,
 )
-from captum_xdnn.models.fixup_resnet import BasicBlock, Bottleneck
+from captum_xdnn.models.resnet import BasicBlock, Bottleneck
 
 BUILDERS = {
     "resnet18": x_resnet18,

@@ -1,0 +1,109 @@
+"""What every builder does once its weights are chosen, and builders of further depths."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, cast, get_args
+
+from torch import nn
+
+from captum_xdnn.models.checkpoints import load_state
+from captum_xdnn.models.pretrained import XWeightsEnum
+
+_Arguments = ParamSpec("_Arguments")
+_Network = TypeVar("_Network", bound=nn.Module)
+
+
+def build(
+    network: Callable[..., _Network],
+    weights: XWeightsEnum | None,
+    *,
+    progress: bool,
+    bias: bool,
+    num_classes: int,
+    **options: Any,
+) -> _Network:
+    """Build a network and load its weights.
+
+    Raises:
+        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
+    """
+    if weights is not None:
+        _refuse_mismatch(weights, {"bias": bias, "num_classes": num_classes})
+    model = network(bias=bias, num_classes=num_classes, **options)
+    if weights is not None:
+        load_state(model, weights.get_state_dict(progress=progress), source=repr(weights))
+    return model
+
+
+def _refuse_mismatch(weights: XWeightsEnum, asked: dict[str, Any]) -> None:
+    trained = {"bias": weights.value.bias, "num_classes": weights.value.num_classes}
+    differences = [
+        f"they were trained with {name}={trained[name]}, and {name}={value} was asked for"
+        for name, value in asked.items()
+        if value != trained[name]
+    ]
+    if differences:
+        advice = [", ".join(f"{name}={value}" for name, value in trained.items())]
+        advice += [
+            f"weights={other!r} with bias={other.value.bias}"
+            for other in type(weights)
+            if other is not weights
+        ]
+        raise ValueError(
+            f"{weights!r} cannot be loaded: {'; '.join(differences)}. Pass {', or '.join(advice)}."
+        )
+
+
+def other_depth(
+    builder: Callable[_Arguments, _Network],
+    depth: int,
+    network: Callable[..., _Network],
+    *,
+    params: int,
+) -> tuple[type[XWeightsEnum], Callable[_Arguments, _Network]]:
+    """What a depth needs that nobody has published weights of: an empty enum and a builder.
+
+    They are named and documented after ``builder``, whose arguments the builder takes; ``params``
+    is the number of parameters that its example counts.
+    """
+    renumbered = partial(re.sub, "[0-9]+", str(depth))
+    like = builder.__name__
+    name = renumbered(like)
+    summary = renumbered((builder.__doc__ or "").partition("\n")[0])
+    signature = inspect.signature(builder)
+    weights = signature.parameters["weights"]
+    defaults = {key: parameter.default for key, parameter in signature.parameters.items()}
+
+    enum_name = renumbered(get_args(weights.annotation)[0].__name__)
+    enum = cast(Any, XWeightsEnum)(enum_name, [], module=builder.__module__)
+    enum.__doc__ = f"""Weights of ``{name}``: nobody has published any.
+
+    Example:
+        >>> list({enum_name})
+        []
+    """
+
+    def build_depth(**options: Any) -> _Network:
+        chosen = defaults | options
+        return build(network, enum.verify(chosen.pop("weights")), **chosen)
+
+    parameters = {**signature.parameters, "weights": weights.replace(annotation=enum | str | None)}
+    vars(build_depth)["__signature__"] = signature.replace(parameters=list(parameters.values()))
+    build_depth.__name__ = build_depth.__qualname__ = name
+    build_depth.__module__ = builder.__module__
+    build_depth.__doc__ = f"""{summary}
+
+    Arguments, result and errors are those of :func:`{like}`; there are no weights to load.
+
+    Example:
+        >>> import torch
+        >>> with torch.device("meta"):  # the architecture alone
+        ...     model = {name}()
+        >>> sum(parameter.numel() for parameter in model.parameters())
+        {params}
+    """
+    return enum, cast(Callable[_Arguments, _Network], build_depth)
