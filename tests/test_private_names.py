@@ -114,12 +114,13 @@ def entries_of(path: Path) -> set[str]:
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name != "unfit":
             found.add(node.name)
-        for part in node.body if isinstance(node, ast.Try) else ():
-            if isinstance(part, ast.ImportFrom):
+        for part in node.body if isinstance(node, ast.Try) else (node,):
+            if isinstance(part, ast.ImportFrom) and part is not node:
                 found.update(alias.asname or alias.name for alias in part.names)
             elif isinstance(part, ast.Assign | ast.AnnAssign):
                 names = (n for n in ast.walk(part) if isinstance(n, ast.Name))
                 found.update(n.id for n in names if isinstance(n.ctx, ast.Store))
+    found -= {"MESSAGE", "ATTRIBUTES", "OVERRIDDEN", "F"}
     return {name for name in found if name in LISTED or not name.startswith("_")}
 
 
