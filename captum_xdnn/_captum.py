@@ -1,37 +1,83 @@
-"""The one place that imports what Captum keeps private, with types."""
+"""The one place that knows what Captum keeps private, with types.
+
+Captum 0.8 and 0.9 have all of it. Each says why it is needed; without any of them, or with one of
+another form, the import of this package ends with the one message below.
+``tests/test_private_names.py`` keeps every other file from reaching past this one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from captum._utils.common import (
-    ExpansionTypes,
+import captum
+from captum.attr import (
+    IntegratedGradients,
+    InternalInfluence,
+    LayerConductance,
+    LayerIntegratedGradients,
+    NeuronConductance,
+    NeuronIntegratedGradients,
 )
-from captum._utils.common import (
-    _expand_additional_forward_args as expand_additional_forward_args,
-)
-from captum._utils.common import _expand_target as expand_target
-from captum._utils.common import (
-    _format_additional_forward_args as format_additional_forward_args,
-)
-from captum._utils.common import _format_output as format_output
-from captum._utils.common import _run_forward as run_forward
-from captum._utils.common import _select_targets as select_targets
-from captum._utils.common import _verify_select_neuron as verify_select_neuron
-from captum._utils.gradient import _forward_layer_eval as forward_layer_eval
-from captum._utils.gradient import compute_gradients, construct_neuron_grad_fn
-from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
-from captum.attr._core.integrated_gradients import IntegratedGradients
-from captum.attr._core.layer.internal_influence import InternalInfluence
-from captum.attr._core.layer.layer_conductance import LayerConductance
-from captum.attr._core.layer.layer_integrated_gradients import LayerIntegratedGradients
-from captum.attr._core.neuron.neuron_conductance import NeuronConductance
-from captum.attr._core.neuron.neuron_integrated_gradients import NeuronIntegratedGradients
-from captum.attr._utils.approximation_methods import approximation_parameters
-from captum.attr._utils.common import _format_input_baseline as format_input_baseline
-from captum.attr._utils.common import _validate_input as validate_input
 from captum.log import log_usage as _log_usage
+
+MESSAGE = (
+    "captum-xdnn relies on parts of Captum that Captum {version} has not, or has in another form: "
+    "{parts}. Install a release of Captum that captum-xdnn is made for, or a newer captum-xdnn."
+)
+
+try:
+    # What further arguments and targets become where inputs are repeated for all steps.
+    from captum._utils.common import ExpansionTypes
+    from captum._utils.common import (
+        _expand_additional_forward_args as expand_additional_forward_args,
+    )
+    from captum._utils.common import _expand_target as expand_target
+
+    # Captum's forms of arguments and results: a tensor or a tuple.
+    from captum._utils.common import (
+        _format_additional_forward_args as format_additional_forward_args,
+    )
+    from captum._utils.common import _format_output as format_output
+
+    # Calling a function with a target, choosing outputs by a target, checking a neuron: with
+    # Captum's own errors.
+    from captum._utils.common import _run_forward as run_forward
+    from captum._utils.common import _select_targets as select_targets
+    from captum._utils.common import _verify_select_neuron as verify_select_neuron
+
+    # Captum's gradient functions, by which a replaced one is told.
+    from captum._utils.gradient import compute_gradients, construct_neuron_grad_fn
+
+    # The types of Captum's signatures.
+    from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
+
+    # Where `accelerate_captum` puts another function that makes gradient functions.
+    from captum.attr._core.neuron import neuron_integrated_gradients as neuron_module
+
+    # Captum's steps and weights.
+    from captum.attr._utils.approximation_methods import approximation_parameters
+
+    # Captum's forms of inputs and baselines, and its errors about them.
+    from captum.attr._utils.common import _format_input_baseline as format_input_baseline
+    from captum.attr._utils.common import _validate_input as validate_input
+
+    integrate: Callable[..., Any] = IntegratedGradients.attribute.__wrapped__
+    """Captum's own ``attribute``, also while ``accelerate_captum`` has put another in its place."""
+except (ImportError, AttributeError) as error:
+    raise ImportError(MESSAGE.format(version=captum.__version__, parts=error)) from error
+
+ATTRIBUTES: dict[str, tuple[Any, ...]] = {
+    # The function that differentiates: the differentiable form sets it, a replaced one is told by it.
+    "gradient_func": (IntegratedGradients(len),),
+    # The sum itself, which a subclass may have changed.
+    "_attribute": (IntegratedGradients, InternalInfluence, LayerConductance, NeuronConductance),
+    # The gradient by the values of layers, to which the layers are noted.
+    "_make_gradient_func": (LayerIntegratedGradients,),
+}
+"""Attributes of Captum's that other files use, each with what has it."""
+OVERRIDDEN = {"_make_gradient_func"}
+"""Private methods that classes of this package put in the place of Captum's."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,8 +87,25 @@ def log_usage(function: F) -> F:
     return cast("F", _log_usage(part_of_slo=True)(function))
 
 
-integrate: Callable[..., Any] = IntegratedGradients.attribute.__wrapped__
-"""Captum's own ``attribute``, also while ``accelerate_captum`` has put another in its place."""
+def unfit() -> list[str]:
+    """The attributes that Captum has not, or that are not what they were."""
+    missing = [
+        name
+        for name, holders in ATTRIBUTES.items()
+        if not all(hasattr(holder, name) for holder in holders)
+    ]
+    if missing:
+        return missing
+    checks = {
+        "gradient_func": IntegratedGradients(len).gradient_func is compute_gradients,
+        "_attribute": "step_sizes_and_alphas"
+        in IntegratedGradients._attribute.__code__.co_varnames,
+    }
+    return [name for name, holds in checks.items() if not holds]
+
+
+if parts := ", ".join(unfit()):
+    raise ImportError(MESSAGE.format(version=captum.__version__, parts=parts))
 
 __all__ = [
     "BaselineType",
@@ -63,9 +126,9 @@ __all__ = [
     "format_additional_forward_args",
     "format_input_baseline",
     "format_output",
-    "forward_layer_eval",
     "integrate",
     "log_usage",
+    "neuron_module",
     "run_forward",
     "select_targets",
     "validate_input",

@@ -8,9 +8,13 @@ from collections import Counter
 from contextlib import AbstractContextManager
 from typing import Any
 
-from captum.attr._core.neuron import neuron_integrated_gradients as neuron_module
-
-from captum_xdnn._captum import IntegratedGradients, LayerIntegratedGradients, integrate, log_usage
+from captum_xdnn._captum import (
+    IntegratedGradients,
+    LayerIntegratedGradients,
+    integrate,
+    log_usage,
+    neuron_module,
+)
 from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+from captum_xdnn._torch import TorchDispatchMode
 
 SHORTEST_ROUND = 0.05
 """Seconds: a call of milliseconds is timed many times, one alone measures the scheduler."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from captum_xdnn._torch import BatchNorm, ConvNd, ConvTransposeNd
 from captum_xdnn.nn import (
     ChannelScale,
     UncenteredBatchNorm,
@@ -24,13 +24,13 @@ COUNTERPARTS: Mapping[type[nn.Module], type[UncenteredBatchNorm]] = {
 }
 """Others, as SyncBatchNorm, have one that takes any number of dimensions."""
 
-FOLDABLE = (nn.Linear, nn.modules.conv._ConvNd)
+FOLDABLE = (nn.Linear, ConvNd)
 """Layers whose weights can take the factor of a batch norm."""
 
 
 def is_batch_norm(module: nn.Module) -> bool:
     """Whether a module normalises by statistics of batches, or did when it was trained."""
-    return isinstance(module, _BatchNorm) or is_frozen(module)
+    return isinstance(module, BatchNorm) or is_frozen(module)
 
 
 def is_frozen(module: nn.Module) -> bool:
@@ -43,7 +43,7 @@ def unconvertible(module: nn.Module) -> str:
     """Why a batch norm cannot be converted; empty if it can."""
     if module.running_mean is None or module.running_var is None:
         return "it keeps no running statistics, so nothing is known of its scale"
-    forwards = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
+    forwards = (BatchNorm.forward, nn.SyncBatchNorm.forward)
     if not is_frozen(module) and type(module).forward not in forwards:
         return "its class has a forward of its own, which may do more than normalise"
     return ""
@@ -86,7 +86,7 @@ def slope(module: Any) -> ChannelScale:
 
 def fold_into(layer: Any, module: Any) -> None:
     """Multiply the weights of a layer, in place, by the slope of the batch norm that follows it."""
-    channels = 1 if isinstance(layer, nn.modules.conv._ConvTransposeNd) else 0
+    channels = 1 if isinstance(layer, ConvTransposeNd) else 0
     shape = [-1 if d == channels else 1 for d in range(layer.weight.dim())]
     factors = _slope(module).to(layer.weight.device).reshape(shape)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def can_take_a_factor(layer: nn.Module, model: nn.Module) -> bool:
     """
     if not isinstance(layer, FOLDABLE) or layer._forward_pre_hooks:
         return False
-    if isinstance(layer, nn.modules.conv._ConvTransposeNd) and layer.groups > 1:
+    if isinstance(layer, ConvTransposeNd) and layer.groups > 1:
         return False
     weight = layer._parameters.get("weight")
     if weight is None:

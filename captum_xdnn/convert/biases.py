@@ -9,13 +9,15 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
+from captum_xdnn._torch import ConvNd, InstanceNorm
+
 WITH_BIAS: tuple[type[nn.Module], ...] = (
     nn.Linear,
     nn.Bilinear,
-    nn.modules.conv._ConvNd,
+    ConvNd,
     nn.LayerNorm,
     nn.GroupNorm,
-    nn.modules.instancenorm._InstanceNorm,
+    InstanceNorm,
 )
 
 
@@ -45,7 +47,7 @@ def _make_plain(module: nn.Module, name: str) -> None:
             remove_weight_norm(module, name)
         elif isinstance(hook, SpectralNorm) and hook.name == name:
             remove_spectral_norm(module, name)
-        elif isinstance(hook, prune.BasePruningMethod) and hook._tensor_name == name:
+        elif isinstance(hook, prune.BasePruningMethod) and f"{name}_orig" in module._parameters:
             make_permanent: Any = prune.remove
             make_permanent(module, name)
 

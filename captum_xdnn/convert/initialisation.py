@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from captum_xdnn._torch import ConvNd, ConvTransposeNd, NormBase
 from captum_xdnn.convert.trial import in_mode
 
 SETTLING = 15
 """Power iterations that torch's spectral norm takes to get to know a weight."""
 
-LAYERS = (nn.Linear, nn.Bilinear, nn.modules.conv._ConvNd)
-NORMS = (nn.GroupNorm, nn.modules.batchnorm._NormBase)
+LAYERS = (nn.Linear, nn.Bilinear, ConvNd)
+NORMS = (nn.GroupNorm, NormBase)
 RESETS = ("reset_parameters", "_reset_parameters")
 """How torch's modules draw their parameters; the second is that of attention."""
 
@@ -73,7 +74,7 @@ def _reset(module: Any) -> None:
     if isinstance(module, NORMS) and module.weight is not None and module.bias is None:
         # Not every version of torch can reset one without a bias.
         nn.init.ones_(module.weight)
-        if isinstance(module, nn.modules.batchnorm._NormBase):
+        if isinstance(module, NormBase):
             module.reset_running_stats()
         return
     reset = next((r for name in RESETS if callable(r := getattr(module, name, None))), None)
@@ -82,7 +83,7 @@ def _reset(module: Any) -> None:
 
 
 def _fan_out(module: nn.Module, weight: Tensor) -> int:
-    if isinstance(module, nn.modules.conv._ConvTransposeNd):  # (in, out / groups, ...)
+    if isinstance(module, ConvTransposeNd):  # (in, out / groups, ...)
         return weight[0].numel()
-    groups = module.groups if isinstance(module, nn.modules.conv._ConvNd) else 1
+    groups = module.groups if isinstance(module, ConvNd) else 1
     return weight[:, 0].numel() // groups

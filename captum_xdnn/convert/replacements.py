@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
+from captum_xdnn._torch import HOOKS, BatchNorm
 from captum_xdnn.convert import batch_norms
 from captum_xdnn.convert.biases import remove_bias
 from captum_xdnn.convert.conversion import Change
@@ -35,13 +35,6 @@ RECURRENT_REASON = (
     "recurrent layers cannot be converted: their gates and tanh bend away from zero with and "
     "without biases"
 )
-
-HOOKS = [
-    name
-    for name in vars(nn.Module())
-    if name.startswith(("_forward_", "_backward_", "_is_full_backward_"))
-]
-"""What a new module takes over; hooks of state dicts belong to parameters that it has not."""
 
 
 @dataclass
@@ -137,7 +130,7 @@ class Replacements:
 
 def matters_what_is_before(model: nn.Module, choice: BatchNormChoice) -> bool:
     """Whether the result depends on which layer stands before each batch norm."""
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+    norms = [m for m in model.modules() if isinstance(m, BatchNorm)]
     if choice != "uncentered":
         return bool(norms) and choice == "fold"
     channels = {norm.num_features for norm in norms}

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
-from torch.utils import _pytree as pytree
+
+from captum_xdnn._torch import pytree
 
 
 @contextmanager

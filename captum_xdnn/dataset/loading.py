@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any, TypeGuard
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, default_collate
 
+from captum_xdnn._torch import pytree
 from captum_xdnn.dataset.records import Id, Reject
 from captum_xdnn.errors import first_line
 

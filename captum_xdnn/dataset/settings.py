@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from captum_xdnn._torch import BatchNorm, DropoutNd
 from captum_xdnn.dataset.reductions import Dense, Reduction
 
 Target: TypeAlias = Literal["label", "predicted"] | int | tuple[int, ...] | None
@@ -120,7 +121,7 @@ def model_of(forward_func: Any) -> nn.Module | None:
 
 def _refuse_training(model: nn.Module) -> None:
     """Refuse what is random, or changes, while it is attributed."""
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RReLU)
+    kinds = (BatchNorm, DropoutNd, nn.RReLU)
     found = [name for name, m in model.named_modules() if m.training and isinstance(m, kinds)]
     if found:
         message = f"the model is in training mode ({', '.join(found[:3])}): call model.eval()"

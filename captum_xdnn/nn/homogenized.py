@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
+
+from captum_xdnn._torch import pytree
 
 
 class Homogenized(nn.Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch._ops import OpOverload
 
+from captum_xdnn._torch import OpOverload
 from captum_xdnn.proof import registry
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import Operation, operation_of

@@ -33,10 +33,10 @@ from captum_xdnn.proof.nodes import (
 from captum_xdnn.proof.obstacles import Obstacle, Propagation
 from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.outcomes import Outcomes
-from captum_xdnn.recording.calls_of_torch import MEASURED, RAISED, READ, REPLACED
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import Event, Graph
+from captum_xdnn.recording.steps import MEASURED, RAISED, READ, REPLACED
 
 IN_TENSORS = "keep the computation in tensors, without Python decisions on values of tensors (if, while, .item())"
 SEEN = "compute it by torch's operations, in the thread that calls"

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from torch._ops import OpOverload
-
+from captum_xdnn._torch import OpOverload
 from captum_xdnn.proof.domain import Motion, Unknown
 from captum_xdnn.recording.calls_of_torch import RULED
 from captum_xdnn.recording.operations import operation_of

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import core_aten_decompositions, decomposition_table, has_kernel
 from captum_xdnn.recording.modes import operations
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import Graph, graph_of
@@ -68,12 +69,8 @@ def _empty(node: Node) -> Tensor:
 @functools.lru_cache(maxsize=512)
 def how(overload: Any) -> Any:
     """The function that torch computes an operation by, in terms of others; None if it has none."""
-    from torch._decomp import core_aten_decompositions, decomposition_table
-
     table: Any = core_aten_decompositions()
     found = table.get(overload) or decomposition_table.get(overload)
-    if found is None and torch._C._dispatch_has_kernel_for_dispatch_key(
-        overload.name(), "CompositeImplicitAutograd"
-    ):
+    if found is None and has_kernel(overload.name(), "CompositeImplicitAutograd"):
         found = overload.decompose
     return found

@@ -9,20 +9,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
+from captum_xdnn._torch import pytree
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.verdict import Baseline, Given, Verdict, prove
 from captum_xdnn.recording import known_runs
-from captum_xdnn.recording.calls_of_torch import READ
 from captum_xdnn.recording.compiling import compiler_left_alone
 from captum_xdnn.recording.modes import Calls, operations
 from captum_xdnn.recording.places import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
-from captum_xdnn.recording.steps import strides_of
+from captum_xdnn.recording.steps import READ, strides_of
 from captum_xdnn.recording.watch import Stopped, Tape
 
 VERDICTS = 4

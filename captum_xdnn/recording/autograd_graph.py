@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import NODE_OF_CPP, SCRIPTED
+
 _OF_TORCH: set[type] = set()
 """Kinds of nodes that torch derived itself; as many as torch has, and no more."""
 
@@ -33,9 +35,9 @@ def custom_nodes_of(output: Tensor) -> list[str]:
             continue
         if issubclass(kind, torch.autograd.function.BackwardCFunction):
             found.append(kind.__name__.removesuffix("Backward"))
-        elif kind.__name__ != "CppFunction":
+        elif kind.__name__ != NODE_OF_CPP:
             _OF_TORCH.add(kind)
-        elif "DifferentiableGraph" in node.name():
+        elif SCRIPTED in node.name():
             found.append("")
     return found
 

@@ -10,30 +10,28 @@ import enum
 import types
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._library.custom_ops import OPDEFS
-from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import Parameter
-from torch.utils import _pytree as pytree
 
+from captum_xdnn._torch import (
+    OPDEFS,
+    PACKING,
+    OpOverload,
+    OpOverloadPacket,
+    TensorBase,
+    disabled_torch_function,
+    pad,
+    python_kernels,
+    pytree,
+)
 from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording.steps import MEASURED, READ, REPLACED
+from captum_xdnn.recording.watch import Tape
 
-if TYPE_CHECKING:
-    from captum_xdnn.recording.watch import Tape
-
-Event = Callable[["Tape", Any, tuple[Any, ...], dict[str, Any]], Any]
-
-READ = "read"
-"""A value leaves torch."""
-RAISED = "raised"
-"""An operation raises, whatever the values are."""
-MEASURED = "measured"
-"""Python reads a shape that values have decided."""
-REPLACED = "replaced"
-"""A tensor's memory is exchanged, or written by Python."""
+Event = Callable[[Tape, Any, tuple[Any, ...], dict[str, Any]], Any]
 
 _READS = ("tolist", "__contains__", "__repr__", "__format__")
 _MEMORY = (
@@ -140,7 +138,7 @@ def _divide(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 _of_tensors: Any = Tensor.__torch_function__
-_PLAIN_FUNCTIONS = (_of_tensors.__func__, torch._C._disabled_torch_function_impl)
+_PLAIN_FUNCTIONS = (_of_tensors.__func__, disabled_torch_function)
 
 
 def has_own_functions(kind: Any) -> bool:
@@ -179,7 +177,7 @@ def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None)
     name = packet._qualified_op_name
     if name.partition("::")[0] in ("aten", "prims", "torchvision") or name in RULED:
         return False
-    kernels = (impl.rpartition("/") for impl in torch.library._impls)  # those written in Python
+    kernels = (impl.rpartition("/") for impl in python_kernels)  # those written in Python
     mine = {key for op, _, key in kernels if op.partition(".")[0] == name.replace("::", "/")}
     return not mine.isdisjoint(_COMPOSED if name in OPDEFS else (*_COMPOSED, *_AUTOGRAD))
 
@@ -227,13 +225,10 @@ RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def _events() -> dict[Any, Event]:
-    base: Any = torch._C.TensorBase
-    events: dict[Any, Event] = {
-        getattr(Tensor, name): _read for name in _READS if hasattr(Tensor, name)
-    }
-    events.update({getattr(Tensor, n): _hand_out for n in _MEMORY if hasattr(Tensor, n)})
+    events: dict[Any, Event] = {getattr(Tensor, name): _read for name in _READS}
+    events.update({getattr(Tensor, name): _hand_out for name in _MEMORY})
     events.update({getattr(Tensor, name): _replace for name in _REPLACES})
-    events[base.shape.__get__] = _measure
+    events[TensorBase.shape.__get__] = _measure
     sizes = (Tensor.size, Tensor.__len__, Tensor.numel, Tensor.nelement)
     events.update(dict.fromkeys(sizes, _measure))
     sparse = ("coo", "csr", "csc", "bsr", "bsc", "compressed")
@@ -241,10 +236,8 @@ def _events() -> dict[Any, Event]:
     makers += [getattr(torch, f"sparse_{form}_tensor") for form in sparse]
     events.update(dict.fromkeys(makers, _gather))
     split = torch.ops.aten.tensor_split
-    every = torch._C._VariableFunctions
-    packing = (every._pack_padded_sequence, every._pad_packed_sequence)
     dividing = (
-        *packing,
+        *PACKING,
         torch.tensor_split,
         Tensor.tensor_split,
         split,
@@ -252,14 +245,14 @@ def _events() -> dict[Any, Event]:
     )
     events.update(dict.fromkeys(dividing, _divide))
     events.update(dict.fromkeys((Tensor.__getitem__, Tensor.__setitem__), _index))
-    events.update({getattr(Tensor, name): _touch for name in _TOUCHES if hasattr(Tensor, name)})
-    events[base.data.__set__] = _replace
+    events.update({getattr(Tensor, name): _touch for name in _TOUCHES})
+    events[TensorBase.data.__set__] = _replace
     events[Tensor.__cuda_array_interface__.__get__] = _hand_out
-    events[base.grad_fn.__get__] = _touch
+    events[TensorBase.grad_fn.__get__] = _touch
     events[torch.autograd.grad] = events[Tensor.backward] = _differentiate
-    events[torch.nn.functional.pad] = events[torch._C._nn.pad] = _pad
+    events[torch.nn.functional.pad] = events[pad] = _pad
     for name in RECURRENT:
-        events[getattr(torch._C._VariableFunctions, name)] = _recurrent(name)
+        events[getattr(torch, name)] = _recurrent(name)
     return events
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import torch
+
+from captum_xdnn._torch import compiler
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -67,7 +68,7 @@ def uncompiled() -> Iterator[None]:
 
     A compiled backward pass cannot be differentiated; the rest of the training step stays compiled.
     """
-    if "torch._dynamo" not in sys.modules:  # nothing has been compiled
+    if compiler() is None:  # nothing has been compiled
         yield
         return
     _EAGER.enter()
@@ -84,13 +85,12 @@ def compiler_left_alone() -> AbstractContextManager[None]:
 
 @contextmanager
 def _left_alone() -> Iterator[None]:
-    if "torch._dynamo" in sys.modules:
+    if compiler() is not None:
         with uncompiled():
             yield
         return
     try:
         yield
     finally:
-        compiler: Any = sys.modules.get("torch._dynamo")
-        if compiler is not None:  # the run itself has brought it; nobody else has compiled yet
-            compiler.reset()
+        if compiler() is not None:  # the run itself has brought it; nobody else has compiled yet
+            compiler().reset()

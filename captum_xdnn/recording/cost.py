@@ -8,8 +8,8 @@ from math import prod
 from typing import Any
 
 import torch
-from torch._ops import OpOverload
 
+from captum_xdnn._torch import OpOverload
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.steps import TensorInfo

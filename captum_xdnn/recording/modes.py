@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from captum_xdnn._torch import (
+    DispatchModeKey,
+    TorchDispatchMode,
+    compiler,
+    get_dispatch_mode,
+    in_forward_mode,
+    len_torch_dispatch_stack,
+)
 from captum_xdnn.recording.calls_of_torch import (
     EVENTS,
-    READ,
     has_own_functions,
     runs_others,
 )
+from captum_xdnn.recording.steps import READ
 from captum_xdnn.recording.watch import Tape
 
-_TRACING = (torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FUNCTIONAL)
+_TRACING = (DispatchModeKey.PROXY, DispatchModeKey.FUNCTIONAL)
 
 
 def is_transformed() -> bool:
     """Whether a call is being traced, or differentiated in forward mode."""
-    forward: Any = torch.autograd.forward_ad
-    return forward._current_level >= 0 or any(map(torch._C._get_dispatch_mode, _TRACING))
+    return in_forward_mode() or any(map(get_dispatch_mode, _TRACING))
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -70,7 +74,7 @@ class _BesideCompiler(_Operations):  # type: ignore[no-untyped-call]
 
 def operations(tape: Tape) -> TorchDispatchMode:
     """A mode that shows every operation to a tape."""
-    return _BesideCompiler(tape) if "torch._dynamo" in sys.modules else _Operations(tape)
+    return _Operations(tape) if compiler() is None else _BesideCompiler(tape)
 
 
 class Calls(TorchFunctionMode):
@@ -79,7 +83,7 @@ class Calls(TorchFunctionMode):
     def __init__(self, tape: Tape) -> None:
         super().__init__()
         self._tape = tape
-        self._depth = torch._C._len_torch_dispatch_stack() + 1
+        self._depth = len_torch_dispatch_stack() + 1
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -94,7 +98,7 @@ class Calls(TorchFunctionMode):
             event = EVENTS.get(func)
             if (
                 (types and any(map(has_own_functions, types)))
-                or torch._C._len_torch_dispatch_stack() > self._depth
+                or len_torch_dispatch_stack() > self._depth
                 or (event is None and runs_others(func, args, kwargs))
             ):
                 tape.note_event(READ, tape.inputs)

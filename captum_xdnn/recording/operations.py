@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch._ops import OpOverload
+
+from captum_xdnn._torch import OpOverload
 
 _STATISTICS = {
     "aten::native_batch_norm": (5, (3, 4)),

@@ -17,17 +17,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from captum_xdnn._torch import MODULE_CALL, ORIGINAL_MODULE, compiled_from
+
 _PACKAGE = Path(__file__).parent.parent
+_ROOMS = ("attr", "checks", "proof", "recording", "routes")
 _OWN = tuple(
-    f"{place}{os.sep}"
-    for place in (
-        Path(torch.__file__).parent,
-        *(_PACKAGE / name for name in ("attr", "homogeneity", "recording")),
-    )
+    f"{place}{os.sep}" for place in (Path(torch.__file__).parent, *map(_PACKAGE.joinpath, _ROOMS))
 )
 _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _SITE = f"{sysconfig.get_path('purelib')}{os.sep}"
-_CALL = nn.Module._call_impl.__code__
 _FOREIGN: dict[str, bool] = {}
 _LOOKED_INTO = 100
 """So many entries of a list, tuple or dict that a function holds are looked at for modules."""
@@ -75,7 +73,7 @@ def here() -> Place:
     root: Any = None
     while frame is not None:
         code = frame.f_code
-        if code is _CALL:
+        if code is MODULE_CALL:
             # Only these frames: a frame's dictionary of locals would keep the user's tensors.
             root = frame.f_locals.get("self")
             if module is None:
@@ -194,14 +192,14 @@ def _wrapped(module: nn.Module) -> nn.Module | None:
     modules = namespace_of(module)["_modules"]
     if type(modules) is not dict:
         return None  # a script's
-    inner = modules.get("module" if parallel else "_orig_mod")
+    inner = modules.get("module" if parallel else ORIGINAL_MODULE)
     return inner if is_module(inner) else None
 
 
 def _of_function(
     function: types.FunctionType, name: str, seen: set[int]
 ) -> Iterator[tuple[str, nn.Module]]:
-    compiled = function.__dict__.get("_torchdynamo_orig_callable")
+    compiled = compiled_from(function)
     if compiled is not None:
         yield from _roots_of(compiled, name, seen)
         return
@@ -266,12 +264,7 @@ def _named_modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def names_in_code(function: Any, owners: Iterable[Any]) -> set[str]:
-    """The names that code uses: a function's, and that of the classes and hooks of what it is made of.
-
-    Args:
-        function: The function.
-        owners: Modules and other objects that it is made of.
-    """
+    """The names that code uses: a function's, and that of the classes and hooks of what it is made of."""
     stack: list[Any] = [function]
     for owner in owners:
         classes = [c for c in type(owner).__mro__ if c not in (object, nn.Module)]

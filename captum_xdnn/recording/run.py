@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import OpOverload
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import Operation, functional_twin
 from captum_xdnn.recording.steps import Mixed, Opaque, Real, Ref, Source, Step, TensorInfo
@@ -236,12 +237,7 @@ def overwritten(value: Tensor, part: Tensor, views: tuple[Any, ...]) -> Tensor:
 
 
 def shown_again(value: Tensor, views: tuple[Any, ...]) -> Tensor:
-    """A view of a tensor that was written.
-
-    Args:
-        value: The tensor.
-        views: The operations that lead to the view, each with its further arguments.
-    """
+    """A view of a tensor that was written, by the operations that lead to it."""
     view: Tensor = value
     for overload, index, args, kwargs in views:
         view = overload(view, *args, **kwargs)
@@ -263,7 +259,7 @@ def _views(node: Node, base: Node) -> tuple[Any, ...] | None:
             source, index = node.args
             node = source
         overload = node.target
-        if not isinstance(overload, torch._ops.OpOverload) or not node.args:
+        if not isinstance(overload, OpOverload) or not node.args:
             return None
         held = node.args[0]
         literal = not any(type(a) is Node for a in (*node.args[1:], *node.kwargs.values()))

@@ -14,6 +14,15 @@ from torch import Tensor
 
 from captum_xdnn.recording.operations import Operation
 
+READ = "read"
+"""A value leaves torch: of these kinds are the steps that are no operations."""
+RAISED = "raised"
+"""An operation raises, whatever the values are."""
+MEASURED = "measured"
+"""Python reads a shape that values have decided."""
+REPLACED = "replaced"
+"""A tensor's memory is exchanged, or written by Python."""
+
 
 class Ref:
     """The number of a value of a run, in the order in which the values appear."""

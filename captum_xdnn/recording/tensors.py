@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import disabled_torch_dispatch
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
 _TENSORS = frozenset((Ref, Source, Mixed))
@@ -80,7 +81,7 @@ def is_hollow(tensor: Tensor) -> bool:
 def is_foreign(kind: Any) -> bool:
     """Whether a class of tensors has operations of its own."""
     own = getattr(kind, "__torch_dispatch__", None)
-    return own is not torch._C._disabled_torch_dispatch_impl
+    return own is not disabled_torch_dispatch
 
 
 def tensors_of(result: Any) -> list[Tensor]:

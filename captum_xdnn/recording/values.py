@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from captum_xdnn._torch import DisableTorchFunction, top_hooks
 from captum_xdnn.recording.autograd_graph import leads_to
-from captum_xdnn.recording.calls_of_torch import REPLACED
 from captum_xdnn.recording.places import Place, here
-from captum_xdnn.recording.steps import Mixed, Opaque, Real, Source, Step, ref, strides_of
+from captum_xdnn.recording.steps import REPLACED, Mixed, Opaque, Real, Source, Step, ref, strides_of
 from captum_xdnn.recording.tensors import (
     Entry,
     Group,
@@ -44,7 +44,6 @@ LITERALS = frozenset(
 _COMPARED = LITERALS | {float}
 _SEVERAL = frozenset((tuple, list))
 _OWN = frozenset((Tensor, Parameter))
-top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
 UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
 OPAQUE = "a tensor of a class with operations of its own"
 
@@ -265,7 +264,7 @@ class Values:
         flaw = ""
         if type(tensor) not in _OWN:
             flaw = OPAQUE if is_foreign(type(tensor)) else ""
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             connected = tensor.requires_grad and tensor.grad_fn is not None
             if connected and leads_to(tensor, self.inputs):
                 flaw = UNSEEN
@@ -279,7 +278,7 @@ class Values:
         """Whether a value is a tensor of a known form that the run did not compute."""
         if type(tensor) not in _OWN or self._written_memory or known.flaw:
             return False
-        with torch._C.DisableTorchFunction():
+        with DisableTorchFunction():
             return (
                 tensor.layout is torch.strided
                 and tensor.shape == known.shape

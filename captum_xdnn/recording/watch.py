@@ -7,13 +7,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._ops import HigherOrderOperator
 from torch.autograd.graph import get_gradient_edge
-from torch.utils import _pytree as pytree
 
-from captum_xdnn.recording.calls_of_torch import RAISED, READ, REPLACED
+from captum_xdnn._torch import (
+    DisableTorchDispatch,
+    DisableTorchFunction,
+    HigherOrderOperator,
+    pytree,
+    top_hooks,
+)
 from captum_xdnn.recording.operations import _KNOWN, Operation, operation_of
-from captum_xdnn.recording.steps import Ref, Step, Tail, ref
+from captum_xdnn.recording.steps import RAISED, READ, REPLACED, Ref, Step, Tail, ref
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
     is_foreign,
@@ -22,7 +26,7 @@ from captum_xdnn.recording.tensors import (
     tensors_of,
     without_values,
 )
-from captum_xdnn.recording.values import UNSEEN, Values, top_hooks
+from captum_xdnn.recording.values import UNSEEN, Values
 
 _PLAIN = (Tensor,)
 GRADED, UNGRADED = Tail((), True), Tail((), False)
@@ -150,7 +154,7 @@ class Tape(Values):
         named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
         signature = (operation, *encoded, Tail(named, torch.is_grad_enabled()))
         self._save_random_state(kwargs)
-        with torch._C._DisableTorchDispatch():
+        with DisableTorchDispatch():
             result = function(*args, **kwargs)
         self._note(signature, result, None)
         return result
@@ -256,7 +260,7 @@ class Tape(Values):
     def _keep_content(self, origin: Tensor | None) -> None:
         if origin is None or any(origin is held for held, _, _ in self.saved) or is_hollow(origin):
             return
-        with torch._C._DisableTorchDispatch(), torch.no_grad():
+        with DisableTorchDispatch(), torch.no_grad():
             version = 0 if origin.is_inference() else origin._version
             self.saved.append((origin, origin.detach().clone(), version))
 
@@ -268,7 +272,7 @@ class Tape(Values):
             if edge is not None or entry is None:
                 continue
             if held is tensor or (group is not None and entry.group is group):
-                with torch._C._DisableTorchDispatch(), torch._C.DisableTorchFunction():
+                with DisableTorchDispatch(), DisableTorchFunction():
                     edge = get_gradient_edge(held) if held.requires_grad else False
                     self.kept[number] = (held.detach().clone(), edge)
 

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-import torch
-from torch._ops import OpOverload
-
+from captum_xdnn._torch import OpOverload, has_kernel
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.domain import FIXED
 from captum_xdnn.proof.nodes import (
@@ -150,9 +148,8 @@ def _is_repeatable(node: Node) -> bool:
 def is_batched(target: OpOverload) -> bool:
     """Whether ``torch.vmap`` runs an operation for all steps at once, rather than one by one."""
     keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition", "CompositeImplicitAutograd")
-    has = torch._C._dispatch_has_kernel_for_dispatch_key
     name = target.name()  # type: ignore[no-untyped-call]
-    return any(has(name, key) for key in keys)
+    return any(has_kernel(name, key) for key in keys)
 
 
 def _is_recurrent(target: OpOverload) -> bool:

@@ -1,0 +1,180 @@
+"""The one place that knows what torch keeps private: its names, and attributes of its objects.
+
+Torch promises none of them. Each says why it is needed, and since which release torch has it where
+that is later than 2.6. Without any of them the import of this package ends with the one message
+below, unless another consequence is named: a call never goes on with half of what it relies on.
+``tests/test_private_names.py`` keeps every other file from reaching past this one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+MESSAGE = (
+    "captum-xdnn relies on parts of torch that torch {version} has not, or has in another form: "
+    "{parts}. Install a release of torch that captum-xdnn is tested with, or a newer captum-xdnn."
+)
+
+try:
+    import torch.utils._pytree
+
+    # How torch computes an operation by others: for operations without a rule of their own.
+    from torch._decomp import core_aten_decompositions as core_aten_decompositions
+    from torch._decomp import decomposition_table as decomposition_table
+
+    # Custom operators: torch makes their derivative a kernel in Python, which is no user's code.
+    from torch._library.custom_ops import OPDEFS as OPDEFS
+
+    # What a mode is shown: operations, their families, and operators that take functions (`cond`).
+    from torch._ops import HigherOrderOperator as HigherOrderOperator
+    from torch._ops import OpOverload as OpOverload
+    from torch._ops import OpOverloadPacket as OpOverloadPacket
+
+    # The mode that shows every operation.
+    from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
+
+    # Tensors inside of nested lists, tuples and dictionaries.
+    pytree = torch.utils._pytree
+    # What layers of torch have in common whatever their number of dimensions.
+    BatchNorm, NormBase = nn.modules.batchnorm._BatchNorm, nn.modules.batchnorm._NormBase
+    ConvNd, ConvTransposeNd = nn.modules.conv._ConvNd, nn.modules.conv._ConvTransposeNd
+    DropoutNd = nn.modules.dropout._DropoutNd
+    InstanceNorm = nn.modules.instancenorm._InstanceNorm
+    # Properties of tensors as a TorchFunctionMode is shown them.
+    TensorBase: Any = torch._C.TensorBase
+    # Packed sequences and `torch.nn.functional.pad`, as a mode is shown them.
+    PACKING: tuple[Any, ...] = (torch._pack_padded_sequence, torch._pad_packed_sequence)
+    pad: Any = torch._C._nn.pad
+    # Looking at a tensor without being shown to a mode.
+    DisableTorchFunction = torch._C.DisableTorchFunction
+    DisableTorchDispatch = torch._C._DisableTorchDispatch
+    # What a class of tensors has that changes no function of torch's, or no operation.
+    disabled_torch_function: Any = torch._C._disabled_torch_function_impl
+    disabled_torch_dispatch: Any = torch._C._disabled_torch_dispatch_impl
+    # Whether another mode than the watch's is on, and whether torch traces.
+    len_torch_dispatch_stack = torch._C._len_torch_dispatch_stack
+    get_dispatch_mode = torch._C._get_dispatch_mode
+    DispatchModeKey = torch._C._TorchDispatchModeKey
+    # Whether an operation runs under vmap, or is made of others by torch itself.
+    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    # Hooks on saved tensors that the function sets, which change a gradient unseen; since 2.8.
+    top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
+    # Putting back what a run wrote, so that autograd does not take it for a change; since 2.7.
+    set_version_counters: Any = torch._C._autograd._unsafe_set_version_counter
+    # Kernels of operators that are written in Python, as "namespace/operator/key".
+    python_kernels: Any = torch.library._impls
+    # The frame of a module's call, which says in which module an operation ran.
+    MODULE_CALL = nn.Module._call_impl.__code__
+except (ImportError, AttributeError) as error:
+    raise ImportError(MESSAGE.format(version=torch.__version__, parts=error)) from error
+
+_RELU: Any = torch.ops.aten.relu
+_MODULE = nn.Module()
+ATTRIBUTES: dict[str, Any] = {
+    # Torch's count of a tensor's writes: memory that is written where the watch does not see it.
+    "_version": Tensor,
+    # Which memory a tensor lies in.
+    "_cdata": torch.UntypedStorage,
+    # A way to a tensor's memory, which is noted as one.
+    "_typed_storage": Tensor,
+    # What an operation takes, writes and shows: the watch, the proof and the routes live on it.
+    "_schema": _RELU.default,
+    # An operator's name, by which its kernels in Python are found.
+    "_qualified_op_name": _RELU,
+    # What a module holds, without asking it: a subclass may answer anything.
+    "_parameters": _MODULE,
+    "_buffers": _MODULE,
+    "_modules": _MODULE,
+    # Hooks: read for the names that they use, and for what computes a weight.
+    "_forward_hooks": _MODULE,
+    "_forward_pre_hooks": _MODULE,
+    # How attention draws its parameters anew.
+    "_reset_parameters": nn.MultiheadAttention,
+}
+"""Private attributes that other files use, each with what has it: a call for each would cost time."""
+
+HOOKS = [
+    name
+    for name in vars(_MODULE)
+    if name.startswith(("_forward_", "_backward_", "_is_full_backward_"))
+]
+"""A module's hooks on its passes, by torch's names, which the module in its place takes over; hooks
+of state dicts belong to parameters that it has not."""
+
+OVERRIDDEN = {
+    # A watch that torch's compiler need not be kept from: else torch imports the compiler, for
+    # seconds, at the first operation; since 2.11, and without it only that happens.
+    "_should_skip_dynamo",
+}
+"""Private methods that classes of this package put in the place of torch's."""
+
+ORIGINAL_MODULE = "_orig_mod"
+"""A compiled module's name for what it was made of: else messages name its layers with this."""
+NODE_OF_CPP, SCRIPTED = "CppFunction", "DifferentiableGraph"
+"""Autograd's node of a TorchScript graph: the kind, and a part of the name. Else the derivative
+that TorchScript made is not told from torch's own: ``tests/proof`` looks."""
+
+_COMPILER = "torch._dynamo"
+_COMPILER_FOLDER = Path(torch.__file__).parent / "_dynamo"
+
+
+def compiler() -> Any:
+    """The module of ``torch.compile`` if anything has imported it, which takes seconds; else None."""
+    return sys.modules.get(_COMPILER)
+
+
+def compiled_from(function: FunctionType) -> Any:
+    """The function that ``torch.compile`` or ``torch.compiler.disable`` wrapped; None of others."""
+    is_compilers = function.__code__.co_filename.startswith(str(_COMPILER_FOLDER))
+    return function.__dict__.get("__wrapped__") if is_compilers else None
+
+
+def in_forward_mode() -> bool:
+    """Whether forward-mode derivatives are being taken, which no recorded run would carry."""
+    return forward_ad._current_level >= 0
+
+
+def unfit() -> list[str]:
+    """The attributes that torch has not, and the names above that are not what they were."""
+    attributes = [
+        f"{getattr(holder, '__name__', type(holder).__name__)}.{name}"
+        for name, holder in ATTRIBUTES.items()
+        if not hasattr(holder, name)
+    ]
+    if attributes:
+        return attributes
+    checks = {
+        "forward_ad._current_level": lambda: isinstance(forward_ad._current_level, int),
+        "_top_saved_tensors_default_hooks": lambda: top_hooks(False) or True,
+        "_unsafe_set_version_counter": lambda: set_version_counters((), ()) or True,
+        "_dispatch_has_kernel_for_dispatch_key": lambda: has_kernel("aten::relu", "CPU"),
+        "_disabled_torch_dispatch_impl": lambda: (
+            Tensor.__torch_dispatch__ is disabled_torch_dispatch
+        ),
+        "Module._backward_hooks": lambda: "_backward_hooks" in HOOKS,
+        # What a leaf of autograd's graph belongs to: told by its name alone.
+        "AccumulateGrad.variable": lambda: torch._C._functions.AccumulateGrad.variable,
+        "library._impls": lambda: next(iter(python_kernels)).count("/") == 2,
+        "OpOverloadPacket._qualified_op_name": lambda: _RELU._qualified_op_name == "aten::relu",
+        "OpOverload._schema": lambda: torch.ops.aten.relu_.default._schema.is_mutable,
+        _COMPILER: _COMPILER_FOLDER.is_dir,
+    }
+    return [name for name, holds in checks.items() if not _succeeds(holds)]
+
+
+def _succeeds(check: Any) -> bool:
+    try:
+        return bool(check())
+    except (AttributeError, TypeError, RuntimeError, StopIteration):
+        return False
+
+
+if parts := ", ".join(unfit()):
+    raise ImportError(MESSAGE.format(version=torch.__version__, parts=parts))
