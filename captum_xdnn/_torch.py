@@ -64,16 +64,31 @@ try:
     DispatchModeKey = torch._C._TorchDispatchModeKey
     # Whether an operation runs under vmap, or is made of others by torch itself.
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
-    # Hooks on saved tensors that the function sets, which change a gradient unseen; since 2.8.
-    top_hooks: Any = torch._C._autograd._top_saved_tensors_default_hooks
-    # Putting back what a run wrote, so that autograd does not take it for a change; since 2.7.
-    set_version_counters: Any = torch._C._autograd._unsafe_set_version_counter
     # Kernels of operators that are written in Python, as "namespace/operator/key".
     python_kernels: Any = torch.library._impls
     # The frame of a module's call, which says in which module an operation ran.
     MODULE_CALL = nn.Module._call_impl.__code__
 except (ImportError, AttributeError) as error:
     raise ImportError(MESSAGE.format(version=torch.__version__, parts=error)) from error
+
+
+def _unknown_hooks(_: bool) -> tuple[object]:
+    return (object(),)
+
+
+# Hooks on saved tensors that the function sets, which change a gradient unseen; since 2.8. Before,
+# every run counts as one that may have set some: the law of its gradient is checked at each call.
+top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", _unknown_hooks)
+
+
+def set_version_counter(tensor: Tensor, version: int) -> None:
+    """Put back a count of writes, so that autograd does not take what a run wrote for a change."""
+    put: Any = torch._C._autograd._unsafe_set_version_counter
+    try:
+        put((tensor,), (version,))
+    except TypeError:  # before 2.7
+        put(tensor, version)
+
 
 _RELU: Any = torch.ops.aten.relu
 _MODULE = nn.Module()
@@ -153,7 +168,7 @@ def unfit() -> list[str]:
     checks = {
         "forward_ad._current_level": lambda: isinstance(forward_ad._current_level, int),
         "_top_saved_tensors_default_hooks": lambda: top_hooks(False) or True,
-        "_unsafe_set_version_counter": lambda: set_version_counters((), ()) or True,
+        "_unsafe_set_version_counter": _counter_is_put,
         "_dispatch_has_kernel_for_dispatch_key": lambda: has_kernel("aten::relu", "CPU"),
         "_disabled_torch_dispatch_impl": lambda: (
             Tensor.__torch_dispatch__ is disabled_torch_dispatch
@@ -167,6 +182,12 @@ def unfit() -> list[str]:
         _COMPILER: _COMPILER_FOLDER.is_dir,
     }
     return [name for name, holds in checks.items() if not _succeeds(holds)]
+
+
+def _counter_is_put() -> bool:
+    tensor = torch.empty(0)
+    set_version_counter(tensor, 7)
+    return tensor._version == 7
 
 
 def _succeeds(check: Any) -> bool:

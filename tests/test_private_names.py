@@ -27,7 +27,8 @@ from private_names import (
 )
 from torch import Tensor, nn
 
-from captum_xdnn import _captum, _torch
+from captum_xdnn import HomogeneityWarning, XIntegratedGradients, _captum, _torch
+from captum_xdnn.recording import values, watch
 from captum_xdnn.recording.autograd_graph import custom_nodes_of
 
 
@@ -134,7 +135,6 @@ def test_every_entry_is_used(path: Path) -> None:
     ("holder", "name"),
     [
         (torch._C, "_len_torch_dispatch_stack"),
-        (torch._C._autograd, "_top_saved_tensors_default_hooks"),
         (torch.library, "_impls"),
         (torch.utils._python_dispatch, "TorchDispatchMode"),
         (nn.Module, "_call_impl"),
@@ -162,6 +162,42 @@ def test_so_does_one_of_another_form(holder, name, other, monkeypatch) -> None:
     monkeypatch.setattr(holder, name, other)
     with pytest.raises(ImportError, match=f"torch {re.escape(torch.__version__)} .*{name}"):
         runpy.run_path(str(PACKAGE / "_torch.py"))
+
+
+def test_torch_before_2_8_takes_every_run_for_one_with_hooks_on_saved_tensors(monkeypatch) -> None:
+    monkeypatch.delattr(torch._C._autograd, "_top_saved_tensors_default_hooks")
+    older = runpy.run_path(str(PACKAGE / "_torch.py"))["top_hooks"]
+    for module in (values, watch):
+        monkeypatch.setattr(module, "top_hooks", older)
+    net = nn.Sequential(nn.Linear(4, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False))
+    x, xig = torch.randn(3, 4), XIntegratedGradients(net)
+    for _ in range(3):
+        expected = captum.attr.IntegratedGradients(net).attribute(x, target=1, n_steps=500)
+        torch.testing.assert_close(xig.attribute(x, target=1), expected, rtol=1e-4, atol=1e-4)
+        assert xig.last_route == "single_pass"
+
+    def doubled(x: Tensor) -> Tensor:
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t * (1 + t)):
+            return torch.nn.functional.linear(x, weight).relu() @ weight.new_ones(4, 1)
+
+    weight = torch.randn(4, 4, requires_grad=True)
+    ours, theirs = XIntegratedGradients(doubled), captum.attr.IntegratedGradients(doubled)
+    with pytest.warns(HomogeneityWarning):
+        torch.testing.assert_close(ours.attribute(x), theirs.attribute(x))
+
+
+def test_torch_before_2_7_takes_one_count_of_writes(monkeypatch) -> None:
+    put = torch._C._autograd._unsafe_set_version_counter
+    monkeypatch.setattr(
+        torch._C._autograd,
+        "_unsafe_set_version_counter",
+        lambda tensor, version: put(
+            (tensor + 0 if isinstance(tensor, tuple) else tensor,), (version,)
+        ),
+    )
+    tensor = torch.zeros(2)
+    _torch.set_version_counter(tensor, 7)
+    assert tensor._version == 7
 
 
 def test_an_attribute_that_torch_has_not_is_named(monkeypatch) -> None:

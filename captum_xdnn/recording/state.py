@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn._torch import set_version_counters
+from captum_xdnn._torch import set_version_counter
 from captum_xdnn.recording.containers import (
     CONTAINERS,
     PLAIN,
@@ -230,7 +230,7 @@ def put_back_tensors(saved: Iterable[tuple[Tensor, Tensor, int]]) -> None:
                 continue
             tensor.detach().copy_(content)
             if not tensor.is_inference():
-                set_version_counters((tensor,), (version,))
+                set_version_counter(tensor, version)
 
 
 def _owners(function: Any) -> list[Any]:
