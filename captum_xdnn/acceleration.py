@@ -6,27 +6,21 @@ import functools
 import threading
 from collections import Counter
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
-
-from torch import Tensor
 
 from captum_xdnn._captum import (
     IntegratedGradients,
     LayerIntegratedGradients,
-    compute_gradients,
-    construct_neuron_grad_fn,
+    integrate,
     log_usage,
     neuron_module,
 )
-from captum_xdnn.attr import XIntegratedGradients
+from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
+from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
-from captum_xdnn.attr.layer_integrated_gradients import XLayerIntegratedGradients, marked_for_layers
-from captum_xdnn.attr.neuron_integrated_gradients import marked_for_neuron
+from captum_xdnn.attr.neuron_integrated_gradients import neuron_gradient_func
 
 _LOCK = threading.RLock()
-_ORIGINAL = IntegratedGradients.attribute
-_ORIGINAL_OF_LAYERS = LayerIntegratedGradients._make_gradient_func
 _routes: Counter[str] = Counter()
 _enabled = 0
 _replaced: list[tuple[Any, str, Any]] = []
@@ -99,19 +93,12 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
     def __enter__(self) -> accelerate_captum:
         return self.enable()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.disable()
 
 
 @log_usage
-@functools.wraps(
-    _ORIGINAL.__wrapped__, assigned=("__doc__", "__name__", "__qualname__"), updated=()
-)
+@functools.wraps(integrate, assigned=("__doc__", "__name__", "__qualname__"), updated=())
 def _attribute(
     self: Any,
     inputs: Any,
@@ -123,21 +110,12 @@ def _attribute(
     internal_batch_size: int | None = None,
     return_convergence_delta: bool = False,
 ) -> Any:
-    arguments = (
-        inputs,
-        baselines,
-        target,
-        additional_forward_args,
-        n_steps,
-        method,
-        internal_batch_size,
-        return_convergence_delta,
-    )
+    arguments = dict(locals())
     if not _is_captums(self):
-        return _ORIGINAL.__wrapped__(self, *arguments)
+        return integrate(**arguments)
     fast = XIntegratedGradients(self.forward_func, self.multiplies_by_inputs)
     fast.gradient_func = self.gradient_func
-    result = XIntegratedGradients.attribute.__wrapped__(fast, *arguments)  # type: ignore[attr-defined]
+    result = XIntegratedGradients.attribute.__wrapped__(**{**arguments, "self": fast})  # type: ignore[attr-defined]
     with _LOCK:
         _routes[fast.last_route or "captum"] += 1
     return result
@@ -145,44 +123,17 @@ def _attribute(
 
 def _is_captums(method: Any) -> bool:
     """Whether an object integrates as Captum does, and is none of this package's own."""
-    if isinstance(method, XIntegratedGradients):
-        return False
-    kind = type(method)
-    parts = ("_attribute", "compute_convergence_delta")
-    untouched = all(
-        part not in vars(method) and getattr(kind, part) is getattr(IntegratedGradients, part)
-        for part in parts
+    return (
+        not isinstance(method, XIntegratedGradients)
+        and is_captums(method, IntegratedGradients, "_attribute")
+        and is_captums(method, IntegratedGradients, "compute_convergence_delta")
+        and differentiated_by(method.gradient_func, method.forward_func) is not None
     )
-    plain = method.gradient_func is compute_gradients
-    known = plain or differentiated_by(method.gradient_func, method.forward_func) is not None
-    return untouched and known
 
 
-def _make_gradient_func(
-    self: Any,
-    num_outputs_cumsum: Tensor,
-    attribute_to_layer_input: bool,
-    grad_kwargs: dict[str, Any] | None,
-) -> Any:
-    arguments = (num_outputs_cumsum, attribute_to_layer_input, grad_kwargs)
-    gradient_func = _ORIGINAL_OF_LAYERS(self, *arguments)
-    if isinstance(self, XLayerIntegratedGradients):  # marks it itself
-        return gradient_func
-    return marked_for_layers(self, gradient_func, *arguments)
-
-
-def _construct_neuron_grad_fn(
-    layer: Any,
-    neuron_selector: Any,
-    device_ids: list[int] | None = None,
-    attribute_to_neuron_input: bool = False,
-) -> Any:
-    arguments = (layer, neuron_selector, device_ids, attribute_to_neuron_input)
-    return marked_for_neuron(construct_neuron_grad_fn(*arguments), *arguments)
-
-
+_gradient_func_of_layers = XLayerIntegratedGradients._make_gradient_func
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
     (IntegratedGradients, "attribute", _attribute),
-    (LayerIntegratedGradients, "_make_gradient_func", _make_gradient_func),
-    (neuron_module, "construct_neuron_grad_fn", _construct_neuron_grad_fn),
+    (LayerIntegratedGradients, "_make_gradient_func", _gradient_func_of_layers),
+    (neuron_module, "construct_neuron_grad_fn", neuron_gradient_func),
 )

@@ -99,7 +99,7 @@ def _link(_app: Any, _env: Any, node: Any, text: Any) -> nodes.reference | None:
 
 def _public_bases(_app: Any, _name: Any, _kind: Any, _options: Any, bases: list[Any]) -> None:
     """What a class derives from, as far as a user can meet it."""
-    bases[:] = [base for base in bases if not base.__module__.endswith(".routed")]
+    bases[:] = [base for base in bases if not base.__module__.startswith("captum_xdnn.attr.")]
 
 
 def _copy_notebooks() -> None:

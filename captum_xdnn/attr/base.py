@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
+
+from torch import nn
 
 from captum_xdnn.errors import HomogeneityWarning
 from captum_xdnn.routes.request import Outcome, Route
@@ -41,17 +44,14 @@ def _is_a_librarys(namespace: dict[str, Any]) -> bool:
     return str(namespace.get("__name__")).partition(".")[0] in LIBRARIES
 
 
+def is_captums(method: Any, captums: type, name: str) -> bool:
+    """Whether a method of an object is that of Captum's class, replaced in no subclass or object."""
+    found = getattr(method, name)
+    return getattr(found, "__func__", None) is getattr(captums, name) and found.__self__ is method
+
+
 class Routed:
-    """Keeps the strategy of an object, and the route and the certificate of its last call.
-
-    Args:
-        strategy: ``"auto"``; ``"single_pass"`` (raise ``NotHomogeneousError`` where one pass is
-            not proved exact); or ``"captum"`` (never a fast route).
-        verify: Whether each fast route is checked.
-
-    Raises:
-        ValueError: If ``strategy`` is none of the three.
-    """
+    """Keeps the strategy of an object, and the route and the certificate of its last call."""
 
     # Of the class, for subclasses that set Captum's attributes themselves.
     strategy: Strategy = "auto"
@@ -59,13 +59,13 @@ class Routed:
     _last: tuple[Route | None, Certificate | None] = (None, None)
     _checked: tuple[Route | None, Certificate | None] = (None, None)
 
-    def _set_routes(self, strategy: Strategy, *, verify: bool) -> None:
+    def __init__(self, *captums: Any, strategy: Strategy, verify: bool) -> None:
+        super().__init__(*captums)
         if strategy not in STRATEGIES:
             message = f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}"
             raise ValueError(message)
         self.strategy = strategy
         self.verify = verify
-        self._last = self._checked = (None, None)
 
     @property
     def last_route(self) -> Route | None:
@@ -79,3 +79,35 @@ class Routed:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": (None, None), "_checked": (None, None)}
+
+
+class OfLayer(Routed):
+    """The arguments of Captum's classes that explain a layer."""
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module,
+        device_ids: list[int] | None = None,
+        *,
+        strategy: Strategy = "auto",
+        verify: bool = True,
+    ) -> None:
+        super().__init__(forward_func, layer, device_ids, strategy=strategy, verify=verify)
+
+
+class OfNeuron(Routed):
+    """The arguments of Captum's classes that explain a neuron by the inputs."""
+
+    def __init__(
+        self,
+        forward_func: Callable[..., Any],
+        layer: nn.Module,
+        device_ids: list[int] | None = None,
+        multiply_by_inputs: bool = True,
+        *,
+        strategy: Strategy = "auto",
+        verify: bool = True,
+    ) -> None:
+        captums = (forward_func, layer, device_ids, multiply_by_inputs)
+        super().__init__(*captums, strategy=strategy, verify=verify)

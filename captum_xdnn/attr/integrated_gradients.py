@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
@@ -22,7 +22,7 @@ from captum_xdnn._captum import (
     log_usage,
     validate_input,
 )
-from captum_xdnn.attr.base import Routed, Strategy, warn_if_contradicted
+from captum_xdnn.attr.base import Routed, Strategy, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.checks.second_derivative import check_differentiable
 from captum_xdnn.errors import NotHomogeneousError
@@ -85,8 +85,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         strategy: Strategy = "auto",
         verify: bool = True,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs)
-        self._set_routes(strategy, verify=verify)
+        super().__init__(forward_func, multiply_by_inputs, strategy=strategy, verify=verify)
 
     @property
     def last_outputs(self) -> Tensor | None:
@@ -197,9 +196,10 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         if create_graph and not self._is_checked():
             check_differentiable(attributions)
             self._checked = self._last
-        result = format_output(isinstance(inputs, tuple), attributions)
+        is_tuple = isinstance(inputs, tuple)
+        result: TensorOrTupleOfTensorsGeneric = format_output(is_tuple, attributions)
         if not return_convergence_delta:
-            return cast("TensorOrTupleOfTensorsGeneric", result)
+            return result
         delta = self.compute_convergence_delta(
             attributions,
             baselines,
@@ -207,7 +207,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             additional_forward_args=additional_forward_args,
             target=target,
         )
-        return cast("TensorOrTupleOfTensorsGeneric", result), delta
+        return result, delta
 
     def _is_checked(self) -> bool:
         """Whether attributions of this route and certificate were found to be differentiable."""
@@ -242,50 +242,35 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             return differentiable_quadrature(
                 self.forward_func, call, quadrature, multiply_by_inputs=self.multiplies_by_inputs
             )
-        arguments = call.arguments or None
+        arguments = {
+            "inputs": call.inputs,
+            "baselines": call.baselines,
+            "target": call.target,
+            "additional_forward_args": call.arguments or None,
+            "n_steps": quadrature.n_steps,
+            "method": quadrature.method,
+        }
         attributions: tuple[Tensor, ...]
         if quadrature.internal_batch_size is None:
             # What Captum's `attribute` does with arguments that are formatted and validated.
-            attributions = self._attribute(
-                inputs=call.inputs,
-                baselines=call.baselines,
-                target=call.target,
-                additional_forward_args=arguments,
-                n_steps=quadrature.n_steps,
-                method=quadrature.method,
-                step_sizes_and_alphas=quadrature.nodes(),
-            )
+            attributions = self._attribute(**arguments, step_sizes_and_alphas=quadrature.nodes())
         else:
-            attributions = integrate(
-                self,
-                call.inputs,
-                call.baselines,
-                call.target,
-                arguments,
-                n_steps=quadrature.n_steps,
-                method=quadrature.method,
-                internal_batch_size=quadrature.internal_batch_size,
-            )
+            bound = quadrature.internal_batch_size
+            attributions = integrate(self, **arguments, internal_batch_size=bound)
         return attributions
-
-    def _differentiated(self) -> Callable[..., Any] | None:
-        """The function that ``gradient_func`` differentiates; None if that is not known."""
-        if self.gradient_func is compute_gradients:
-            return cast("Callable[..., Any]", self.forward_func)
-        return differentiated_by(self.gradient_func, self.forward_func)
 
     def _try_fast_routes(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> Outcome:
         """What came of the fast routes; without attributions, Captum's code must run."""
         only_single = self.strategy == "single_pass"
-        function = self._differentiated()
+        function = differentiated_by(self.gradient_func, self.forward_func)
         wrong = not (quadrature.is_plain() and call.is_plain(quadrature.internal_batch_size))
         if wrong:
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif function is None:
             outcome = Outcome(refusal="the gradient function of this object has been replaced")
-        elif getattr(self._attribute, "__func__", None) is not IntegratedGradients._attribute:
+        elif not is_captums(self, IntegratedGradients, "_attribute"):
             outcome = Outcome(refusal="the class integrates in a way of its own")
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_xdnn._captum import (
     format_additional_forward_args,
@@ -33,28 +33,24 @@ class LayerCall:
     """A call of a method that explains a layer.
 
     Attributes:
-        forward_func: The forward function.
-        layer: The layer.
-        at_input: Whether what the layer takes is meant, and not what it gives.
+        function: The layer's value as a function of the inputs.
         call: The call of the forward function.
         values: The layer's tensors at the inputs, each of shape ``(B, ...)``, with their graph.
         watched: The run that gave them.
     """
 
-    forward_func: Callable[..., Any]
-    layer: nn.Module
-    at_input: bool
+    function: ToLayer
     call: Call
     values: tuple[Tensor, ...]
     watched: Watched
 
-    def to_layer(self, selector: Any = None) -> ToLayer:
-        """The layer's value, or a neuron's, as a function of the inputs."""
-        return ToLayer(self.forward_func, self.layer, selector, at_input=self.at_input)
+    def neuron(self, selector: Any) -> ToLayer:
+        """A neuron of the layer as a function of the inputs."""
+        return replace(self.function, selector=selector)
 
     def law(self, selector: Any = None) -> tuple[Certificate, bool]:
         """The certificate of the layer's value along the ray, and whether it allows a fast route."""
-        function = self.to_layer(selector)
+        function = self.neuron(selector)
         watched = self.watched if selector is None else watched_at(function, self.call)
         if watched.verdict is None:
             return Certificate.untraceable(str(watched.error)), False
@@ -78,13 +74,8 @@ class LayerCall:
     def shifted(self) -> tuple[Shifted, Call]:
         """The output with something added to the layer, and the call of that function."""
         call = self.call
-        function = Shifted(
-            self.forward_func,
-            self.layer,
-            len(call.inputs),
-            len(self.values),
-            at_input=self.at_input,
-        )
+        base, layers, at_input = self.function.base, self.function.layers, self.function.at_input
+        function = Shifted(base, layers, at_input, len(call.inputs), len(self.values))
         zeros = tuple(map(torch.zeros_like, self.values))
         baselines = (*call.baselines, *(0 for _ in zeros))
         return function, Call((*call.inputs, *zeros), baselines, call.target, call.arguments)
@@ -98,20 +89,13 @@ class LayerCall:
                 return (limits.value(verdict.graph.output),)
         pairs = zip(call.inputs, call.baselines, strict=True)
         starts = tuple((torch.zeros_like(x) + b).detach() for x, b in pairs)
-        return self.to_layer().values(*starts, *call.arguments)
+        return self.function.values(*starts, *call.arguments)
 
 
 def layer_call(
     method: Any, arguments: Mapping[str, Any], quadrature: Quadrature, *, at_input: bool
 ) -> LayerCall | None:
-    """A call in the form that the fast routes take; None where Captum's code must run.
-
-    Args:
-        method: An object of one of Captum's classes, with a strategy.
-        arguments: What Captum's ``attribute`` is given, by name.
-        quadrature: Captum's integration rule.
-        at_input: Whether what the layer takes is meant, and not what it gives.
-    """
+    """A call, given by name, in the form that the fast routes take; None where Captum's must run."""
     inputs, starts = format_input_baseline(arguments["inputs"], arguments["baselines"])
     validate_input(inputs, starts, quadrature.n_steps, quadrature.method)
     further = format_additional_forward_args(arguments["additional_forward_args"]) or ()
@@ -127,7 +111,7 @@ def layer_call(
     if refused is not None:
         method._last = ("captum", refused)
         return None
-    function = ToLayer(method.forward_func, method.layer, at_input=at_input)
+    function = ToLayer(method.forward_func, (method.layer,), at_input)
     watched = watched_at(function, call)
     if watched.error is not None:  # Captum's own code raises what is wrong with the call
         return None
@@ -136,7 +120,7 @@ def layer_call(
         return None
     if any(v.shape[:1] != (call.size,) for v in output):
         return None
-    return LayerCall(method.forward_func, method.layer, at_input, call, output, watched)
+    return LayerCall(function, call, output, watched)
 
 
 def watched_at(function: Callable[..., Any], call: Call) -> Watched:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from captum_xdnn._captum import LayerConductance, format_output, log_usage
-from captum_xdnn.attr.base import Routed, Strategy
+from captum_xdnn._captum import LayerConductance, log_usage
+from captum_xdnn.attr.base import OfLayer
+from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
-from captum_xdnn.attr.layer_gradients import differences, mean_gradients, places, routed
-from captum_xdnn.routes.captum import Quadrature, Weighted
-
-_captums = LayerConductance.attribute.__wrapped__
+from captum_xdnn.attr.layer_gradients import LayerGradients
+from captum_xdnn.routes.captum import Quadrature
 
 
-class XLayerConductance(Routed, LayerConductance):
+@described()
+class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
     r"""Conductance of a layer's entries.
 
     .. math:: \mathrm{Cond}_j = \int_0^1 \frac{\partial F}{\partial h_j}(z(a)) \,
@@ -29,16 +28,6 @@ class XLayerConductance(Routed, LayerConductance):
     pass, and what remains is a weighted mean of the layer's gradient. Where the network is
     homogeneous of degree 1 as well, with a zero baseline, it is activation times gradient,
     :math:`h_j \, \partial F / \partial h_j`, the same number as Layer Integrated Gradients.
-
-    Args:
-        forward_func: The function to explain, as in Captum.
-        layer: The layer.
-        device_ids: As in Captum; several devices are left to Captum.
-        strategy: As in :class:`XIntegratedGradients`.
-        verify: As in :class:`XIntegratedGradients`.
-
-    Raises:
-        ValueError: If ``strategy`` is none of the three.
 
     Source:
         Dhamdhere, Sundararajan, Yan, *How Important Is a Neuron?*, ICLR 2019.
@@ -56,19 +45,8 @@ class XLayerConductance(Routed, LayerConductance):
         >>> torch.testing.assert_close(attributions.sum(1), net(x)[:, 0])
     """
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module,
-        device_ids: list[int] | None = None,
-        *,
-        strategy: Strategy = "auto",
-        verify: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        self._set_routes(strategy, verify=verify)
-
     @log_usage
+    @described()
     def attribute(
         self,
         inputs: Tensor | tuple[Tensor, ...],
@@ -84,76 +62,39 @@ class XLayerConductance(Routed, LayerConductance):
     ) -> Any:
         """Compute the conductance of a layer's entries; the arguments are Captum's.
 
-        Args:
-            inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
-            baselines: As in Captum.
-            target: Index of the explained output, in any of Captum's forms.
-            additional_forward_args: Further arguments of the function, not attributed.
-            n_steps: Number of steps of the quadrature; a single pass needs none.
-            method: Quadrature rule of Captum; a single pass is the exact integral.
-            internal_batch_size: Bound of the batch in one pass.
-            return_convergence_delta: Whether to return the deltas, too, shape ``(B,)``.
-            attribute_to_layer_input: Whether what the layer takes is meant.
-            grad_kwargs: As in Captum; they are left to Captum.
-
         Returns:
             The conductance, in the shape and the dtype of the layer's value: a tensor or a tuple;
             with ``return_convergence_delta`` also the deltas. As in Captum, autograd's graph of the
             layer's value is kept with it, and the gradient by the layer is a constant in it.
-
-        Raises:
-            NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
-            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        arguments = {
-            "inputs": inputs,
-            "baselines": baselines,
-            "target": target,
-            "additional_forward_args": additional_forward_args,
-            "n_steps": n_steps,
-            "method": method,
-            "internal_batch_size": internal_batch_size,
-            "return_convergence_delta": return_convergence_delta,
-            "attribute_to_layer_input": attribute_to_layer_input,
-            "grad_kwargs": grad_kwargs,
-        }
+        return self._attribute_by_any_route(locals(), at_input=attribute_to_layer_input)
 
-        def fast(layer: LayerCall, quadrature: Quadrature) -> Any:
-            conductance = self._fast(layer, quadrature)
-            if conductance is None:
-                return None
-            result = format_output(len(conductance) > 1, conductance)
-            if not return_convergence_delta:
-                return result
-            delta = self.compute_convergence_delta(
-                conductance,
-                layer.call.baselines,
-                layer.call.inputs,
-                target=target,
-                additional_forward_args=additional_forward_args,
-            )
-            return result, delta
+    def _fast(self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]) -> Any:
+        conductance = self._conductance(layer, quadrature)
+        if conductance is None or not arguments["return_convergence_delta"]:
+            return conductance
+        delta = self.compute_convergence_delta(
+            (conductance,),
+            layer.call.baselines,
+            layer.call.inputs,
+            target=arguments["target"],
+            additional_forward_args=arguments["additional_forward_args"],
+        )
+        return conductance, delta
 
-        return routed(self, _captums, arguments, fast, at_input=attribute_to_layer_input)
-
-    def _fast(self, layer: LayerCall, quadrature: Quadrature) -> tuple[Tensor, ...] | None:
+    def _conductance(self, layer: LayerCall, quadrature: Quadrature) -> Tensor | None:
         if len(layer.values) != 1:
             return None
         certificate, proved = layer.law()
         if not proved:
             self._last = ("captum", certificate)
             return None
-        degree = certificate.degree or Fraction(1)
+        degree = float(certificate.degree or 1)
         # Captum takes one node more than steps, and the gradient at the start of each interval.
-        ray = places(Quadrature(quadrature.n_steps + 1, quadrature.method))
-        gains = differences(ray, degree)
-        weighted = Weighted(
-            quadrature.n_steps,
-            quadrature.method,
-            quadrature.internal_batch_size,
-            pairs=tuple(zip(gains, ray, strict=False)),
-        )
-        gradients = mean_gradients(self, layer, weighted, exact=degree == 1)
+        _, places = Quadrature(quadrature.n_steps + 1, quadrature.method).nodes()
+        gains = [after**degree - before**degree for before, after in pairwise(places)]
+        pairs = tuple(zip(gains, places, strict=False))
+        gradients = self._mean_gradients(layer, quadrature, pairs, exact=degree == 1)
         if gradients is None:
             return None
         # Captum's result can be differentiated, as the differences of the layer's values that it is.
@@ -165,4 +106,4 @@ class XLayerConductance(Routed, LayerConductance):
             value = value.detach().requires_grad_()  # as in Captum, where it is a constant, too
         gain = value - layer.start()[0] if certificate.affine else value
         # Not the dtype of the sums: Captum weights no steps here, and keeps the layer's.
-        return ((gradients[0] * gain).to(value.dtype).contiguous(),)
+        return (gradients[0] * gain).to(value.dtype).contiguous()

@@ -1,96 +1,64 @@
-"""Functions of a network's layers, as the engine takes them: forward functions of their own."""
+"""Functions of a network's layers, as the engine takes them, and what gradient functions differentiate."""
 
 from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from captum_xdnn._captum import verify_select_neuron
+from captum_xdnn._captum import compute_gradients, verify_select_neuron
 from captum_xdnn.routes.known_functions import Derived
 
 Hook = Callable[[int, Any], Any]
 """Gets the index of a layer and its value, and returns what to put in its place, or None."""
 
 
+@dataclass(eq=False, repr=False)
 class OfLayers(Derived):
-    """A function of what layers take, or give.
+    """A function of what layers give, or, with ``at_input``, of what they take."""
 
-    Args:
-        base: The forward function.
-        layers: Its layers.
-        at_input: Whether what a layer takes is meant, and not what it gives.
-    """
-
-    def __init__(
-        self, base: Callable[..., Any], layers: Sequence[nn.Module], *, at_input: bool
-    ) -> None:
-        super().__init__(base, layers)
-        self.at_input = at_input
+    at_input: bool
 
     def settings(self) -> tuple[Any, ...]:
-        """Which side of the layers is meant."""
-        return (self.at_input,)
+        """Which side of the layers is meant, and the settings of the subclass."""
+        made_with = (value for name, value in vars(self).items() if name not in {"base", "layers"})
+        return tuple(map(repr, made_with))  # a slice in a selector has no hash
 
     @contextmanager
     def hooked(self, hook: Hook) -> Iterator[None]:
         """Show the layers' values to a hook, which may replace them, while the block runs."""
         mine = threading.get_ident()  # another thread may run the layer meanwhile
 
-        def before(index: int) -> Callable[..., Any]:
-            return lambda _module, inputs: (
-                hook(index, inputs) if threading.get_ident() == mine else None
+        def shown(index: int) -> Callable[..., Any]:
+            # Before a layer a hook is given what it takes, after it also, last, what it gives.
+            return lambda _module, *values: (
+                hook(index, values[-1]) if threading.get_ident() == mine else None
             )
 
-        def after(index: int) -> Callable[..., Any]:
-            return lambda _module, _inputs, outputs: (
-                hook(index, outputs) if threading.get_ident() == mine else None
-            )
-
-        handles = []
-        try:
+        with ExitStack() as handles:
             for index, layer in enumerate(self.layers):
                 if self.at_input:
-                    handles.append(layer.register_forward_pre_hook(before(index)))
+                    handles.enter_context(layer.register_forward_pre_hook(shown(index)))
                 else:
-                    handles.append(layer.register_forward_hook(after(index)))
+                    handles.enter_context(layer.register_forward_hook(shown(index)))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
+@dataclass(eq=False, repr=False)
 class FromLayers(OfLayers):
     """The output as a function of the layers' values: those are put in place of the layers' own.
 
-    It takes the values of the layers, followed by what the forward function takes.
-
-    Args:
-        base: The forward function.
-        layers: The layers.
-        bounds: Positions at which each layer's values start, and at which the last one's end.
-        at_input: Whether what a layer takes is replaced, and not what it gives.
+    It takes the values of the layers, followed by what the forward function takes. The bounds are
+    the positions at which each layer's values start, and at which the last one's end.
     """
 
-    def __init__(
-        self,
-        base: Callable[..., Any],
-        layers: Sequence[nn.Module],
-        bounds: Sequence[int],
-        *,
-        at_input: bool,
-    ) -> None:
-        super().__init__(base, layers, at_input=at_input)
-        self.bounds = tuple(bounds)
-
-    def settings(self) -> tuple[Any, ...]:
-        """Which side of the layers, and how many values."""
-        return (self.at_input, self.bounds)
+    bounds: tuple[int, ...]
 
     def __call__(self, *args: Any) -> Any:
         """The output for given values of the layers."""
@@ -103,25 +71,11 @@ class FromLayers(OfLayers):
             return self.base(*args[self.bounds[-1] :])
 
 
+@dataclass(eq=False, repr=False)
 class ToLayer(OfLayers):
-    """The value of a layer, or one neuron of it, as a function of the inputs.
+    """The value of a layer, or the neuron that a selector of Captum chooses, by the inputs."""
 
-    Args:
-        base: The forward function.
-        layer: The layer.
-        selector: Which neuron, as in Captum; None for all.
-        at_input: Whether what the layer takes is meant, and not what it gives.
-    """
-
-    def __init__(
-        self, base: Callable[..., Any], layer: nn.Module, selector: Any = None, *, at_input: bool
-    ) -> None:
-        super().__init__(base, (layer,), at_input=at_input)
-        self.selector = selector
-
-    def settings(self) -> tuple[Any, ...]:
-        """Which side of the layer, and which neuron."""
-        return (self.at_input, repr(self.selector))
+    selector: Any = None
 
     def __call__(self, *args: Any) -> Any:
         """The value of the layer, or of the neuron in each example, shape ``(B,)``."""
@@ -150,35 +104,16 @@ class ToLayer(OfLayers):
         return tuple(kept)
 
 
+@dataclass(eq=False, repr=False)
 class Shifted(OfLayers):
     """The output with something added to a layer's value: its gradient is the layer's.
 
     It takes the inputs, one shift for each tensor of the layer, and what else the forward function
-    takes.
-
-    Args:
-        base: The forward function.
-        layer: The layer, which may run once only.
-        inputs: Number of inputs.
-        shifts: Number of the layer's tensors.
-        at_input: Whether what the layer takes is meant, and not what it gives.
+    takes. The layer may run once only.
     """
 
-    def __init__(
-        self,
-        base: Callable[..., Any],
-        layer: nn.Module,
-        inputs: int,
-        shifts: int,
-        *,
-        at_input: bool,
-    ) -> None:
-        super().__init__(base, (layer,), at_input=at_input)
-        self.inputs, self.shifts = inputs, shifts
-
-    def settings(self) -> tuple[Any, ...]:
-        """Which side of the layer, and what stands where among the arguments."""
-        return (self.at_input, self.inputs, self.shifts)
+    inputs: int
+    shifts: int
 
     def __call__(self, *args: Any) -> Any:
         """The output, the layer's value shifted."""
@@ -202,19 +137,10 @@ class Shifted(OfLayers):
 _DIFFERENTIATES = "captum_xdnn_differentiates"
 
 Making = Callable[[Callable[..., Any]], Derived]
-"""Makes a function of a forward function."""
+"""Makes, of the forward function, the function that is differentiated.
 
-
-def differentiates(gradient_func: Callable[..., Any], making: Making) -> Callable[..., Any]:
-    """Note on a gradient function of Captum what it differentiates.
-
-    Args:
-        gradient_func: A gradient function; it is marked and returned.
-        making: Makes, of the forward function, the function that is differentiated: it takes what
-            the gradient function is given as inputs and further arguments.
-    """
-    setattr(gradient_func, _DIFFERENTIATES, _Mark(gradient_func, making))
-    return gradient_func
+It takes what the gradient function is given as inputs and further arguments.
+"""
 
 
 class _Mark:
@@ -227,12 +153,25 @@ class _Mark:
         return type(None), ()
 
 
+def differentiates(gradient_func: Callable[..., Any], making: Making) -> Callable[..., Any]:
+    """Note on a gradient function of Captum what it differentiates, and return it."""
+    setattr(gradient_func, _DIFFERENTIATES, _Mark(gradient_func, making))
+    return gradient_func
+
+
 def differentiated_by(
     gradient_func: Callable[..., Any], forward_func: Callable[..., Any]
-) -> Derived | None:
-    """The function that a gradient function was noted to differentiate, or None."""
+) -> Callable[..., Any] | None:
+    """The function that a gradient function differentiates; None if that is not known."""
+    if gradient_func is compute_gradients:
+        return forward_func
     mark = getattr(gradient_func, _DIFFERENTIATES, None)
     # functools.wraps copies the mark of what it wraps.
     if not isinstance(mark, _Mark) or mark.of() is not gradient_func:
         return None
     return mark.making(forward_func)
+
+
+def is_index(selector: Any) -> bool:
+    """Whether a neuron is chosen by its place; what a function does cannot be noted."""
+    return isinstance(selector, int | tuple)

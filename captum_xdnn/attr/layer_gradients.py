@@ -7,113 +7,99 @@ are inputs that are zero at both ends of the ray.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from fractions import Fraction
-from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
-from captum_xdnn.attr.base import Routed, warn_if_contradicted
+from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronConductance
+from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.errors import NotHomogeneousError
-from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.captum import Quadrature, Weighted
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.request import Outcome, Request
 
-Result = TypeVar("Result")
+CAPTUMS = {
+    kind: kind.attribute.__wrapped__
+    for kind in (InternalInfluence, LayerConductance, NeuronConductance)
+}
+"""Captum's classes, and their ``attribute`` without the wrapper that logs its use."""
 
 
-def routed(
-    method: Routed,
-    captums: Callable[..., Result],
-    arguments: dict[str, Any],
-    fast: Callable[[LayerCall, Quadrature], Result | None],
-    *,
-    at_input: bool,
-    noted: bool = True,
-) -> Result:
-    """What a fast route gives for the call, and where none does, what Captum's code gives.
+class LayerGradients(Routed):
+    """One of Captum's methods that average a layer's gradient along the ray of the inputs."""
 
-    Args:
-        method: The object; its strategy counts, and its last route is set.
-        captums: Captum's ``attribute``, without the wrapper that logs its use.
-        arguments: What it is given, by name, as the user wrote it.
-        fast: The result by a fast route; None where Captum's code must run.
-        at_input: Whether what the layer takes is meant, and not what it gives.
-        noted: Whether the call can be written down as a layer and a place in it.
+    def _attribute_by_any_route(
+        self, arguments: dict[str, Any], *, at_input: bool, noted: bool = True
+    ) -> Any:
+        """What a fast route gives for the call, and where none does, what Captum's code gives.
 
-    Raises:
-        NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
-    """
-    method._last = ("captum", None)
-    noted = noted and not arguments["grad_kwargs"] and _has_captums_own_part(method)
-    if method.strategy != "captum" and noted:
-        quadrature = Quadrature(
-            arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]
+        Args:
+            arguments: What ``attribute`` is given, by name, as the user wrote it, and ``self``.
+            at_input: Whether what the layer takes is meant, and not what it gives.
+            noted: Whether the call can be written down as a layer and a place in it.
+        """
+        self._last = ("captum", None)
+        captums = next(kind for kind in type(self).__mro__ if kind in CAPTUMS)
+        own = is_captums(self, captums, "_attribute")  # which Captum's code calls
+        if self.strategy != "captum" and noted and own and not arguments["grad_kwargs"]:
+            quadrature = Quadrature(
+                arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]
+            )
+            layer = layer_call(self, arguments, quadrature, at_input=at_input)
+            result = None if layer is None else self._fast(layer, quadrature, arguments)
+            if result is not None:
+                return result
+        captums_result = CAPTUMS[captums](**arguments)
+        if self.strategy == "single_pass":  # Captum's own errors have come before
+            message = (
+                "a call of this form has no single pass, or the layer's value has no proved law, or only "
+                "for the weights that it has now: then call it under torch.no_grad()"
+            )
+            raise NotHomogeneousError(f"{message}\n{self.certificate or ''}".rstrip())
+        return captums_result
+
+    def _fast(self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]) -> Any:
+        """The result by a fast route; None where Captum's code must run."""
+        raise NotImplementedError
+
+    def _mean_gradients(
+        self,
+        layer: LayerCall,
+        quadrature: Quadrature,
+        pairs: tuple[tuple[float, float], ...] | None = None,
+        *,
+        exact: bool = True,
+    ) -> tuple[Tensor, ...] | None:
+        """The layer's gradient, averaged along the ray; None where Captum's code must run.
+
+        Args:
+            layer: The call.
+            quadrature: Captum's rule; a single pass gives the exact mean.
+            pairs: Weights and places on the ray in place of the rule's own.
+            exact: Whether the exact mean may take the place of the weighted sum.
+        """
+        if pairs is not None:
+            quadrature = Weighted(
+                quadrature.n_steps, quadrature.method, quadrature.internal_batch_size, pairs
+            )
+        function, call = layer.shifted()
+        inputs = len(layer.call.inputs)
+        request = Request(
+            function,
+            call,
+            quadrature,
+            multiply_by_inputs=False,
+            verify=self.verify,
+            hoist=self.strategy != "single_pass",
+            shifts=inputs,
         )
-        layer = layer_call(method, arguments, quadrature, at_input=at_input)
-        result = None if layer is None else fast(layer, quadrature)
-        if result is not None:
-            return result
-    captums_result = captums(method, **arguments)
-    if method.strategy == "single_pass":  # Captum's own errors have come before
-        message = (
-            "a call of this form has no single pass, or the layer's value has no proved law, or only "
-            "for the weights that it has now: then call it under torch.no_grad()"
-        )
-        raise NotHomogeneousError(f"{message}\n{method.certificate or ''}".rstrip())
-    return captums_result
-
-
-def _has_captums_own_part(method: Any) -> bool:
-    """Whether nobody has put another ``_attribute``, which Captum's code calls, into the object."""
-    captums: Any = next(
-        k for k in type(method).__mro__ if k.__module__.partition(".")[0] == "captum"
-    )
-    return getattr(method._attribute, "__func__", None) is captums._attribute
-
-
-def mean_gradients(
-    method: Routed, layer: LayerCall, quadrature: Quadrature, *, exact: bool = True
-) -> tuple[Tensor, ...] | None:
-    """The layer's gradient, averaged along the ray; None where Captum's code must run.
-
-    Args:
-        method: As in :func:`routed`, whose ``fast`` calls this.
-        layer: The call.
-        quadrature: Places on the ray and their weights; a single pass gives the exact mean.
-        exact: Whether the exact mean may take the place of the weighted sum.
-    """
-    function, call = layer.shifted()
-    request = Request(
-        function,
-        call,
-        quadrature,
-        multiply_by_inputs=False,
-        verify=method.verify,
-        hoist=method.strategy != "single_pass",
-        shifts=len(layer.call.inputs),
-    )
-    try:
-        outcome = fast_route(request)
-    except RuntimeError as error:  # Captum's code differentiates by no input, and may succeed
-        outcome = Outcome(refusal=str(error), ran=False)
-    if outcome.route == "single_pass" and not exact:
-        outcome = Outcome(outcome.certificate, refusal="a single pass gives another mean")
-    method._last = (outcome.route, outcome.certificate)
-    warn_if_contradicted(outcome)
-    if outcome.attributions is None:
-        return None
-    return outcome.attributions[len(layer.call.inputs) :]
-
-
-def places(quadrature: Quadrature) -> list[float]:
-    """Captum's places on the ray."""
-    return quadrature.nodes()[1]
-
-
-def differences(values: Sequence[float], degree: Fraction) -> list[float]:
-    """What a tensor of this degree gains from each place on the ray to the next."""
-    powers = [place ** float(degree) for place in values]
-    return [after - before for before, after in pairwise(powers)]
+        try:
+            outcome = fast_route(request)
+        except RuntimeError as error:  # Captum's code differentiates by no input, and may succeed
+            outcome = Outcome(refusal=str(error), ran=False)
+        if outcome.route == "single_pass" and not exact:
+            outcome = Outcome(outcome.certificate, refusal="a single pass gives another mean")
+        self._last = (outcome.route, outcome.certificate)
+        warn_if_contradicted(outcome)
+        return None if outcome.attributions is None else outcome.attributions[inputs:]

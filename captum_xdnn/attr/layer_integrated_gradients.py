@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from captum_xdnn._captum import LayerIntegratedGradients
 from captum_xdnn.attr.base import Strategy
+from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
 from captum_xdnn.routes.request import Route
@@ -23,7 +24,14 @@ SEVERAL_LAYERS = (
 )
 """Captum's own words, to the letter: filters of warnings know them."""
 
+# As it is before accelerate_captum puts ours in its place.
+_captums_gradient_func = LayerIntegratedGradients._make_gradient_func
 
+
+@described(
+    layer="The layer, or a list of layers that do not depend on each other.",
+    multiply_by_inputs="Whether to multiply by :math:`h - h'`.",
+)
 class XLayerIntegratedGradients(LayerIntegratedGradients):
     r"""Integrated Gradients of a layer, in one pass where that is proved exact.
 
@@ -36,20 +44,9 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
     Where :math:`G` is homogeneous of degree 1 and :math:`h' = 0`, this is activation times
     gradient, :math:`h_i \, \partial G / \partial h_i (h)`.
 
-    Args:
-        forward_func: The function to explain, as in Captum.
-        layer: The layer, or a list of layers that do not depend on each other.
-        device_ids: As in Captum; several devices are left to Captum.
-        multiply_by_inputs: Whether to multiply by :math:`h - h'`.
-        strategy: As in :class:`XIntegratedGradients`.
-        verify: As in :class:`XIntegratedGradients`.
-
     Shapes:
         ``attribute`` takes inputs of shape ``(B, ...)`` and gives attributions of the shape of
         the layer's values: a tensor or tuple for one layer, a list for several.
-
-    Raises:
-        ValueError: If ``strategy`` is none of the three.
 
     Source:
         Sundararajan, Taly, Yan (ICML 2017), applied to a layer as in Captum.
@@ -98,39 +95,19 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
         return getattr(self.ig, "certificate", None)
 
     def _make_gradient_func(
-        self,
+        self: Any,  # also of Captum's class, into which accelerate_captum puts this
         num_outputs_cumsum: Tensor,
         attribute_to_layer_input: bool,
         grad_kwargs: dict[str, Any] | None,
     ) -> Callable[..., Any]:
-        gradient_func = super()._make_gradient_func(
-            num_outputs_cumsum, attribute_to_layer_input, grad_kwargs
+        gradient_func: Callable[..., Any] = _captums_gradient_func(
+            self, num_outputs_cumsum, attribute_to_layer_input, grad_kwargs
         )
-        return marked_for_layers(
-            self, gradient_func, num_outputs_cumsum, attribute_to_layer_input, grad_kwargs
+        if grad_kwargs or len(self.device_ids or ()) > 1:
+            return gradient_func
+        layers = tuple(self.layer) if isinstance(self.layer, list) else (self.layer,)
+        bounds = tuple(num_outputs_cumsum.tolist())
+        return differentiates(
+            gradient_func,
+            lambda forward_func: FromLayers(forward_func, layers, attribute_to_layer_input, bounds),
         )
-
-
-def marked_for_layers(
-    method: LayerIntegratedGradients,
-    gradient_func: Callable[..., Any],
-    bounds: Tensor,
-    at_input: bool,
-    grad_kwargs: dict[str, Any] | None,
-) -> Callable[..., Any]:
-    """The gradient function that Captum makes for layers, with what it differentiates.
-
-    Args:
-        method: The object of Captum's class.
-        gradient_func: The gradient function.
-        bounds: Positions at which each layer's values start, and at which the last one's end.
-        at_input: Whether what a layer takes is attributed, and not what it gives.
-        grad_kwargs: Further arguments for autograd, which no fast route takes.
-    """
-    if grad_kwargs or len(method.device_ids or ()) > 1:
-        return gradient_func
-    layers = method.layer if isinstance(method.layer, list) else [method.layer]
-    return differentiates(
-        gradient_func,
-        lambda forward_func: FromLayers(forward_func, layers, bounds.tolist(), at_input=at_input),
-    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_xdnn._captum import (
     NeuronConductance,
@@ -17,17 +15,16 @@ from captum_xdnn._captum import (
     log_usage,
     verify_select_neuron,
 )
-from captum_xdnn.attr.base import Routed, Strategy
+from captum_xdnn.attr.base import OfNeuron
+from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
-from captum_xdnn.attr.layer_gradients import mean_gradients, routed
-from captum_xdnn.attr.neuron_integrated_gradients import is_index
-from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.captum import Quadrature, Weighted, gradients_at
-
-_captums = NeuronConductance.attribute.__wrapped__
+from captum_xdnn.attr.layer_functions import is_index
+from captum_xdnn.attr.layer_gradients import LayerGradients
+from captum_xdnn.routes.captum import Quadrature, gradients_at
 
 
-class XNeuronConductance(Routed, NeuronConductance):
+@described()
+class XNeuronConductance(OfNeuron, LayerGradients, NeuronConductance):
     r"""Conductance through one neuron.
 
     .. math:: \mathrm{Cond}_i = (x_i - b_i) \int_0^1 \frac{\partial F}{\partial n}(z(a)) \,
@@ -37,17 +34,6 @@ class XNeuronConductance(Routed, NeuronConductance):
     :math:`a^{k-1} \partial n / \partial x`, and what remains is a weighted mean of
     :math:`\partial F / \partial n`. Where the network is homogeneous of degree 1 as well, it is
     :math:`(x_i - b_i) \, \partial F / \partial n \; \partial n / \partial x_i`, in two passes.
-
-    Args:
-        forward_func: The function to explain, as in Captum.
-        layer: The layer.
-        device_ids: As in Captum; several devices are left to Captum.
-        multiply_by_inputs: Whether to multiply by ``x - b``.
-        strategy: As in :class:`XIntegratedGradients`.
-        verify: As in :class:`XIntegratedGradients`.
-
-    Raises:
-        ValueError: If ``strategy`` is none of the three.
 
     Source:
         Dhamdhere, Sundararajan, Yan, *How Important Is a Neuron?*, ICLR 2019.
@@ -65,20 +51,8 @@ class XNeuronConductance(Routed, NeuronConductance):
         >>> torch.testing.assert_close(sum(n.sum(1) for n in neurons), net(x)[:, 0])
     """
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-        *,
-        strategy: Strategy = "auto",
-        verify: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
-        self._set_routes(strategy, verify=verify)
-
     @log_usage
+    @described()
     def attribute(
         self,
         inputs: TensorOrTupleOfTensorsGeneric,
@@ -94,73 +68,36 @@ class XNeuronConductance(Routed, NeuronConductance):
     ) -> TensorOrTupleOfTensorsGeneric:
         """Compute the conductance through a neuron; the arguments are Captum's.
 
-        Args:
-            inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
-            neuron_selector: Index, tuple of indices or slices, or a function of the layer's value.
-            baselines: As in Captum.
-            target: Index of the explained output, in any of Captum's forms.
-            additional_forward_args: Further arguments of the function, not attributed.
-            n_steps: Number of steps of the quadrature; a single pass needs none.
-            method: Quadrature rule of Captum; a single pass is the exact integral.
-            internal_batch_size: Bound of the batch in one pass.
-            attribute_to_neuron_input: Whether the neuron is of what the layer takes.
-            grad_kwargs: As in Captum; they are left to Captum.
-
         Returns:
             The conductance, tensor or tuple as the inputs.
-
-        Raises:
-            NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
-            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        arguments = {
-            "inputs": inputs,
-            "neuron_selector": neuron_selector,
-            "baselines": baselines,
-            "target": target,
-            "additional_forward_args": additional_forward_args,
-            "n_steps": n_steps,
-            "method": method,
-            "internal_batch_size": internal_batch_size,
-            "attribute_to_neuron_input": attribute_to_neuron_input,
-            "grad_kwargs": grad_kwargs,
-        }
-
-        def fast(layer: LayerCall, quadrature: Quadrature) -> Any:
-            parts = self._fast(layer, neuron_selector, quadrature)
-            return None if parts is None else format_output(isinstance(inputs, tuple), parts)
-
-        result: TensorOrTupleOfTensorsGeneric = routed(
-            self,
-            _captums,
-            arguments,
-            fast,
-            at_input=attribute_to_neuron_input,
-            noted=is_index(neuron_selector),
+        result: TensorOrTupleOfTensorsGeneric = self._attribute_by_any_route(
+            locals(), at_input=attribute_to_neuron_input, noted=is_index(neuron_selector)
         )
         return result
 
-    def _fast(
-        self, layer: LayerCall, selector: Any, quadrature: Quadrature
+    def _fast(self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]) -> Any:
+        conductance = self._conductance(layer, quadrature, arguments["neuron_selector"])
+        is_tuple = isinstance(arguments["inputs"], tuple)
+        return None if conductance is None else format_output(is_tuple, conductance)
+
+    def _conductance(
+        self, layer: LayerCall, quadrature: Quadrature, selector: Any
     ) -> tuple[Tensor, ...] | None:
-        if len(layer.values) != 1 or (isinstance(selector, tuple) and _has_slice(selector)):
+        has_slice = isinstance(selector, tuple) and any(isinstance(s, slice) for s in selector)
+        if len(layer.values) != 1 or has_slice:
             return None
         certificate, proved = layer.law(selector)
         if not proved:
             self._last = ("captum", certificate)
             return None
-        slope = float((certificate.degree or Fraction(1)) - 1)
+        slope = float((certificate.degree or 1) - 1)
         nodes = quadrature.applied()
-        weighted = Weighted(
-            quadrature.n_steps,
-            quadrature.method,
-            quadrature.internal_batch_size,
-            pairs=tuple((w * a**slope, a) for w, a in nodes if a != 0),
-        )
-        gradients = mean_gradients(self, layer, weighted, exact=slope == 0)
+        pairs = tuple((w * a**slope, a) for w, a in nodes if a != 0)
+        gradients = self._mean_gradients(layer, quadrature, pairs, exact=slope == 0)
         if gradients is None:
             return None
-        neuron, lone = layer.to_layer(selector), _untargeted(layer)
+        neuron, lone = layer.neuron(selector), replace(layer.call, target=None)
         by_inputs = gradients_at(neuron, lone, ((1.0, 1.0),))
         total = _times(by_inputs, verify_select_neuron(gradients, selector))
         edge = [(w, a) for w, a in nodes if a == 0]
@@ -173,14 +110,6 @@ class XNeuronConductance(Routed, NeuronConductance):
         if self.multiplies_by_inputs:
             total = tuple(map(torch.mul, total, layer.call.differences()))
         return total
-
-
-def _untargeted(layer: LayerCall) -> Call:
-    return replace(layer.call, target=None)
-
-
-def _has_slice(selector: tuple[Any, ...]) -> bool:
-    return any(isinstance(part, slice) for part in selector)
 
 
 def _times(gradients: tuple[Tensor, ...], factors: Tensor) -> tuple[Tensor, ...]:

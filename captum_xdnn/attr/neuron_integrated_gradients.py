@@ -13,29 +13,20 @@ from captum_xdnn._captum import (
     construct_neuron_grad_fn,
     log_usage,
 )
-from captum_xdnn.attr.base import Routed, Strategy
+from captum_xdnn.attr.base import OfNeuron
+from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
-from captum_xdnn.attr.layer_functions import ToLayer, differentiates
+from captum_xdnn.attr.layer_functions import ToLayer, differentiates, is_index
 
 
-class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):
+@described(forward_func="The function whose layer is explained, as in Captum.")
+class XNeuronIntegratedGradients(OfNeuron, NeuronIntegratedGradients):
     r"""Integrated Gradients of one neuron by the inputs, in one pass where that is proved exact.
 
     .. math:: \mathrm{NIG}_i = (x_i - b_i) \int_0^1 \frac{\partial n}{\partial z_i}(z(a)) \, da,
         \qquad z(a) = b + a (x - b)
 
     for the neuron :math:`n`: Integrated Gradients of the network up to it.
-
-    Args:
-        forward_func: The function whose layer is explained, as in Captum.
-        layer: The layer.
-        device_ids: As in Captum; several devices are left to Captum.
-        multiply_by_inputs: Whether to multiply by ``x - b``.
-        strategy: As in :class:`XIntegratedGradients`.
-        verify: As in :class:`XIntegratedGradients`.
-
-    Raises:
-        ValueError: If ``strategy`` is none of the three.
 
     Source:
         Sundararajan, Taly, Yan (ICML 2017), applied to a neuron as in Captum.
@@ -53,20 +44,8 @@ class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):
         >>> torch.testing.assert_close(attributions.sum(1), net[:2](x)[:, 5])
     """
 
-    def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        layer: nn.Module,
-        device_ids: list[int] | None = None,
-        multiply_by_inputs: bool = True,
-        *,
-        strategy: Strategy = "auto",
-        verify: bool = True,
-    ) -> None:
-        super().__init__(forward_func, layer, device_ids, multiply_by_inputs)
-        self._set_routes(strategy, verify=verify)
-
     @log_usage
+    @described()
     def attribute(
         self,
         inputs: TensorOrTupleOfTensorsGeneric,
@@ -80,34 +59,14 @@ class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):
     ) -> TensorOrTupleOfTensorsGeneric:
         """Attribute a neuron; the arguments are Captum's.
 
-        Args:
-            inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
-            neuron_selector: Index, tuple of indices or slices, or a function of the layer's value.
-            baselines: As in Captum.
-            additional_forward_args: Further arguments of the function, not attributed.
-            n_steps: Number of steps of the quadrature; a single pass needs none.
-            method: Quadrature rule of Captum; a single pass is the exact integral.
-            internal_batch_size: Bound of the batch in one pass.
-            attribute_to_neuron_input: Whether the neuron is of what the layer takes.
-
         Returns:
             The attributions, tensor or tuple as the inputs.
-
-        Raises:
-            NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not exact.
-            AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
         inner = XIntegratedGradients(
             self.forward_func, self.multiplies_by_inputs, strategy=self.strategy, verify=self.verify
         )
-        inner.gradient_func = marked_for_neuron(
-            construct_neuron_grad_fn(
-                self.layer, neuron_selector, self.device_ids, attribute_to_neuron_input
-            ),
-            self.layer,
-            neuron_selector,
-            self.device_ids,
-            attribute_to_neuron_input,
+        inner.gradient_func = neuron_gradient_func(
+            self.layer, neuron_selector, self.device_ids, attribute_to_neuron_input
         )
         try:
             result: TensorOrTupleOfTensorsGeneric = XIntegratedGradients.attribute.__wrapped__(  # type: ignore[attr-defined]
@@ -124,22 +83,21 @@ class XNeuronIntegratedGradients(Routed, NeuronIntegratedGradients):
         return result
 
 
-def is_index(selector: Any) -> bool:
-    """Whether a neuron is chosen by its place; what a function does cannot be noted."""
-    return isinstance(selector, int | tuple)
-
-
-def marked_for_neuron(
-    gradient_func: Callable[..., Any],
+def neuron_gradient_func(
     layer: nn.Module,
-    selector: Any,
-    device_ids: list[int] | None,
-    at_input: bool,
+    neuron_selector: Any,
+    device_ids: list[int] | None = None,
+    attribute_to_neuron_input: bool = False,
 ) -> Callable[..., Any]:
-    """The gradient function that Captum makes for a neuron, with what it differentiates."""
-    if not is_index(selector) or len(device_ids or ()) > 1:
+    """Captum's ``construct_neuron_grad_fn``, which notes on its result what that differentiates."""
+    gradient_func: Callable[..., Any] = construct_neuron_grad_fn(
+        layer, neuron_selector, device_ids, attribute_to_neuron_input
+    )
+    if not is_index(neuron_selector) or len(device_ids or ()) > 1:
         return gradient_func
     return differentiates(
         gradient_func,
-        lambda forward_func: ToLayer(forward_func, layer, selector, at_input=at_input),
+        lambda forward_func: ToLayer(
+            forward_func, (layer,), attribute_to_neuron_input, neuron_selector
+        ),
     )

@@ -1,4 +1,4 @@
-"""The guard: Euler's identity, checked at every call on numbers that the pass has anyway.
+"""Completeness: Euler's identity, checked at every call on numbers that the pass has anyway.
 
 If the output is homogeneous (or affine) along the ray, the attributions of an example add up to
 ``F(x) - F(b)``. A call in which they do not contradicts its certificate.
@@ -6,6 +6,7 @@ If the output is homogeneous (or affine) along the ray, the attributions of an e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
@@ -20,6 +21,7 @@ In bfloat16, 64 units are half of the numbers themselves. ``tests/attr/rounding_
 the gaps.
 """
 COARSE = 2.0**-12
+FLOAT32 = torch.finfo(torch.float32).eps
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,32 @@ def gap_exceeds(
     if _within(rows, [0.0] * len(rows[0]), sizes):
         return False
     return not _within(rows, _numbers([sizes.bounds()], batched=batched)[0], sizes)
+
+
+def contradiction(
+    attributions: tuple[Tensor, ...],
+    outputs: Tensor,
+    start: Tensor | None,
+    bounds: Callable[[], Tensor],
+    precision: float,
+) -> str | None:
+    """How a call contradicts its verdict: what the attributions miss, or that it is no number.
+
+    The unit of the dtypes first. Reading the switches by which torch computes products in TF32 or
+    bfloat16 takes as long as the whole check on a small network.
+    """
+    if not gap_exceeds(
+        attributions, outputs, start, Sizes(precision, bounds, lost_below(precision))
+    ):
+        return None
+    reduced = loosest(precision, attributions)
+    if reduced > precision and not gap_exceeds(
+        attributions, outputs, start, Sizes(reduced, bounds)
+    ):
+        return None
+    gained = outputs.sum() if start is None else (outputs - start).sum()
+    gap = sum(float(a.sum()) for a in attributions) - float(gained)
+    return f"{abs(gap):.3g}" if math.isfinite(gap) else ""
 
 
 def bounds_of(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> Tensor:
@@ -137,15 +165,7 @@ _BY_BACKEND = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 
 
 def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
-    """The unit of rounding that the dtypes of a computation set.
-
-    Args:
-        inputs: The inputs.
-        coarsest: The largest unit among the dtypes inside of the watched run.
-
-    Returns:
-        The largest of: the inputs' dtype, the function's dtypes, autocast's dtype.
-    """
+    """The unit of rounding that dtypes set: the inputs', the coarsest of the run, autocast's."""
     device = inputs[0].device.type
     units = [coarsest, *(torch.finfo(tensor.dtype).eps for tensor in inputs)]
     if device in _BACKENDS and torch.is_autocast_enabled(device):
@@ -159,15 +179,13 @@ def lost_below(precision: float) -> float:
     return half.tiny if precision == half.eps else torch.finfo(torch.float32).tiny
 
 
+def loosest(precision: float, tensors: tuple[Tensor, ...]) -> float:
+    """The unit in which float32 may be computed where that is coarser; other dtypes' stays."""
+    return max(precision, reduced_precision_of(tensors)) if precision >= FLOAT32 else precision
+
+
 def reduced_precision_of(inputs: tuple[Tensor, ...]) -> float:
-    """The unit of the precision in which torch may compute float32 products: TF32, bfloat16.
-
-    Apart from ``precision_of`` because reading torch's switches takes as long as the whole
-    guard on a small network; it only matters where a gap exceeds the dtypes' rounding.
-
-    Returns:
-        The unit; 0 if products are computed in float32 itself.
-    """
+    """The unit in which torch may compute float32 products, TF32 or bfloat16; 0 if in float32 itself."""
     device = inputs[0].device.type
     return _reduced(device) if device in _BACKENDS else 0.0
 

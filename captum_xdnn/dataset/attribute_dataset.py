@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ import torch
 from tqdm.auto import tqdm
 
 from captum_xdnn.dataset.attributing import Attributing
-from captum_xdnn.dataset.batches import fetched, samples_of
-from captum_xdnn.dataset.description import description_of
+from captum_xdnn.dataset.loading import fetched, samples_of
 from captum_xdnn.dataset.records import Id, Reject
-from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.dataset.reductions import Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label
 from captum_xdnn.dataset.shards import ParquetShards
 
@@ -125,30 +124,40 @@ def attribute_dataset(
         method,
         target=target,
         baselines=baselines,
-        reduce=Dense() if reduce is None else reduce,
+        reduce=reduce,
         autocast=autocast,
-        device=None if device is None else torch.device(device),
+        device=device,
         unpack=unpack,
         arguments=arguments,
     )
+
+    def work(shards: ParquetShards, done: set[Id]) -> None:
+        attributing = Attributing(settings, worked=shards.attributed > 0)
+        with tqdm(
+            total=samples_of(loader), initial=len(done), unit=" samples", disable=not progress
+        ) as bar:
+            for each in fetched(loader, done, ids):
+                records, rejects = attributing(each)
+                shards.add(records, rejects)
+                bar.update(sum(map(len, records)) + len(rejects))
+
+    return run_into(sink, settings.described(), work, retry_rejected=retry_rejected)
+
+
+def run_into(
+    sink: str | Path | ParquetShards,
+    description: dict[str, Any],
+    work: Callable[[ParquetShards, set[Id]], None],
+    *,
+    retry_rejected: bool,
+) -> Run:
+    """Take a folder, let ``work`` attribute all but the samples that are done, and give it back."""
     shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
     start = time.perf_counter()
-    done = shards.open(description_of(settings), retry_rejected=retry_rejected)
+    done = shards.open(description, retry_rejected=retry_rejected)
     before = shards.attributed
-    attributing = Attributing(settings, worked=before > 0)
-    total = samples_of(loader)
-    bar = tqdm(total=total, initial=len(done), unit=" samples", disable=not progress)
     try:
-        for each in fetched(loader, done, ids):
-            records, rejects = [], list(each.rejects)
-            for batch in each.batches:
-                found, set_aside = attributing(batch)
-                records += found
-                rejects += set_aside
-            shards.add(records, rejects)
-            bar.update(sum(map(len, records)) + len(rejects))
+        work(shards, done)
     finally:  # also after an error: what was done need not be done again
-        bar.close()
         shards.close()
-    now = shards.attributed - before
-    return Run(now, before, shards.rejects, time.perf_counter() - start)
+    return Run(shards.attributed - before, before, shards.rejects, time.perf_counter() - start)

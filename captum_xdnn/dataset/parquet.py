@@ -38,11 +38,13 @@ def write_table(file: IO[bytes] | Path, records: Records | None, rejects: Sequen
     measured, see the documentation, *A whole data set*.
     """
     pa, pq = _pyarrow()
-    columns = {} if records is None else {n: _column(n, c) for n, c in records.columns.items()}
+    given = {} if records is None else records.columns
+    columns = {name: _column(name, values) for name, values in given.items()}
     table = pa.table(columns) if columns else pa.table({"id": pa.array([], pa.int64())})
     said = json.dumps([[r.id, r.reason] for r in rejects])
     table = table.replace_schema_metadata({REJECTS_KEY: said.encode()})
-    numbers = [n for n, c in (records.columns if records else {}).items() if c.dtype.kind == "f"]
+    paths = {n: f"{n}.list.element" if c.ndim > 1 else n for n, c in given.items()}
+    numbers = [paths[n] for n, c in given.items() if c.dtype.kind == "f"]
     pq.write_table(
         table,
         file,
@@ -50,13 +52,8 @@ def write_table(file: IO[bytes] | Path, records: Records | None, rejects: Sequen
         compression="zstd",
         compression_level=1,
         use_dictionary=[n for n in ("route",) if n in columns],
-        column_encoding={_leaf(n, columns): "BYTE_STREAM_SPLIT" for n in numbers},
+        column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
     )
-
-
-def _leaf(name: str, columns: dict[str, Any]) -> str:
-    """The path of a column's numbers in the file."""
-    return f"{name}.list.element" if hasattr(columns[name].type, "shape") else name
 
 
 def _column(name: str, values: Any) -> Any:
@@ -71,11 +68,7 @@ def _column(name: str, values: Any) -> Any:
 
 
 def read_ids(path: Path) -> tuple[list[Id], list[Reject], Form | None]:
-    """What a shard is for, without its attributions.
-
-    Returns:
-        The ids of its rows, the samples set aside, and the form of its rows.
-    """
+    """The ids of a shard's rows, the samples set aside, and the form of its rows."""
     _, pq = _pyarrow()
     with pq.ParquetFile(path) as file:
         ids: list[Id] = file.read(columns=["id"]).column("id").to_pylist()
@@ -87,11 +80,10 @@ def read_ids(path: Path) -> tuple[list[Id], list[Reject], Form | None]:
 def _form(schema: Any) -> Form:
     found = []
     for each in schema:
-        if each.name in SCALARS:
-            continue
-        shape = tuple(getattr(each.type, "shape", ()))
-        kind = getattr(each.type, "value_type", each.type)
-        found.append((each.name, shape, np.dtype(kind.to_pandas_dtype()).str))
+        if each.name not in SCALARS:
+            kind = getattr(each.type, "value_type", each.type)
+            shape = tuple(getattr(each.type, "shape", ()))
+            found.append((each.name, shape, np.dtype(kind.to_pandas_dtype()).str))
     return tuple(found)
 
 

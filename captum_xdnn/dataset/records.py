@@ -92,6 +92,20 @@ class Records:
         return Records({n: np.concatenate([p.columns[n] for p in parts]) for n in names})
 
 
-def described(form: Form) -> str:
-    """A form as people read it."""
-    return ", ".join(f"{name} of shape {shape}" for name, shape, _ in form)
+Outcome: TypeAlias = tuple[list[Records], list[Reject]]
+"""What became of some samples: each is once in the one or the other."""
+
+
+def of_form(parts: Sequence[Records], form: Form | None) -> Outcome:
+    """Those of a form, and a reject for each row of the others."""
+
+    def read(form: Form | None) -> str:
+        return ", ".join(f"{name} of shape {shape}" for name, shape, _ in form or ())
+
+    rejects = [
+        Reject(i, f"it has {read(part.form)}, others {read(form)}")
+        for part in parts
+        if part.form != form
+        for i in part.ids
+    ]
+    return [part for part in parts if part.form == form], rejects

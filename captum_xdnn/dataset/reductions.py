@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,8 @@ from torch import Tensor
 
 from captum_xdnn.dataset.records import Columns
 
-
-class Reduction(Protocol):
-    """Makes columns of the attributions of a batch; its ``repr`` says which."""
-
-    def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
-        """The columns."""
-        ...
+Reduction: TypeAlias = Callable[[tuple[Tensor, ...]], Columns]
+"""Makes columns of the attributions of a batch; its ``repr`` says which."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +23,7 @@ class Dense:
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
         """The columns, of the attributions' shapes."""
-        return dict(
-            zip(_names("attribution", attributions), map(_array, attributions), strict=True)
-        )
+        return _columns([{"attribution": a} for a in attributions])
 
 
 @dataclass(frozen=True)
@@ -95,19 +89,22 @@ class TopK:
         Args:
             attributions: For each input a tensor of shape ``(B, ...)``.
         """
-        columns: Columns = {}
-        values, places = _names("attribution", attributions), _names("place", attributions)
-        for value, place, attribution in zip(values, places, attributions, strict=True):
-            rows = attribution.reshape(len(attribution), -1)
-            # Equal values in the order of their places, the same on every device.
-            order = rows.abs().sort(dim=1, descending=True, stable=True).indices[:, : self.k]
-            columns[value] = _array(rows.gather(1, order))
-            columns[place] = _array(order.to(torch.int32))
-        return columns
+        return _columns(list(map(self._largest, attributions)))
+
+    def _largest(self, attribution: Tensor) -> dict[str, Tensor]:
+        rows = attribution.reshape(len(attribution), -1)
+        # Equal values in the order of their places, the same on every device.
+        places = rows.abs().sort(dim=1, descending=True, stable=True).indices[:, : self.k]
+        return {"attribution": rows.gather(1, places), "place": places.to(torch.int32)}
 
 
-def _names(name: str, attributions: tuple[Tensor, ...]) -> list[str]:
-    return [name] if len(attributions) == 1 else [f"{name}_{i}" for i in range(len(attributions))]
+def _columns(inputs: list[dict[str, Tensor]]) -> Columns:
+    """Arrays by name, which an index is added to where there are several inputs."""
+    return {
+        name if len(inputs) == 1 else f"{name}_{index}": _array(tensor)
+        for index, tensors in enumerate(inputs)
+        for name, tensor in tensors.items()
+    }
 
 
 def _array(tensor: Tensor) -> npt.NDArray[np.generic]:

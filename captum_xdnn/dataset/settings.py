@@ -1,10 +1,10 @@
-"""What decides the attributions of a run, checked when it is made."""
+"""What decides the attributions of a run: checked when it is made, and told from another run's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -18,17 +18,11 @@ Unpack: TypeAlias = Callable[[Any], tuple[Any, Any]]
 
 
 def input_and_label(data: Any) -> tuple[Any, Any]:
-    """What most data sets give: a pair of inputs and label, or inputs alone.
-
-    Raises:
-        TypeError: If it is something else.
-    """
+    """What most data sets give: a pair of inputs and label, or inputs alone."""
     if isinstance(data, Tensor):
         return data, None
-    if isinstance(data, list | tuple) and len(data) == 2:
-        return data[0], data[1]
-    if isinstance(data, list | tuple) and len(data) == 1:
-        return data[0], None
+    if isinstance(data, list | tuple) and len(data) in (1, 2):
+        return data[0], data[1] if len(data) == 2 else None
     kind = f"{type(data).__name__} of {len(data)}" if hasattr(data, "__len__") else type(data)
     message = (
         f"a batch is a pair of inputs and labels, or inputs alone, found a {kind}; "
@@ -37,50 +31,36 @@ def input_and_label(data: Any) -> tuple[Any, Any]:
     raise TypeError(message)
 
 
-@dataclass
 class Settings:
-    """How samples are attributed.
+    """How samples are attributed: arguments of ``attribute_dataset``, and of ``attribute``."""
 
-    Args:
-        method: Object of any of Captum's ``Attribution`` classes, ours among them.
-        target: ``"label"``, ``"predicted"``, or an index for all, as in Captum.
-        baselines: As in Captum, the same for all: None, numbers, or tensors of batch size 1.
-        reduce: What is kept of the attributions.
-        autocast: Dtype of mixed precision; None for none.
-        device: Where to compute; None for where the model is.
-        unpack: Makes ``(inputs, labels)`` of a batch.
-        arguments: Further arguments of ``attribute``.
-
-    Raises:
-        TypeError: If ``method`` is no method of Captum's kind.
-        ValueError: If the model is in training mode, or ``target`` is none of the above.
-    """
-
-    method: Any
-    target: Target = "label"
-    baselines: Any = None
-    reduce: Reduction = field(default_factory=Dense)
-    autocast: torch.dtype | None = None
-    device: torch.device | None = None
-    unpack: Unpack = input_and_label
-    arguments: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if not (hasattr(self.method, "attribute") and hasattr(self.method, "forward_func")):
-            message = f"method must be an object of Captum's kind, found {type(self.method)}"
+    def __init__(
+        self,
+        method: Any,
+        *,
+        target: Target = "label",
+        baselines: Any = None,
+        reduce: Reduction | None = None,
+        autocast: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        unpack: Unpack = input_and_label,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        if not (hasattr(method, "attribute") and hasattr(method, "forward_func")):
+            message = f"method must be an object of Captum's kind, found {type(method)}"
             raise TypeError(message)
-        if isinstance(self.target, str) and self.target not in ("label", "predicted"):
-            message = f"target must be 'label', 'predicted' or an index, found {self.target!r}"
+        if isinstance(target, str) and target not in ("label", "predicted"):
+            message = f"target must be 'label', 'predicted' or an index, found {target!r}"
             raise ValueError(message)
-        model = model_of(self.method.forward_func)
-        _refuse_training(model)
-        if self.device is None and model is not None:
-            self.device = next((p.device for p in model.parameters()), None)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the method is one of this package's, with routes."""
-        return hasattr(self.method, "last_route")
+        self.method, self.target, self.baselines = method, target, baselines
+        self.reduce: Reduction = Dense() if reduce is None else reduce
+        self.autocast, self.unpack, self.arguments = autocast, unpack, arguments or {}
+        self.device = None if device is None else torch.device(device)
+        model = model_of(method.forward_func)
+        if model is not None:
+            _refuse_training(model)
+            if self.device is None:
+                self.device = next((p.device for p in model.parameters()), None)
 
     def precision(self) -> AbstractContextManager[Any]:
         """The context of mixed precision, where it is wanted."""
@@ -89,22 +69,13 @@ class Settings:
         return torch.autocast((self.device or torch.device("cpu")).type, self.autocast)
 
     def at_device(self, value: Any) -> Any:
-        """A tensor, or a tuple of what may be one, where it is computed with.
-
-        Args:
-            value: The value; what is no tensor is left as it is.
-        """
+        """A tensor, or a tuple of what may be one, where it is computed with."""
         if isinstance(value, tuple):
             return tuple(map(self.at_device, value))
         return value.to(self.device, non_blocking=True) if isinstance(value, Tensor) else value
 
     def unpacked(self, data: Any, size: int) -> tuple[tuple[Tensor, ...], Any]:
-        """The inputs of a batch and its labels.
-
-        Raises:
-            TypeError: If the inputs are no tensors.
-            ValueError: If they have another number of rows.
-        """
+        """The inputs of a batch and its labels."""
         inputs, labels = self.unpack(data)
         tensors = tuple(inputs) if isinstance(inputs, list | tuple) else (inputs,)
         wrong = [type(x).__name__ for x in tensors if not isinstance(x, Tensor)]
@@ -117,6 +88,30 @@ class Settings:
             raise ValueError(message)
         return tensors, labels
 
+    def described(self) -> dict[str, Any]:
+        """What has to be the same where a run goes on, in words and digests.
+
+        Weights count by their digest, so a run does not go on with another checkpoint. Of a
+        function that is no module, only its name is known.
+        """
+        method = self.method
+        model = model_of(method.forward_func)
+        layer = getattr(method, "layer", None)
+        modules = () if model is None else model.named_modules()
+        return {
+            "method": type(method).__name__,
+            "strategy": getattr(method, "strategy", None),
+            "multiply_by_inputs": getattr(method, "multiplies_by_inputs", None),
+            "function": _name(method.forward_func if model is None else model),
+            "weights": None if model is None else _digest(sorted(model.state_dict().items())),
+            "layer": next((name for name, m in modules if m is layer), None),
+            "target": _said(self.target),
+            "baselines": _said(self.baselines),
+            "reduce": repr(self.reduce),
+            "autocast": _said(self.autocast),
+            "arguments": {name: _said(value) for name, value in sorted(self.arguments.items())},
+        }
+
 
 def model_of(forward_func: Any) -> nn.Module | None:
     """The module that a function is, or is a method of; None where that is not known."""
@@ -124,11 +119,39 @@ def model_of(forward_func: Any) -> nn.Module | None:
     return owner if isinstance(owner, nn.Module) else None
 
 
-def _refuse_training(model: nn.Module | None) -> None:
+def _refuse_training(model: nn.Module) -> None:
     """Refuse what is random, or changes, while it is attributed."""
     kinds = (BatchNorm, DropoutNd, nn.RReLU)
-    modules = model.named_modules() if model is not None else ()
-    found = [name for name, m in modules if m.training and isinstance(m, kinds)]
+    found = [name for name, m in model.named_modules() if m.training and isinstance(m, kinds)]
     if found:
         message = f"the model is in training mode ({', '.join(found[:3])}): call model.eval()"
         raise ValueError(message)
+
+
+def _name(function: Any) -> str:
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _said(value: Any) -> Any:
+    """A value as JSON holds it; a tensor by its digest."""
+    if isinstance(value, Tensor):
+        return f"tensor {tuple(value.shape)} {_digest([('', value)])}"
+    if isinstance(value, list | tuple):
+        return [_said(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value) if isinstance(value, torch.dtype) else type(value).__name__
+
+
+def _digest(tensors: Iterable[tuple[str, Any]]) -> str:
+    total = hashlib.sha256()
+    for name, tensor in tensors:
+        total.update(name.encode())
+        if isinstance(tensor, Tensor):
+            bare = tensor.detach().cpu().contiguous()
+            total.update(f"{bare.dtype}{tuple(bare.shape)}".encode())
+            total.update(bare.reshape(-1).view(torch.uint8).numpy().tobytes())
+        else:
+            total.update(repr(tensor).encode())
+    return total.hexdigest()[:16]

@@ -12,13 +12,15 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from captum_xdnn.dataset.parquet import SET_ASIDE, SHARDS, read_ids, write_table
-from captum_xdnn.dataset.records import Form, Id, Records, Reject, described
+from captum_xdnn.dataset.records import Form, Id, Records, Reject, of_form
 
 RUN, REJECTS, LOCK = "run.json", "rejects.csv", ".lock"
 MEBIBYTE = 2**20
@@ -65,7 +67,7 @@ class ParquetShards:
         self.shard_bytes = int(shard_mebibytes * MEBIBYTE)
         #: Samples that are attributed, as far as they are written.
         self.attributed = 0
-        self._lock: FileLock | None = None
+        self._held = ExitStack()  # the lock
         self._form: Form | None = None
         self._next = 0
         self._records: list[Records] = []
@@ -87,29 +89,39 @@ class ParquetShards:
             ValueError: If the folder holds another run, or the same sample twice.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / LOCK)
         try:
-            lock.acquire(timeout=0)
+            lock = FileLock(self.folder / LOCK).acquire(timeout=0)
         except Timeout:
             message = f"another process is writing to {self.folder}"
             raise RuntimeError(message) from None
-        self._lock = lock
-        try:
-            return self._opened(run, retry_rejected=retry_rejected)
-        except BaseException:
-            self._release()
-            raise
-
-    def _opened(self, run: dict[str, Any], *, retry_rejected: bool) -> set[Id]:
-        self._check(run)
-        for left in self.folder.glob(".*.tmp"):  # what a killed run was writing
-            left.unlink()
-        shards = shards_in(self.folder)
-        done, self._rejected, self._form = survey(shards)
-        self._next = 1 + max(map(_number_of, shards), default=-1)
-        self.attributed = len(done)
-        self._write_rejects()
+        with ExitStack() as stack:
+            stack.enter_context(lock)
+            self._check(run)
+            for left in self.folder.glob(".*.tmp"):  # what a killed run was writing
+                left.unlink()
+            done = self._survey()
+            self._write_rejects()
+            self._held = stack.pop_all()
         return done if retry_rejected else done | self._rejected.keys()
+
+    def _survey(self) -> set[Id]:
+        """See what the shards hold; the ids that are attributed."""
+        shards = shards_in(self.folder)
+        times: Counter[Id] = Counter()
+        self._rejected, self._form = {}, None
+        for path in shards:
+            ids, rejects, form = read_ids(path)
+            times.update(ids)
+            self._rejected.update((r.id, r.reason) for r in rejects)
+            self._form = self._form or form
+        twice = [i for i, count in times.items() if count > 1]
+        if twice:
+            message = f"{len(twice)} samples are in {self.folder} twice, {twice[0]!r} is the first"
+            raise ValueError(message)
+        self._rejected = {i: why for i, why in self._rejected.items() if i not in times}
+        self._next = 1 + max(map(_number_of, shards), default=-1)
+        self.attributed = len(times)
+        return set(times)
 
     def _check(self, run: dict[str, Any]) -> None:
         """Compare with the run that the folder was made for; note this one in a new folder."""
@@ -137,11 +149,9 @@ class ParquetShards:
         self._records += [r for r in records if len(r)]
         self._rejects += rejects
         samples = len(self._rejects) + sum(map(len, self._records))
-        if samples >= self.shard_size or self._nbytes() >= self.shard_bytes:
+        size = sum(records.nbytes for records in self._records)
+        if samples >= self.shard_size or size >= self.shard_bytes:
             self.flush()
-
-    def _nbytes(self) -> int:
-        return sum(record.nbytes for record in self._records)
 
     def flush(self) -> None:
         """Write what has come as a shard, though it is not full."""
@@ -151,9 +161,9 @@ class ParquetShards:
         if not (records or rejects):
             return
         if self._form is None and records:
-            self._form = _usual(records)
-        kept = [r for r in records if r.form == self._form]
-        rejects += [each for r in records if r.form != self._form for each in self._unlike(r)]
+            self._form = mode(r.form for r in records for _ in range(len(r)))
+        kept, of_other_form = of_form(records, self._form)
+        rejects += of_other_form
         number, self._next = self._next, self._next + 1
         write_shard(self.folder, f"{number:06d}", Records.joined(kept) if kept else None, rejects)
         self.attributed += sum(map(len, kept))
@@ -163,22 +173,10 @@ class ParquetShards:
                 self._rejected.pop(each, None)
             self._write_rejects()
 
-    def _unlike(self, record: Records) -> list[Reject]:
-        """A reject for each row of another form."""
-        reason = f"it has {described(record.form)}, others {described(self._form or ())}"
-        return [Reject(i, reason) for i in record.ids]
-
     def close(self) -> None:
         """Write what is left, and give the folder back."""
-        try:
+        with self._held:
             self.flush()
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
 
     @property
     def rejects(self) -> tuple[Reject, ...]:
@@ -203,38 +201,10 @@ def shards_in(folder: Path) -> list[Path]:
     return sorted([*folder.glob(SHARDS), *folder.glob(SET_ASIDE)], key=_number_of)
 
 
-def survey(shards: Sequence[Path]) -> tuple[set[Id], dict[Id, str], Form | None]:
-    """What shards hold: the ids done, the ids set aside with the reason, the form of the rows.
-
-    Raises:
-        ValueError: If a sample is in them twice.
-    """
-    times: Counter[Id] = Counter()
-    rejected: dict[Id, str] = {}
-    form: Form | None = None
-    for path in shards:
-        ids, rejects, found = read_ids(path)
-        times.update(ids)
-        rejected.update((r.id, r.reason) for r in rejects)
-        form = form or found
-    twice = [i for i, count in times.items() if count > 1]
-    if twice:
-        message = f"{len(twice)} samples are in {shards[0].parent} twice, {twice[0]!r} is the first"
-        raise ValueError(message)
-    return set(times), {i: why for i, why in rejected.items() if i not in times}, form
-
-
 def write_shard(
     folder: Path, name: str, records: Records | None, rejects: Sequence[Reject]
 ) -> None:
-    """Write a shard; at every moment it is whole or absent.
-
-    Args:
-        folder: Where to.
-        name: What tells it from the others.
-        records: Its rows; None for none.
-        rejects: The samples that were set aside among those that it is for.
-    """
+    """Write a shard, whose name tells it from the others; at every moment it is whole or absent."""
     buffer = io.BytesIO()
     write_table(buffer, records, rejects)
     pattern = SET_ASIDE if records is None else SHARDS
@@ -261,11 +231,3 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
             os.fsync(number)
         finally:
             os.close(number)
-
-
-def _usual(records: Sequence[Records]) -> Form:
-    """The form that most samples have, the first of them where several have as many."""
-    counts: Counter[Form] = Counter()
-    for record in records:
-        counts[record.form] += len(record)
-    return counts.most_common(1)[0][0]

@@ -87,7 +87,8 @@ class Certificate:
         """
         from captum_xdnn.proof.certificate_figure import strip_figure
 
-        return strip_figure(self)
+        title = str(self).partition("\n")[0]
+        return strip_figure(title, self.strip, self.blockers, hoisted=self.speed_up > 1)
 
     def __str__(self) -> str:
         if self.homogeneous and self.degree is not None:

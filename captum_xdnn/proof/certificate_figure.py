@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from captum_xdnn.figures import OURS, THEIRS, new_figure
-from captum_xdnn.proof.findings import count_of, kinds_of
+from captum_xdnn.proof.findings import Blocker, count_of, kinds_of
 from captum_xdnn.proof.nodes import is_operation
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.cost import flops_of
@@ -17,8 +17,6 @@ from captum_xdnn.recording.node import Node
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from captum_xdnn.proof.certificate import Certificate
 
 
 WIDTH = 9.0
@@ -42,26 +40,27 @@ class _Box:
         return self.left + self.width / 2
 
 
-def strip_figure(certificate: Certificate) -> Figure:
+def strip_figure(
+    title: str, strip: Sequence[Segment], blockers: Sequence[Blocker], *, hoisted: bool
+) -> Figure:
     """See ``Certificate.plot``."""
-    legend = "\n".join(_legend(certificate))
+    legend = "\n".join(_legend(blockers))
     figure = new_figure(WIDTH, 2.1 + 0.17 * legend.count("\n"))
-    title = str(certificate).partition("\n")[0]
     figure.suptitle(textwrap.fill(title, COLUMNS - 20), fontsize=10, ha="left", x=0.01)
-    strip, text = figure.subplots(2, 1, height_ratios=(1.1, 0.4 + 0.17 * legend.count("\n")))
-    _draw(strip, _boxes(certificate.strip), hoisted=certificate.speed_up > 1)
-    text.set_axis_off()
-    lines = text.text(
-        0, 1, legend, fontsize=8, va="top", family="monospace", transform=text.transAxes
+    above, below = figure.subplots(2, 1, height_ratios=(1.1, 0.4 + 0.17 * legend.count("\n")))
+    _draw(above, _boxes(strip), hoisted=hoisted)
+    below.set_axis_off()
+    lines = below.text(
+        0, 1, legend, fontsize=8, va="top", family="monospace", transform=below.transAxes
     )
     # Lines are as long as the figure is wide; the layout would make the strip shorter for them.
     lines.set_in_layout(False)
     return figure
 
 
-def _legend(certificate: Certificate) -> Iterator[str]:
+def _legend(blockers: Sequence[Blocker]) -> Iterator[str]:
     """The kinds of blockers, a line or two each."""
-    kinds = kinds_of(certificate.blockers)
+    kinds = kinds_of(blockers)
     for members in kinds[:LINES]:
         line = f"{count_of(members)}: {members[0].reason}; first: {members[0].where}"
         yield from textwrap.wrap(line, COLUMNS, subsequent_indent="    ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ import pyarrow as pa
 import ray
 from torch.utils.data import default_collate
 
-from captum_xdnn.dataset.attribute_dataset import Run
-from captum_xdnn.dataset.description import description_of
+from captum_xdnn.dataset.attribute_dataset import Run, run_into
+from captum_xdnn.dataset.loading import Collate, fetch
 from captum_xdnn.dataset.records import Id
 from captum_xdnn.dataset.settings import Settings
 from captum_xdnn.dataset.shards import ParquetShards
-from captum_xdnn.dataset.together import Collate, Together, loaded
 from captum_xdnn.ray.attributor import Attributor
 from captum_xdnn.ray.sink import ShardSink
 
@@ -89,47 +87,41 @@ def attribute_dataset(
         message = f"unknown arguments: {', '.join(unknown)}; those of attribute() go to attribute="
         raise TypeError(message)
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
-    shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
-    start = time.perf_counter()
-    known = {name: value for name, value in settings.items() if value is not None}
-    description = description_of(Settings(method, arguments=attribute or {}, **known))
-    done = shards.open(description, retry_rejected=retry_rejected)
-    before = shards.attributed
-    try:
+    description = Settings(method, arguments=attribute, **settings).described()
+
+    def work(shards: ParquetShards, done: set[Id]) -> None:
         batches = _remaining(len(dataset), batch_size, done, ids)
-        if batches:
-            arguments = Attributor.arguments(
-                method,
-                _example(dataset, collate),
-                attribute=attribute,
-                dataset=dataset,
-                collate=collate,
-                names=ids,
-                device=device,
-                **settings,
-            )
-            tables = [pa.table({"index": indices}) for indices in batches]
-            data = ray.data.from_arrow(tables)
-            _forgive_deaths(data.context)
-            data.map_batches(
-                Attributor,
-                fn_constructor_kwargs=arguments,
-                batch_size=None,  # a block is a batch: the same samples together in every run
-                batch_format="numpy",
-                compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
-                num_cpus=num_cpus,
-                num_gpus=num_gpus,
-            ).write_datasink(
-                ShardSink(shards.folder, shards.shard_size),
-                concurrency=most,
-                ray_remote_args={"num_cpus": 0},  # else it waits for actors that hold all of them
-            )
-    finally:
+        if not batches:
+            return
+        arguments = Attributor.arguments(
+            method,
+            _example(dataset, collate),
+            attribute=attribute,
+            dataset=dataset,
+            collate=collate,
+            names=ids,
+            device=device,
+            **settings,
+        )
+        data = ray.data.from_arrow([pa.table({"index": indices}) for indices in batches])
+        _forgive_deaths(data.context)
+        data.map_batches(
+            Attributor,
+            fn_constructor_kwargs=arguments,
+            batch_size=None,  # a block is a batch: the same samples together in every run
+            batch_format="numpy",
+            compute=ray.data.ActorPoolStrategy(min_size=least, max_size=most),
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+        ).write_datasink(
+            ShardSink(shards.folder, shards.shard_size),
+            concurrency=most,
+            ray_remote_args={"num_cpus": 0},  # else it waits for actors that hold all of them
+        )
         shards.close()
-    shards.open(description)  # what Ray's tasks have written
-    shards.close()
-    now = shards.attributed - before
-    return Run(now, before, shards.rejects, time.perf_counter() - start)
+        shards.open(description)  # what Ray's tasks have written
+
+    return run_into(sink, description, work, retry_rejected=retry_rejected)
 
 
 def _forgive_deaths(context: Any) -> None:
@@ -143,13 +135,9 @@ def _remaining(
     size: int, batch_size: int, done: set[Id], names: Sequence[Id] | None
 ) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
     """The indices that are left, in the batches of a run from the start."""
-    batches = []
-    for first in range(0, size, batch_size):
-        indices = range(first, min(first + batch_size, size))
-        left = [i for i in indices if (i if names is None else names[i]) not in done]
-        if left:
-            batches.append(np.array(left, np.int64))
-    return batches
+    batches = [range(i, min(i + batch_size, size)) for i in range(0, size, batch_size)]
+    left = ([i for i in b if (i if names is None else names[i]) not in done] for b in batches)
+    return [np.array(indices, np.int64) for indices in left if indices]
 
 
 def _example(dataset: Any, collate: Collate) -> Any:
@@ -159,7 +147,7 @@ def _example(dataset: Any, collate: Collate) -> Any:
     """
     size = len(dataset)
     count = min(size, MOST_TRIED)
-    fetched = Together(collate)(loaded(dataset, [i * size // count for i in range(count)]))
+    fetched = fetch(dataset, [i * size // count for i in range(count)], collate)
     if not fetched.batches:
         message = f"none of the {count} samples tried can be used: {fetched.rejects[0].reason}"
         raise ValueError(message)

@@ -11,10 +11,10 @@ import torch
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attributing import Attributing
-from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, described
-from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.dataset.loading import Batch, Collate, Fetched, fetch
+from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, of_form
+from captum_xdnn.dataset.reductions import Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label, model_of
-from captum_xdnn.dataset.together import Batch, Collate, Fetched, Together, loaded
 
 ERROR = "error"
 """The column that says why a sample has no attribution; empty where it has one."""
@@ -57,8 +57,7 @@ class Attributor:
         model = model_of(method.forward_func)
         if device is not None and model is not None:
             model.to(device)
-        place = None if device is None else torch.device(device)
-        self._attributing = Attributing(Settings(method, device=place, **settings), shapes=shapes)
+        self._attributing = Attributing(Settings(method, device=device, **settings), shapes=shapes)
         self._form = form
         self._inputs, self._label = columns
         self._dataset, self._collate, self._names = dataset, collate, names
@@ -111,16 +110,16 @@ class Attributor:
         chosen: dict[str, Any] = {
             "target": target,
             "baselines": baselines,
-            "reduce": Dense() if reduce is None else reduce,
+            "reduce": reduce,
             "autocast": autocast,
             "unpack": unpack,
-            "arguments": attribute or {},
+            "arguments": attribute,
         }
-        settings = Settings(method, **chosen)
+        attributing = Attributing(Settings(method, **chosen))
         inputs, _ = unpack(example)
         first = inputs[0] if isinstance(inputs, list | tuple) else inputs
-        attributing = Attributing(settings)
-        records, rejects = attributing(Batch(tuple(range(len(first))), example))
+        batch = Batch(tuple(range(len(first))), example)
+        records, rejects = attributing(Fetched((batch,)))
         if not records:
             message = f"no sample of the example can be attributed: {rejects[0].reason}"
             raise ValueError(message)
@@ -137,29 +136,19 @@ class Attributor:
             The columns of :class:`captum_xdnn.dataset.Records`, and ``error``: why a sample has no
             attribution, empty where it has one. Each sample of the batch is in one row.
         """
-        fetched = self._fetched(batch)
-        records, rejects = [], list(fetched.rejects)
-        for each in fetched.batches:
-            found, set_aside = self._attributing(each)
-            records += [r for r in found if r.form == self._form]
-            rejects += [
-                Reject(i, f"it has {described(r.form)}, others {described(self._form)}")
-                for r in found
-                if r.form != self._form
-                for i in r.ids
-            ] + set_aside
-        rows = [_with_error(r, np.full(len(r), "")) for r in records]
-        rows += [_set_aside(rejects, self._form)] if rejects else []
-        return Records.joined(rows).columns
+        found, rejects = self._attributing(self._fetched(batch))
+        records, of_other_form = of_form(found, self._form)
+        rejects += of_other_form
+        errors = [""] * sum(map(len, records)) + [reject.reason for reject in rejects]
+        records += [_set_aside(rejects, self._form)] if rejects else []
+        return {**Records.joined(records).columns, ERROR: np.array(errors)}
 
     def _fetched(self, batch: dict[str, npt.NDArray[Any]]) -> Fetched:
         if self._dataset is not None:
-            together = Together(self._collate, self._names)
-            return together(loaded(self._dataset, batch["index"].tolist()))
+            return fetch(self._dataset, batch["index"].tolist(), self._collate, self._names)
         rows = _Rows([batch[name] for name in self._inputs], batch.get(self._label or ""))
-        places = range(len(batch[self._inputs[0]]))
         ids = batch["id"].tolist() if "id" in batch else None
-        return Together(self._collate, ids)(loaded(rows, places))
+        return fetch(rows, range(len(batch[self._inputs[0]])), self._collate, ids)
 
 
 class _Rows:
@@ -174,10 +163,6 @@ class _Rows:
         return inputs if self._labels is None else (inputs, self._labels[place])
 
 
-def _with_error(records: Records, errors: npt.NDArray[Any]) -> Records:
-    return Records({**records.columns, ERROR: errors})
-
-
 def _set_aside(rejects: list[Reject], form: Form) -> Records:
     """Rows of samples that have no attribution."""
     size = len(rejects)
@@ -190,19 +175,4 @@ def _set_aside(rejects: list[Reject], form: Form) -> Records:
         "completeness_gap": np.full(size, np.nan),
     }
     columns |= {name: np.zeros((size, *shape), dtype) for name, shape, dtype in form}
-    return _with_error(Records(columns), np.array([r.reason for r in rejects]))
-
-
-def parted(columns: Columns) -> tuple[Records | None, list[Reject]]:
-    """What an ``Attributor`` returned, as records and samples set aside.
-
-    Args:
-        columns: Its columns.
-    """
-    errors = columns[ERROR].astype(str)
-    fine = errors == ""
-    ids = columns["id"].tolist()
-    rejects = [Reject(i, str(e)) for i, e in zip(ids, errors, strict=True) if e]
-    kept = {name: column[fine] for name, column in columns.items() if name != ERROR}
-    kept["route"] = kept["route"].astype(str)
-    return (Records(kept) if fine.any() else None), rejects
+    return Records(columns)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from ray.data import Datasink
 from ray.data.block import BlockAccessor
 
-from captum_xdnn.dataset.records import Columns, Records, Reject
+from captum_xdnn.dataset.records import Records, Reject
 from captum_xdnn.dataset.shards import write_shard
-from captum_xdnn.ray.attributor import parted
+from captum_xdnn.ray.attributor import ERROR
 
 
 class ShardSink(Datasink[int]):
@@ -43,23 +43,20 @@ class ShardSink(Datasink[int]):
             ctx: Ray's context of the task.
         """
         del ctx
-        records: list[Records] = []
-        rejects: list[Reject] = []
-        for block in blocks:
-            columns = cast("Columns", BlockAccessor.for_block(block).to_numpy())
-            if len(columns.get("id", ())):
-                found, set_aside = parted(columns)
-                records += [found] if found is not None else []
-                rejects += set_aside
-        ids = sorted(str(i) for r in records for i in r.ids) + sorted(str(r.id) for r in rejects)
-        if not ids:
+        parts = [BlockAccessor.for_block(block).to_numpy() for block in blocks]
+        parts = [part for part in parts if len(part.get("id", ()))]
+        if not parts:
             return 0
-        digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
-        whole = Records.joined([_plain(r) for r in records]) if records else None
-        write_shard(self._folder, f"of-{digest}", whole, rejects)
-        return len(ids)
-
-
-def _plain(records: Records) -> Records:
-    """Ids as NumPy's own type, whatever Ray's blocks made of them."""
-    return Records({**records.columns, "id": np.array(records.ids)})
+        columns = Records.joined([Records(part) for part in parts]).columns
+        # NumPy's own types again, whatever Ray's blocks made of them.
+        errors = columns.pop(ERROR).astype(str)
+        columns["id"] = np.array(columns["id"].tolist())
+        columns["route"] = columns["route"].astype(str)
+        fine = errors == ""
+        records = Records({name: column[fine] for name, column in columns.items()})
+        ids = columns["id"][~fine].tolist()
+        rejects = [Reject(i, str(e)) for i, e in zip(ids, errors[~fine], strict=True)]
+        named = sorted(map(str, records.ids)) + sorted(map(str, ids))
+        digest = hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
+        write_shard(self._folder, f"of-{digest}", records if fine.any() else None, rejects)
+        return len(named)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.checks.completeness import bounds_of, precision_of
+from captum_xdnn.checks.completeness import FLOAT32, precision_of
 from captum_xdnn.checks.gradient_law import SCRIPTED, custom_functions_of
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Given, Verdict
@@ -24,7 +24,7 @@ from captum_xdnn.recording.watch import Tape
 from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.certification import certificate_of
 from captum_xdnn.routes.known_functions import Memory, root_of
-from captum_xdnn.routes.request import FLOAT32, Outcome, Request
+from captum_xdnn.routes.request import Outcome, Request
 
 NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
 
@@ -198,11 +198,6 @@ class Attempt:
         verdict = self.watched.verdict
         coarsest = 0.0 if verdict is None else verdict.graph.coarsest
         return precision_of(self.call.inputs, max(coarsest, FLOAT32 if self.is_scripted else 0.0))
-
-    def size_of(self, gradients: tuple[Tensor, ...]) -> float:
-        """How large the numbers are that were added up to the output."""
-        differences = tuple(d.detach() for d in self.call.differences())
-        return float(bounds_of(tuple(g.detach() for g in gradients), differences).max())
 
     def at_baseline(self) -> Tensor:
         """What the function returns at the baseline, by a pass of its own."""

@@ -6,7 +6,6 @@ The function runs once at the inputs, watched; that run is the single pass, and 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 import torch
 
-from captum_xdnn.checks.completeness import precision_of, reduced_precision_of
+from captum_xdnn.checks.completeness import loosest, precision_of
 from captum_xdnn.errors import first_line
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
@@ -23,8 +22,9 @@ from captum_xdnn.proof.watching import unsuitable, watch
 from captum_xdnn.recording.modes import is_transformed
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
+from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.request import Outcome, Request, rows
@@ -78,9 +78,6 @@ def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
 
 def _divides(request: Request, attempts: list[Attempt]) -> bool:
     """Whether the parts are the rows of the whole: no operation and no size of Python's mixes them."""
-    # Needs what only hoisting needs otherwise.
-    from captum_xdnn.routes.hoisted import differing
-
     call = request.call
     inputs = tuple(x.detach() for x in call.inputs)
     starts = (0,) * len(inputs)
@@ -90,7 +87,7 @@ def _divides(request: Request, attempts: list[Attempt]) -> bool:
         return False
     joined = torch.cat([a.watched.output.detach() for a in attempts])
     precision = precision_of(call.inputs, verdict.graph.coarsest)
-    return not differing(joined, output, max(precision, reduced_precision_of(call.inputs)))
+    return not differing(joined, output, loosest(precision, call.inputs))
 
 
 def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
@@ -147,9 +144,6 @@ def _of_runs(attempt: Attempt) -> Outcome:
         return Outcome(certificate, refusal=refusal)
     if found.homogeneous:
         return single_pass(attempt, found, certificate)
-    # Imports what a single pass does without.
-    from captum_xdnn.routes.hoisted import hoisted_route
-
     return hoisted_route(attempt, found, certificate)
 
 
@@ -220,58 +214,3 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
         root = root_of(function)
         name = str(getattr(root, "__qualname__", "") or type(root).__name__)
         logger.info("%s: %s", name, said)
-
-
-CERTAIN = 4.0
-"""A predicted speed-up that needs no measurement of Captum's own time."""
-
-
-class Choice:
-    """What calls of one form took by each way: seconds, the least of each."""
-
-    def __init__(self) -> None:
-        self.rehearsed = False
-        self._hoisted = self._captum = math.inf
-        self._calls = 0
-        self._forbidden = False
-
-    def hoist(self, predicted: float) -> bool:
-        """Whether to hoist this call.
-
-        The first call is hoisted if that promises to pay; where the promise is small, Captum's way
-        is timed in the second, and from the third on the faster one is taken.
-        """
-        if self._forbidden:
-            return False
-        self._calls += 1
-        if predicted >= CERTAIN or self._calls == 1:
-            return True
-        if self._captum == math.inf:
-            return False
-        return self._hoisted < self._captum
-
-    def forbid(self) -> None:
-        """Hoist no more: the recorded operations cannot stand for the function."""
-        self._forbidden = True
-
-    def note_hoisted(self, seconds: float) -> None:
-        """Note what a hoisted call took."""
-        self._hoisted = min(self._hoisted, seconds)
-
-    def note_captum(self, seconds: float) -> None:
-        """Note what a call by Captum's own code took."""
-        self._captum = min(self._captum, seconds)
-
-
-def choice_of(verdict: Verdict, quadrature: Quadrature, *, create_graph: bool) -> Choice:
-    """What is known of calls of this structure, rule and number of steps."""
-    key: Any = (
-        quadrature.n_steps,
-        quadrature.method,
-        quadrature.internal_batch_size,
-        create_graph,
-    )
-    choices: dict[Any, Choice] = verdict.kept.setdefault("choices", {})
-    if len(choices) > 64:
-        choices.clear()
-    return choices.setdefault(key, Choice())

@@ -13,8 +13,8 @@ from captum_xdnn.checks.completeness import (
     COARSE,
     COARSE_SLACK,
     SLACK,
+    loosest,
     lost_below,
-    reduced_precision_of,
 )
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.known_functions import MOST
@@ -88,7 +88,7 @@ def _made_unseen(attempt: Attempt, verdict: Verdict, sources: dict[int, Tensor])
 
 
 def differs_in_the_middle(
-    attempt: Attempt, verdict: Verdict, said: Callable[[], Tensor], size: float
+    attempt: Attempt, verdict: Verdict, said: Callable[[], Tensor], size: Callable[[], float]
 ) -> str:
     """Why a verdict does not hold in the middle of the ray; empty if it does."""
     if verdict in attempt.memory.confirmed:
@@ -100,13 +100,13 @@ def differs_in_the_middle(
         expected = said()
     if found.shape != expected.shape:
         return ELSEWHERE
-    precision = max(attempt.precision(), reduced_precision_of(attempt.call.inputs))
+    precision = loosest(attempt.precision(), attempt.call.inputs)
     slack = (COARSE_SLACK if precision > COARSE else SLACK) * precision
     gap = float((found - expected).abs().max()) if found.numel() else 0.0
     largest = float(torch.maximum(found.abs(), expected.abs()).max()) if found.numel() else 0.0
     if not math.isfinite(gap):
         return NOT_FINITE
-    if gap > slack * (size + largest) + lost_below(precision):
+    if gap > slack * (size() + largest) + lost_below(precision):
         return ELSEWHERE
     if largest:
         attempt.memory.confirm(verdict)

@@ -10,7 +10,8 @@ import threading
 import types
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -174,12 +175,12 @@ def _forget(address: int, gone: Any) -> None:
         del _KNOWN[address]
 
 
+@dataclass(eq=False, repr=False)
 class Derived(MadeOfAnother, ABC):
     """A function made of a base function and some of its layers."""
 
-    def __init__(self, base: Callable[..., Any], layers: Sequence[nn.Module]) -> None:
-        self.base = base
-        self.layers = tuple(layers)
+    base: Callable[..., Any]
+    layers: tuple[nn.Module, ...]
 
     @property
     def key(self) -> Hashable:
@@ -197,8 +198,6 @@ class Derived(MadeOfAnother, ABC):
 
 def root_of(function: Any) -> Any:
     """The function that a function is made of in the end."""
-    while issubclass(
-        type(function), MadeOfAnother
-    ):  # by the type: a mock may say that it is anything
+    while issubclass(type(function), MadeOfAnother):  # a mock may say that it is anything
         function = function.base
     return function

@@ -12,7 +12,6 @@ from torch import Tensor
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.captum import Quadrature
-from captum_xdnn.routes.known_functions import Memory
 
 Route = Literal["single_pass", "hoisted", "captum"]
 
@@ -79,30 +78,7 @@ class Outcome:
         return self.refusal or str(self.certificate)
 
 
-FLOAT32 = torch.finfo(torch.float32).eps
 NOT_FINITE = "the output or a gradient is not finite"
-
-
-def refused(memory: Memory, certificate: Certificate, refusal: str) -> Outcome:
-    """What comes of a call that contradicts its certificate."""
-    if refusal == NOT_FINITE:
-        return Outcome(certificate, refusal=refusal)
-    memory.contradict(refusal)
-    return Outcome(certificate, refusal=refusal, contradicted=True)
-
-
-def attributed(
-    gradients: tuple[Tensor, ...], call: Call, *, multiply_by_inputs: bool
-) -> tuple[Tensor, ...]:
-    """The attributions from the mean gradients; contiguous and in memory of their own, as Captum's."""
-    if multiply_by_inputs:
-        return tuple(a.contiguous() for a in times(gradients, call.differences()))
-    return tuple(g.clone(memory_format=torch.contiguous_format) for g in gradients)
-
-
-def times(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The attributions from the mean gradients and ``x - b``."""
-    return tuple(g * d for g, d in zip(gradients, differences, strict=True))
 
 
 def rows(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,22 +11,15 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import select_targets
-from captum_xdnn.checks.completeness import (
-    Sizes,
-    bounds_of,
-    gap_exceeds,
-    lost_below,
-    reduced_precision_of,
-)
 from captum_xdnn.checks.gradient_law import NOT_ITS_LAW, PLACES, agree, factor_at
 from captum_xdnn.checks.second_derivative import close_first_pass
 from captum_xdnn.proof.baseline_values import Unavailable
 from captum_xdnn.proof.certificate import Certificate
-from captum_xdnn.proof.verdict import Verdict, values_of
+from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
-from captum_xdnn.routes.dependence import differs_in_the_middle
-from captum_xdnn.routes.request import FLOAT32, NOT_FINITE, Outcome, attributed, refused, times
+from captum_xdnn.routes.checked import Found, attributed, conclude, refused, trained
+from captum_xdnn.routes.request import Outcome
 
 MIXED = "the function does not return a row for each example"
 TRAINED = (
@@ -43,42 +35,37 @@ def single_pass(attempt: Attempt, verdict: Verdict, certificate: Certificate) ->
     output: Tensor = watched.output
     if output.shape[:1] != (call.size,) and call.size > 1 and output.numel() != 1:
         return Outcome(certificate, refusal=MIXED, ran=False)
-    values = attempt.given.values
-    relied = [n for n in verdict.relied if n.number in values]
-    if request.create_graph and any(t.requires_grad for t in values_of(relied, values)):
+    if trained(attempt, verdict):
         return Outcome(certificate, refusal=TRAINED.format(", ".join(certificate.relied)))
-    custom = attempt.own_code()
+    custom, degree = attempt.own_code(), verdict.degree or Fraction(1)
     found = differentiated(
         output,
         attempt.leaves,
         call.target,
-        verdict.degree or Fraction(1),
+        degree,
         create_graph=request.create_graph,
         piecewise_linear=request.create_graph and not custom and verdict.is_piecewise_linear,
     )
     if not request.create_graph:
         watched.output = found.returned
-    if custom and not _obeys_law(attempt, found, verdict.degree or Fraction(1)):
-        return refused(attempt.memory, certificate, f"{NOT_ITS_LAW}: {', '.join(custom)}")
-    refusal = ""
-    if verdict not in attempt.memory.confirmed:
-        size = attempt.size_of(found.mean_gradients)
-        refusal = differs_in_the_middle(
-            attempt,
-            verdict,
-            lambda: _in_the_middle(attempt, verdict, found.returned.detach()),
-            size,
-        )
-    if refusal:
-        return Outcome(certificate, refusal=refusal)
-    attributions = _attributions(attempt, found)
-    if request.verify:
-        refusal = _incomplete(attempt, found, attributions, verdict)
-        if refusal:
-            return refused(attempt.memory, certificate, refusal)
-    else:
+    if custom and not _obeys_law(attempt, found, degree):
+        return refused(attempt, certificate, f"{NOT_ITS_LAW}: {', '.join(custom)}")
+    outcome = conclude(
+        attempt,
+        verdict,
+        certificate,
+        Found(
+            "single_pass",
+            found.mean_gradients,
+            found.outputs,
+            middle=lambda: _in_the_middle(attempt, verdict, found.returned.detach()),
+            start=(lambda: _start(attempt, verdict)) if verdict.affine else None,
+            returned=found.returned,
+        ),
+    )
+    if not request.verify and outcome.attributions is not None:
         attempt.memory.prove(attempt.form_by_value(), verdict)
-    return Outcome(certificate, attributions, found.returned, route="single_pass")
+    return outcome
 
 
 def unwatched(attempt: Attempt) -> Outcome | None:
@@ -95,15 +82,11 @@ def unwatched(attempt: Attempt) -> Outcome | None:
         output = request.forward_func(*leaves, *call.arguments)
     degree = verdict.degree or Fraction(1)
     found = differentiated(output, leaves, call.target, degree, create_graph=request.create_graph)
-    return Outcome(certificate, _attributions(attempt, found), found.returned, route="single_pass")
-
-
-def _attributions(attempt: Attempt, found: Pass) -> tuple[Tensor, ...]:
-    request = attempt.request
     with torch.enable_grad() if request.create_graph else nullcontext():
-        return attributed(
-            found.mean_gradients, attempt.call, multiply_by_inputs=request.multiply_by_inputs
+        attributions = attributed(
+            found.mean_gradients, call, multiply_by_inputs=request.multiply_by_inputs
         )
+    return Outcome(certificate, attributions, found.returned, route="single_pass")
 
 
 def _obeys_law(attempt: Attempt, found: Pass, degree: Fraction) -> bool:
@@ -136,35 +119,9 @@ def _value_at_baseline(attempt: Attempt, verdict: Verdict) -> Tensor:
     return value
 
 
-def _incomplete(
-    attempt: Attempt, found: Pass, attributions: tuple[Tensor, ...], verdict: Verdict
-) -> str:
-    """How the pass contradicts its verdict; empty if completeness holds."""
-    call = attempt.call
-    products = attributions
-    if not attempt.request.multiply_by_inputs:
-        products = times(found.mean_gradients, call.differences())
-    products = tuple(p.detach() if p.requires_grad else p for p in products)
-    outputs, start = found.outputs, None
-    if verdict.affine:
-        start = select(_value_at_baseline(attempt, verdict), call.target).detach()
-    precision = attempt.precision()
-
-    def bounds() -> Tensor:
-        return bounds_of(found.mean_gradients, call.differences())
-
-    sizes = Sizes(precision, bounds, lost_below(precision))
-    if not gap_exceeds(products, outputs, start, sizes):
-        return ""
-    sizes = Sizes(reduced_precision_of(call.inputs), bounds)
-    coarser = sizes.precision > precision >= FLOAT32
-    if coarser and not gap_exceeds(products, outputs, start, sizes):
-        return ""
-    gained = outputs.sum() if start is None else (outputs - start).sum()
-    gap = sum(float(product.sum()) for product in products) - float(gained)
-    if not math.isfinite(gap):
-        return NOT_FINITE
-    return f"the attributions miss F(x) - F(b) by {abs(gap):.3g}"
+def _start(attempt: Attempt, verdict: Verdict) -> Tensor:
+    """The explained outputs at the baseline."""
+    return select(_value_at_baseline(attempt, verdict), attempt.call.target).detach()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from layer_family import (
 from snapshots import of_module
 from torch import Tensor, nn
 
+import captum_xdnn
 from captum_xdnn import NotHomogeneousError
 
 # What Captum says of its own arguments.
@@ -193,3 +195,14 @@ def test_hooks_are_gone_after_an_exception(name: str, known: bool) -> None:
     with pytest.raises(LookupError, match="on purpose"):
         ours(name, case)
     assert all(hooks_of(module) == (0, 0, 0, 0) for module in model.modules())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docstrings_describe_every_argument_and_error(name: str) -> None:
+    kind = getattr(captum_xdnn, f"X{name}")
+    own = [kind, kind.attribute] if "attribute" in vars(kind) else [kind]
+    for described in own:
+        words = inspect.getdoc(described) or ""
+        for argument in set(inspect.signature(described).parameters) - {"self"}:
+            assert f"\n    {argument}: " in words
+        assert "\nRaises:\n    " in words

@@ -101,9 +101,14 @@ def ids_in(folder: Path) -> Counter[int | str]:
 def differences(one: Path, other: Path) -> list[str]:
     """The columns in which two folders differ, to the last bit."""
     left, right = read_shards(one), read_shards(other)
-    return [n for n in left if left[n].tobytes() != right[n].tobytes() and n != "route"] + (
-        [] if np.array_equal(left["route"], right["route"]) else ["route"]
-    )
+    if list(left) != list(right):
+        return [*left, *right]
+    return [name for name in left if _bits(left[name]) != _bits(right[name])]
+
+
+def _bits(column: np.ndarray) -> tuple[object, ...]:
+    strings = column.dtype == object
+    return column.dtype, column.shape, column.tolist() if strings else column.tobytes()
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients
+from killed_run import differences
 from small_data import BAD, CLASSES, Rows, bad_rows, network
 from torch import nn
 from torch.testing import assert_close
@@ -25,13 +26,6 @@ def attribute(folder: Path, data: Rows | None = None, size: int = 8, **settings:
     method = settings.pop("method", None) or XIntegratedGradients(network())
     sink = ParquetShards(folder, shard_size=settings.pop("shard_size", 16))
     return attribute_dataset(method, loader, sink, progress=False, **settings)
-
-
-def same(one: Path, other: Path) -> bool:
-    left, right = read_shards(one), read_shards(other)
-    return list(left) == list(right) and all(
-        np.array_equal(left[n], right[n], equal_nan=left[n].dtype.kind == "f") for n in left
-    )
 
 
 def test_all_samples_once(tmp_path: Path) -> None:
@@ -130,7 +124,7 @@ def test_a_run_that_was_stopped_goes_on(
     run = attribute(tmp_path / "stopped", bad_rows(), size=3)
     assert run.before == done
     assert run.attributed == 20 - len(BAD) - done
-    assert same(tmp_path / "whole", tmp_path / "stopped")
+    assert differences(tmp_path / "whole", tmp_path / "stopped") == []
 
 
 def test_another_network_does_not_go_on(tmp_path: Path) -> None:

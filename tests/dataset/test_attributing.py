@@ -23,18 +23,19 @@ from torch.testing import assert_close
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.dataset import Records, SumChannels
 from captum_xdnn.dataset.attributing import HOPELESS, Attributing
+from captum_xdnn.dataset.loading import Batch, Fetched
 from captum_xdnn.dataset.settings import Settings
-from captum_xdnn.dataset.together import Batch
 
 SIZE = 7
 LABELS = torch.arange(SIZE) % CLASSES
 
 
-def batch(inputs: Any = None, labels: Any = LABELS, size: int = SIZE) -> Batch:
-    return Batch(tuple(range(size)), (rows(size) if inputs is None else inputs, labels))
+def batch(inputs: Any = None, labels: Any = LABELS, size: int = SIZE) -> Fetched:
+    data = (rows(size) if inputs is None else inputs, labels)
+    return Fetched((Batch(tuple(range(size)), data),))
 
 
-def attributed(method: Any, given: Batch | None = None, **settings: Any) -> dict[str, Any]:
+def attributed(method: Any, given: Fetched | None = None, **settings: Any) -> dict[str, Any]:
     records, rejects = Attributing(Settings(method, **settings))(given or batch())
     assert rejects == []
     return Records.joined(records).columns
@@ -249,7 +250,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "shape of labels": (wrong(given=batch(labels=LABELS[:3])), TypeError, "found (3,)"),
     "inputs": (wrong(given=batch("text")), TypeError, "found ['str']"),
     "rows": (wrong(given=batch(rows(3))), ValueError, "7 samples"),
-    "batch": (wrong(given=Batch((0,), {"x": 1})), TypeError, "unpack="),
+    "batch": (wrong(given=Fetched((Batch((0,), {"x": 1}),))), TypeError, "unpack="),
     "no channels": (wrong(reduce=SumChannels()), ValueError, "(B, C, ...)"),
     "training": (
         wrong(method=XIntegratedGradients(nn.Sequential(network(), nn.Dropout()))),

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 import torch
-from killed_run import ids_in
+from killed_run import differences, ids_in
 from noted_rows import Noted, SlowToMove
-from small_data import BAD, CLASSES, Rows, bad_rows, network, rows
+from small_data import BAD, CLASSES, FEATURES, Rows, bad_rows, network, rows
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -35,13 +34,6 @@ pytestmark = [
 COUNT = 120
 
 
-def same(one: Path, other: Path) -> None:
-    left, right = read_shards(one), read_shards(other)
-    assert list(left) == list(right)
-    for name, column in left.items():
-        np.testing.assert_array_equal(column, right[name])
-
-
 def alone(folder: Path, data: Rows) -> None:
     xig = XIntegratedGradients(network())
     attribute_dataset(xig, DataLoader(data, 4), folder, progress=False)
@@ -57,7 +49,7 @@ def test_the_same_as_in_one_process(tmp_path: Path) -> None:
     assert (run.attributed, run.before) == (COUNT - len(BAD), 0)
     assert {r.id for r in run.rejects} == set(BAD)
     alone(tmp_path / "alone", bad_rows(COUNT))
-    same(tmp_path / "ray", tmp_path / "alone")
+    assert differences(tmp_path / "ray", tmp_path / "alone") == []
 
 
 def killing_one(data: Noted, once: int, run: Callable[[], Any]) -> tuple[Any, list[int]]:
@@ -99,7 +91,7 @@ def test_an_actor_that_is_killed(when: str, tmp_path: Path) -> None:
     assert sorted(times) == list(range(COUNT))
     assert set(times.values()) == {1}
     alone(tmp_path / "alone", bad_rows(COUNT))
-    same(tmp_path / "ray", tmp_path / "alone")
+    assert differences(tmp_path / "ray", tmp_path / "alone") == []
 
 
 def test_a_run_goes_on_from_either(tmp_path: Path) -> None:
@@ -108,9 +100,18 @@ def test_a_run_goes_on_from_either(tmp_path: Path) -> None:
     attribute_dataset(XIntegratedGradients(network()), loader, tmp_path / "ray", progress=False)
     run = on_ray(tmp_path / "ray", Rows(COUNT))
     assert (run.attributed, run.before) == (COUNT - 40, 40)
-    same(tmp_path / "whole", tmp_path / "ray")
+    assert differences(tmp_path / "whole", tmp_path / "ray") == []
     assert on_ray(tmp_path / "ray", Rows(COUNT)).attributed == 0
     alone(tmp_path / "ray", Rows(COUNT))
+
+
+def test_a_run_without_a_target_goes_on_from_either(tmp_path: Path) -> None:
+    xig = XIntegratedGradients(nn.Linear(FEATURES, 1, bias=False))
+    settings = {"target": None, "reduce": None}
+    attribute_dataset(xig, DataLoader(Rows(8), 4), tmp_path, progress=False, **settings)
+    assert attribute_on_ray(xig, Rows(8), tmp_path, **settings).before == 8
+    with pytest.raises(ValueError, match="target: None, now 'label'"):
+        attribute_on_ray(xig, Rows(8), tmp_path)
 
 
 def test_names_and_samples_that_are_tried_again(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from program_runs import Run, joined
 from recorder import record
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes import choice, plan
+from captum_xdnn.routes import plan
 
 if TYPE_CHECKING:
     from program_verdicts import Tally
@@ -103,7 +103,7 @@ def hoisted_at(run: Run, method: str, *, together: bool) -> tuple[Tensor, ...] |
     bound = None if together else len(run.inputs[0])
     with (
         mock.patch.object(plan, "WORTH_IT", 0.0),
-        mock.patch.object(choice, "CERTAIN", 0.0),
+        mock.patch.object(plan, "CERTAIN", 0.0),
         mock.patch.object(XIntegratedGradients, "_integrate", side_effect=_LeftToCaptumError),
     ):
         try:

@@ -18,8 +18,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from captum_xdnn.dataset.batches import fetched, samples_of
-from captum_xdnn.dataset.together import Fetched
+from captum_xdnn.dataset.loading import Fetched, fetched, samples_of
 
 
 def ids_of(found: list[Fetched]) -> list[Any]:
