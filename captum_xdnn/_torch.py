@@ -134,7 +134,7 @@ ORIGINAL_MODULE = "_orig_mod"
 """A compiled module's name for what it was made of: else messages name its layers with this."""
 NODE_OF_CPP, SCRIPTED = "CppFunction", "DifferentiableGraph"
 """Autograd's node of a TorchScript graph: the kind, and a part of the name. Else the derivative
-that TorchScript made is not told from torch's own: ``tests/proof`` looks."""
+that TorchScript made is not told from torch's own; the test tries it."""
 
 _COMPILER = "torch._dynamo"
 _COMPILER_FOLDER = Path(torch.__file__).parent / "_dynamo"
