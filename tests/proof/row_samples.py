@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -357,11 +359,22 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "lstm": [(LINE, recurrent("lstm", 4, first=True)), (LINE, recurrent("lstm", 4, first=False))],
 }
 
+if find_spec("torchvision") is not None:
+    import_module("torchvision")
+    SAMPLES["torchvision.deform_conv2d"] = (
+        IMAGE,
+        lambda x: torch.ops.torchvision.deform_conv2d(
+            x, K2, x.tile(1, 5, 1, 1)[:, :18, :4, :4], x[:, :1, :4, :4].tile(1, 9, 1, 1), C4,
+            *(1, 1, 0, 0, 1, 1, 1, 1), True,
+        ),
+    )  # fmt: skip
+
 ELSEWHERE = frozenset(
     names(
         "_scaled_dot_product_cudnn_attention _scaled_dot_product_efficient_attention "
         "_scaled_dot_product_flash_attention _scaled_dot_product_fused_attention_overrideable "
         "cudnn_batch_norm miopen_batch_norm rrelu_with_noise"
     )
+    + ([] if "torchvision.deform_conv2d" in SAMPLES else ["torchvision.deform_conv2d"])
 )
 """Operations of other devices; and one that writes into an argument, of which nothing is proved."""

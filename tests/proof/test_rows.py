@@ -146,12 +146,12 @@ def samples_of(name: str) -> list[tuple[tuple[int, ...], Function]]:
 
 def names_in(batch: Batch) -> set[str]:
     targets = [n.target for n in batch.nodes if isinstance(n.target, torch._ops.OpOverload)]
-    return {str(target._schema.name).rsplit("::", 1)[-1] for target in targets}
+    return {registry.operation_name(target).removeprefix("aten.") for target in targets}
 
 
 def is_shown(name: str) -> bool:
     """Whether an operation is one that dispatch shows, and not made of others before."""
-    packet = getattr(torch.ops.aten, name)
+    packet = overload_of(name if "." in name else f"aten.{name}")
     has = torch._C._dispatch_has_kernel_for_dispatch_key
     known = (getattr(packet, overload).name() for overload in packet.overloads())
     return not any(has(o, "CompositeImplicitAutograd") for o in known if o in DISPATCHED)

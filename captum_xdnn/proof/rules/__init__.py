@@ -1,15 +1,7 @@
 """All that is known of each operation, one file a family; importing this package fills the registry."""
 
-from captum_xdnn.proof.rules import (  # noqa: F401 - imported for their registrations
-    creation,
-    elementwise,
-    indexing,
-    joining,
-    linear,
-    losses,
-    normalization,
-    ordering,
-    products,
-    recurrent,
-    refused,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _family in iter_modules(__path__, f"{__name__}."):
+    import_module(_family.name)
