@@ -27,10 +27,9 @@ from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.checks.second_derivative import check_differentiable
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
-from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.captum import Quadrature, differentiable_quadrature
+from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
-from captum_xdnn.routes.request import Outcome, Request
+from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request
 
 
 class XIntegratedGradients(Routed, IntegratedGradients):

@@ -22,10 +22,9 @@ from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import values_of
 from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
 from captum_xdnn.recording.modes import is_transformed
-from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.captum import Quadrature
 from captum_xdnn.routes.certification import certificate_of
 from captum_xdnn.routes.known_functions import memory_of
+from captum_xdnn.routes.request import Call, Quadrature
 
 
 @dataclass(frozen=True)
@@ -87,9 +86,7 @@ class LayerCall:
             limits = verdict.limits(given, graph=torch.is_grad_enabled())
             with suppress(Unavailable):
                 return (limits.value(verdict.graph.output),)
-        pairs = zip(call.inputs, call.baselines, strict=True)
-        starts = tuple((torch.zeros_like(x) + b).detach() for x, b in pairs)
-        return self.function.values(*starts, *call.arguments)
+        return self.function.values(*call.starts(), *call.arguments)
 
 
 def layer_call(

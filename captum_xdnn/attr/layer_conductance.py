@@ -13,7 +13,7 @@ from captum_xdnn.attr.base import OfLayer
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import LayerGradients
-from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.request import Quadrature
 
 
 @described()

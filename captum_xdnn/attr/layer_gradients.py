@@ -15,9 +15,8 @@ from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronCondu
 from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.errors import NotHomogeneousError
-from captum_xdnn.routes.captum import Quadrature, Weighted
 from captum_xdnn.routes.choice import fast_route
-from captum_xdnn.routes.request import Outcome, Request
+from captum_xdnn.routes.request import Outcome, Quadrature, Request, Weighted
 
 CAPTUMS = {
     kind: kind.attribute.__wrapped__

@@ -20,7 +20,8 @@ from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_functions import is_index
 from captum_xdnn.attr.layer_gradients import LayerGradients
-from captum_xdnn.routes.captum import Quadrature, gradients_at
+from captum_xdnn.routes.captum import gradients_at
+from captum_xdnn.routes.request import Quadrature
 
 
 @described()

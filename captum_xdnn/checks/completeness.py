@@ -26,18 +26,13 @@ FLOAT32 = torch.finfo(torch.float32).eps
 
 @dataclass(frozen=True)
 class Sizes:
-    r"""What a gap is measured against.
+    r"""What a gap is measured against."""
 
-    Attributes:
-        precision: The unit of rounding :math:`\epsilon` of the computation.
-        bounds: Gives :math:`\lVert x - b \rVert \, \lVert g \rVert` of each example, shape
-            ``(B,)``; asked for only where a smaller size does not do.
-        lost: What may be missing because numbers were too small for their dtype.
-    """
-
-    precision: float
+    precision: float  # the unit of rounding :math:`\epsilon` of the computation
+    # gives :math:`\lVert x - b \rVert \, \lVert g \rVert` of each example, shape ``(B,)``; asked
+    # for only where a smaller size does not do
     bounds: Callable[[], Tensor]
-    lost: float = 0.0
+    lost: float = 0.0  # what may be missing because numbers were too small for their dtype
 
     @property
     def slack(self) -> float:
@@ -60,12 +55,8 @@ def gap_exceeds(
 
     Checked per example where there is one output per example, else for the whole batch. This is
     the only place where a call waits for its device.
-
-    Args:
-        attributions: The attributions :math:`A`, one tensor of shape ``(B, ...)`` per input.
-        outputs: ``F(x)``, shape ``(B,)`` or another number of outputs.
-        start: ``F(b)`` in the same shape; None where it is zero.
-        sizes: What the gap is measured against.
+    ``outputs`` are ``F(x)``, of shape ``(B,)`` or of another number of outputs; ``start`` is ``F(b)`` in the
+    same shape, None where it is zero.
     """
     total = _added([entries(a).sum(1) for a in attributions])
     ends = [outputs.reshape(-1)] if start is None else [outputs.reshape(-1), start.reshape(-1)]

@@ -114,7 +114,7 @@ def _captums(name: str, method: Any, problem: Problem, **more: Any) -> Method:
     call = {
         "target": problem.call.target,
         "additional_forward_args": problem.call.arguments or None,
-        "baselines": problem.unformatted(problem.starts()),
+        "baselines": problem.unformatted(problem.call.starts()),
         **more,
     }
     taken = inspect.signature(method.attribute).parameters

@@ -16,7 +16,7 @@ from captum_xdnn._captum import (
     validate_input,
 )
 from captum_xdnn.compare.measuring import count_flops
-from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained
 
 
@@ -50,18 +50,13 @@ class Problem:
         """Tensors in the form of the inputs."""
         return tensors if isinstance(self.inputs, tuple) else tensors[0]
 
-    def starts(self) -> tuple[Tensor, ...]:
-        """The baselines in the shapes of the inputs."""
-        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
-        return tuple(torch.zeros_like(x.detach()) + b for x, b in pairs)
-
     @cached_property
     def gained(self) -> Tensor:
         """``F(x) - F(b)`` of each example, in float64."""
         with torch.no_grad():
             end, start = (
                 explained(self.forward_func(*x, *self.call.arguments), self.call.target).double()
-                for x in (self.call.inputs, self.starts())
+                for x in (self.call.inputs, self.call.starts())
             )
         return (end - start).reshape(-1)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from captum_xdnn.figures import new_figure
 from captum_xdnn.priors.attributions import images_and_maps, positive_integer
-from captum_xdnn.routes.call import Call
+from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained
 
 Metric = Literal["KPM", "KNM", "KAM", "RPM", "RNM", "RAM"]

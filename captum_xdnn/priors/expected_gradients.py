@@ -18,8 +18,8 @@ from captum_xdnn._captum import (
 from captum_xdnn.checks.second_derivative import check_differentiable
 from captum_xdnn.priors.attributions import parts_of, positive_integer
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.captum import gradients_at
+from captum_xdnn.routes.request import Call
 
 
 @not_compiled

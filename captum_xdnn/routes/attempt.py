@@ -21,10 +21,9 @@ from captum_xdnn.proof.watching import Watched, known_baseline, watch
 from captum_xdnn.recording.places import namespace_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.watch import Tape
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.certification import certificate_of
 from captum_xdnn.routes.known_functions import Memory, root_of
-from captum_xdnn.routes.request import Outcome, Request
+from captum_xdnn.routes.request import Call, Outcome, Request
 
 NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
 
@@ -201,10 +200,8 @@ class Attempt:
 
     def at_baseline(self) -> Tensor:
         """What the function returns at the baseline, by a pass of its own."""
-        pairs = zip(self.call.inputs, self.call.baselines, strict=True)
-        starts = (torch.zeros_like(x) + b for x, b in pairs)
         with torch.no_grad():
-            value: Tensor = self.request.forward_func(*starts, *self.call.arguments)
+            value: Tensor = self.request.forward_func(*self.call.starts(), *self.call.arguments)
         return value
 
     def count_as_one_run(self) -> None:

@@ -3,87 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xdnn._captum import IntegratedGradients, approximation_parameters, run_forward
-from captum_xdnn.routes.call import Call
-
-
-@dataclass(frozen=True)
-class Quadrature:
-    """How Captum integrates.
-
-    Attributes:
-        n_steps: Number of steps.
-        method: Name of the rule.
-        internal_batch_size: Bound of the batch in one forward pass, as Captum bounds it.
-    """
-
-    n_steps: int
-    method: str
-    internal_batch_size: int | None = None
-
-    def is_plain(self) -> bool:
-        """Whether Captum takes these numbers without complaint."""
-        bound = self.internal_batch_size
-        fewest = 1 if self.method == "gausslegendre" else 2
-        # The exact type first: asking an abstract class takes as long as the rest of a refusal.
-        counted = type(self.n_steps) is int or isinstance(self.n_steps, Integral)
-        return counted and self.n_steps >= fewest and (bound is None or isinstance(bound, Integral))
-
-    def nodes(self) -> tuple[list[float], list[float]]:
-        """Captum's step sizes and alphas, or Captum's error.
-
-        Captum computes them anew at every call, by an eigenvalue problem for Gauss-Legendre
-        nodes; here they are kept (see docs/benchmarks.md, refused models).
-        """
-        found = _kept_nodes if self.is_plain() else _nodes
-        return found(self.method, self.n_steps)
-
-    def applied(self) -> list[tuple[float, float]]:
-        """Weights and places, the weights rounded to float32 as Captum does when it multiplies."""
-        found = _kept_applied if self.is_plain() else _applied
-        return found(self.method, self.n_steps)
-
-
-@dataclass(frozen=True)
-class Weighted(Quadrature):
-    """Captum's places on the ray, with other weights.
-
-    Attributes:
-        pairs: A weight for each place.
-    """
-
-    pairs: tuple[tuple[float, float], ...] = ()
-
-    def nodes(self) -> tuple[list[float], list[float]]:
-        """The weights and the places."""
-        return [weight for weight, _ in self.pairs], [place for _, place in self.pairs]
-
-    def applied(self) -> list[tuple[float, float]]:
-        """Weights and places, as they are."""
-        return list(self.pairs)
-
-
-def _nodes(method: str, n_steps: int) -> tuple[list[float], list[float]]:
-    sizes, alphas = approximation_parameters(method)
-    return sizes(n_steps), alphas(n_steps)
-
-
-def _applied(method: str, n_steps: int) -> list[tuple[float, float]]:
-    weights, places = _nodes(method, n_steps)
-    rounded = torch.tensor(weights, dtype=torch.float32).tolist()
-    return list(zip(rounded, places, strict=True))
-
-
-_kept_nodes = lru_cache(maxsize=64)(_nodes)
-_kept_applied = lru_cache(maxsize=64)(_applied)
+from captum_xdnn._captum import IntegratedGradients, run_forward
+from captum_xdnn.routes.request import Call, Quadrature
 
 
 def differentiable_quadrature(
@@ -133,11 +59,7 @@ def gradients_at(
 ) -> tuple[Tensor, ...]:
     """Captum's weighted sum of the gradients at some places of the ray, one pass for each.
 
-    Args:
-        forward_func: The function.
-        call: The call.
-        nodes: Pairs of a weight and a place ``a``, the baseline at 0 and the input at 1.
-        create_graph: Whether the sum can be differentiated.
+    The places are pairs of a weight and of ``a``, the baseline at 0 and the input at 1.
     """
     captum = IntegratedGradients(forward_func, multiply_by_inputs=False)
     if create_graph:

@@ -14,9 +14,8 @@ from captum_xdnn.checks.completeness import bounds_of, contradiction, loosest
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict, values_of
 from captum_xdnn.routes.attempt import Attempt
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.dependence import differs_in_the_middle
-from captum_xdnn.routes.request import NOT_FINITE, Outcome, Route
+from captum_xdnn.routes.request import NOT_FINITE, Call, Outcome, Route
 
 NOT_THE_FUNCTION = "the recorded operations of the head return something else than the function"
 MISSED = {
@@ -29,28 +28,19 @@ OUTPUT_UNITS = 2.0**11
 
 @dataclass(frozen=True)
 class Found:
-    """What a fast route found, before it is checked.
-
-    Attributes:
-        route: The route.
-        gradients: The mean gradient on the ray for each input.
-        total: What the attributions add up to: for each example, shape ``(B,)``, or together.
-        start: Gives what is to be subtracted of it, ``F(b)``; None where that is zero.
-        middle: Gives what the route says of the output in the middle of the ray.
-        bound: What a gap is measured against beside the attributions themselves.
-        repeated: The function's output in the way of the route, if that computes it anew.
-        returned: What the function returned, for those who ask for it.
-        rest: Gives gradients that are added without a check, if there are such.
-    """
+    """What a fast route found, before it is checked."""
 
     route: Route
-    gradients: tuple[Tensor, ...]
-    total: Tensor
-    middle: Callable[[], Tensor]
+    gradients: tuple[Tensor, ...]  # the mean gradient on the ray for each input
+    total: Tensor  # what the attributions add up to: for each example, shape ``(B,)``, or together
+    middle: Callable[[], Tensor]  # gives what the route says of the output in the middle of the ray
+    # gives what is to be subtracted of it, ``F(b)``; None where that is zero
     start: Callable[[], Tensor] | None = None
-    bound: Tensor | None = None
+    bound: Tensor | None = None  # what a gap is measured against beside the attributions themselves
+    # the function's output in the way of the route, if that computes it anew
     repeated: Tensor | None = None
-    returned: Tensor | None = None
+    returned: Tensor | None = None  # what the function returned, for those who ask for it
+    # gives gradients that are added without a check, if there are such
     rest: Callable[[], tuple[Tensor, ...]] | None = None
 
 

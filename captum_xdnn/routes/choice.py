@@ -21,13 +21,12 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.proof.watching import unsuitable, watch
 from captum_xdnn.recording.modes import is_transformed
 from captum_xdnn.routes.attempt import Attempt
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
-from captum_xdnn.routes.request import Outcome, Request, rows
+from captum_xdnn.routes.request import Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
 
 logger = logging.getLogger("captum_xdnn")
@@ -91,12 +90,7 @@ def _divides(request: Request, attempts: list[Attempt]) -> bool:
 
 
 def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
-    """Run the function and attribute what it did; Captum's code has to run where it says so.
-
-    Args:
-        attempt: The call, or a part of it.
-        checked: Whether the run is watched even where no check is wanted.
-    """
+    """Run the function and attribute what it did; ``checked``, also where no check is wanted."""
     if not attempt.request.verify and not checked:
         outcome = unwatched(attempt)
         if outcome is not None:

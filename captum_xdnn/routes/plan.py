@@ -25,7 +25,7 @@ from captum_xdnn.recording.calls_of_torch import RECURRENT
 from captum_xdnn.recording.cost import CALLED, MOVED, ROW, Cost, cost_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import overwritten, shown_again
-from captum_xdnn.routes.captum import Quadrature
+from captum_xdnn.routes.request import Quadrature
 
 COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""
@@ -37,17 +37,11 @@ WORTH_IT = 1.25
 
 @dataclass(eq=False)
 class Plan:
-    """A way to integrate a function whose head alone is run for each step.
+    """A way to integrate a function whose head alone is run for each step."""
 
-    Attributes:
-        split: The two parts of the run.
-        inputs: The inputs.
-        size: The batch size.
-    """
-
-    split: Split
+    split: Split  # the two parts of the run
     inputs: tuple[Node, ...]
-    size: int
+    size: int  # the batch size
     _costs: tuple[Cost, Cost] | None = field(default=None, repr=False)
 
     def costs(self) -> tuple[Cost, Cost]:

@@ -26,8 +26,8 @@ from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.watching import Watched
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import in_form
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.plan import Plan, is_batched
+from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained, widened
 
 NO_START = "the value at the baseline of a tensor at the cut is not known"
@@ -41,19 +41,14 @@ RESHAPING = ("aten::view", "aten::_unsafe_view", "aten::_reshape_alias")
 
 @dataclass(frozen=True)
 class Hoisted:
-    """What hoisting gives.
+    """What hoisting gives."""
 
-    Attributes:
-        mean_gradients: For each input, the weighted sum of the gradients at the points.
-        output: What the repeated head returns at the inputs.
-        total: What the attributions must add up to by Euler's identity in the trunk, shape (1,).
-        bound: The Cauchy-Schwarz bound of that sum.
-    """
-
+    # for each input, the weighted sum of the gradients at the points
     mean_gradients: tuple[Tensor, ...]
-    output: Tensor
+    output: Tensor  # what the repeated head returns at the inputs
+    # what the attributions must add up to by Euler's identity in the trunk, shape (1,)
     total: Tensor
-    bound: Tensor
+    bound: Tensor  # the Cauchy-Schwarz bound of that sum
 
 
 class Crossing:

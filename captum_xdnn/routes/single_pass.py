@@ -126,17 +126,12 @@ def _start(attempt: Attempt, verdict: Verdict) -> Tensor:
 
 @dataclass(frozen=True)
 class Pass:
-    """What one forward and one backward pass give.
+    """What one forward and one backward pass give."""
 
-    Attributes:
-        outputs: The explained outputs at the inputs, detached.
-        mean_gradients: ``1/k`` of the gradient for each input: the gradient's mean on the ray.
-        returned: All that the function returned, with its graph where it was asked for.
-    """
-
-    outputs: Tensor
+    outputs: Tensor  # the explained outputs at the inputs, detached
+    # ``1/k`` of the gradient for each input: the gradient's mean on the ray
     mean_gradients: tuple[Tensor, ...]
-    returned: Tensor
+    returned: Tensor  # all that the function returned, with its graph where it was asked for
 
 
 def differentiated(
@@ -148,15 +143,9 @@ def differentiated(
     create_graph: bool,
     piecewise_linear: bool = False,
 ) -> Pass:
-    r"""Compute :math:`\tfrac{1}{k} \partial F / \partial x` from a run at the inputs.
+    r"""Compute :math:`\tfrac{1}{k} \partial F / \partial x` from a run at the inputs (``leaves``).
 
-    Args:
-        returned: What the function returned.
-        leaves: The inputs that it was given.
-        target: As in Captum.
-        degree: The degree :math:`k` of the certificate.
-        create_graph: Whether the gradients can be differentiated again.
-        piecewise_linear: Whether the function is known to be, which makes that cheaper.
+    Differentiating that again is cheaper where the function is known to be piecewise linear.
 
     Raises:
         AssertionError: If the output has several entries per example and no target chooses one.

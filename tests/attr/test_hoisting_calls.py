@@ -19,8 +19,8 @@ from hoisted_networks import gelu_mlp
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.repeated_head import Crossing
+from captum_xdnn.routes.request import Call
 
 pytestmark = pytest.mark.usefixtures("always_hoisted")
 

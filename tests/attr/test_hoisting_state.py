@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from wrong_calls import WRONG_CALLS, outcome
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.captum import Quadrature, differentiable_quadrature
+from captum_xdnn.routes.captum import differentiable_quadrature
+from captum_xdnn.routes.request import Call, Quadrature
 
 pytestmark = pytest.mark.usefixtures("always_hoisted")
 

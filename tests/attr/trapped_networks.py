@@ -10,10 +10,8 @@ from captum_parity import gap
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes.call import Call
-from captum_xdnn.routes.captum import Quadrature
 from captum_xdnn.routes.choice import fast_route
-from captum_xdnn.routes.request import Request
+from captum_xdnn.routes.request import Call, Quadrature, Request
 
 STEPS = 6
 CLOSE = 1e-7

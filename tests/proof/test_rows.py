@@ -22,9 +22,9 @@ from captum_xdnn.proof.nodes import draws
 from captum_xdnn.proof.rows import rows_of
 from captum_xdnn.proof.watching import known_baseline, watch
 from captum_xdnn.recording.node import Node
-from captum_xdnn.routes.call import Call
 from captum_xdnn.routes.plan import plan_of
 from captum_xdnn.routes.repeated_head import NO_START, Crossing
+from captum_xdnn.routes.request import Call
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
