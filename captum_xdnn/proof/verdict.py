@@ -93,20 +93,26 @@ class Verdict:
         """Whether the run's second derivative by its inputs is zero wherever it exists."""
         return is_piecewise_linear(self.graph)
 
-    @functools.cached_property
+    @property
     def keeps_rows_apart(self) -> bool:
         """Whether row ``i`` of the output depends on row ``i`` of what has rows, and on no other."""
+        output = self.graph.output
+        return output is not None and self.rows.get(output) == BatchDim(0)
+
+    @functools.cached_property
+    def rows(self) -> Mapping[Node, Any]:
+        """Where the rows of the batch are in what the output is computed from."""
         output, size = self.graph.output, self.graph.size
         if output is None or self.propagation.everywhere:
-            return False
+            return {}
         known: dict[Node, Any] = dict.fromkeys(self.graph.sources.values(), UNBATCHED)
         known.update(dict.fromkeys(self.graph.inputs, BatchDim(0)))
         known.update({self.graph.sources[n]: BatchDim(0) for n in self.form[1]})
         needed = ancestors(output)
         nodes = [n for n in self.graph.nodes if n in needed]
         if any(n.op == "placeholder" and n not in known for n in nodes):
-            return False
-        return bool(rows_of(nodes, known, size)[output] == BatchDim(0))
+            return {}
+        return rows_of(nodes, known, size)
 
     @functools.cached_property
     def relied(self) -> tuple[Node, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
 from captum_xdnn._torch import OpOverload, has_kernel
 from captum_xdnn.proof import registry
+from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim
 from captum_xdnn.proof.domain import FIXED
 from captum_xdnn.proof.nodes import (
     draws,
@@ -24,6 +27,7 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.calls_of_torch import RECURRENT
 from captum_xdnn.recording.cost import CALLED, MOVED, ROW, Cost, cost_of
 from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import overwritten, shown_again
 from captum_xdnn.routes.request import Quadrature
 
@@ -42,6 +46,7 @@ class Plan:
     split: Split  # the two parts of the run
     inputs: tuple[Node, ...]
     size: int  # the batch size
+    rows: Mapping[Node, Any]  # where the batch is in each tensor, as far as that is proved
     _costs: tuple[Cost, Cost] | None = field(default=None, repr=False)
 
     def costs(self) -> tuple[Cost, Cost]:
@@ -49,6 +54,23 @@ class Plan:
         if self._costs is None:
             self._costs = (cost_of(self.split.trunk), cost_of(self.split.head))
         return self._costs
+
+    @functools.cached_property
+    def stacks(self) -> bool:
+        """Whether several steps go through the head as rows of one batch, without ``torch.vmap``.
+
+        Then every tensor of the head has the batch in its first dimension, or is what all rows share, and
+        no operation is told how long the batch is.
+        """
+        taken = {n for node in self.split.head for n in node.all_input_nodes}
+        return all(map(self._is_stacked, taken | set(self.split.head))) and all(
+            map(_names_no_size, self.split.head)
+        )
+
+    def _is_stacked(self, node: Node) -> bool:
+        state = self.rows.get(node)
+        states = state if isinstance(state, tuple) else (state,)
+        return all(s in (BatchDim(0), UNBATCHED) for s in states)
 
     @property
     def keep(self) -> frozenset[int]:
@@ -113,7 +135,7 @@ def _made(verdict: Verdict) -> Plan | None:
     parts = split(graph, graph.output, propagation)
     if parts is None or not all(map(_is_repeatable, parts.head)):
         return None
-    return Plan(parts, graph.inputs, graph.size)
+    return Plan(parts, graph.inputs, graph.size, verdict.rows)
 
 
 def worthwhile(verdict: Verdict, steps: int) -> Plan | None:
@@ -122,6 +144,19 @@ def worthwhile(verdict: Verdict, steps: int) -> Plan | None:
     if plan is None or (plan.size > 1 and not verdict.keeps_rows_apart):
         return None
     return plan if plan.pays(steps) else None
+
+
+SIZES = frozenset(("size", "N", "shape", "sizes", "sym_size", "repeats", "input_size"))
+"""Arguments that name lengths, that of the batch among them."""
+RESHAPING = ("aten::view", "aten::_unsafe_view", "aten::_reshape_alias")
+
+
+def _names_no_size(node: Node) -> bool:
+    """Whether an operation takes no length of the batch, but for a reshape that keeps it first."""
+    if not is_operation(node.target):
+        return node.target is operator.getitem
+    schema = operation_of(node.target).overload._schema
+    return schema.name in RESHAPING or SIZES.isdisjoint(a.name for a in schema.arguments)
 
 
 def _is_repeatable(node: Node) -> bool:

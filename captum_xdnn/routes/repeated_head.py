@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.proof.baseline_values import Limits, Unavailable
+from captum_xdnn.proof.batch_dim import BatchDim
 from captum_xdnn.proof.domain import FIXED, Power
 from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.watching import Watched
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import in_form
-from captum_xdnn.routes.plan import Plan, is_batched
+from captum_xdnn.routes.plan import RESHAPING, Plan, is_batched
 from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained, widened
 
@@ -36,7 +37,6 @@ Points = Sequence[tuple[float, float]]
 """Pairs of a weight and a place ``a > 0`` on the ray."""
 
 _aten = torch.ops.aten
-RESHAPING = ("aten::view", "aten::_unsafe_view", "aten::_reshape_alias")
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,13 @@ class Crossing:
         def head(*values: Tensor) -> Any:
             return self._head(dict(zip(nodes, values, strict=True)))
 
-        output: Tensor = torch.vmap(head)(*along)[1] if together else head(*(t[1] for t in along))
+        if not together:
+            output: Tensor = head(*(t[1] for t in along))
+        elif self._plan.stacks:
+            stacked = dict(zip(nodes, (t.flatten(0, 1) for t in along), strict=True))
+            output = self._head(stacked, len(points)).unflatten(0, (len(points), -1))[1]
+        else:
+            output = torch.vmap(head)(*along)[1]
         return output
 
     def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -149,6 +155,10 @@ class Crossing:
 
         if len(points) == 1:
             chosen = head(*(tensor[0] for tensor in along))
+        elif self._plan.stacks:
+            stacked = dict(zip(nodes, (t.flatten(0, 1) for t in along), strict=True))
+            output = self._head(stacked, len(points))
+            chosen = explained(output, _repeated_target(call.target, len(points)))
         else:
             chosen = torch.vmap(head)(*along)
         gradients = torch.autograd.grad(
@@ -176,15 +186,22 @@ class Crossing:
         summed: Tensor = torch.tensordot(weights, gradient, ([0], [0]))
         return summed
 
-    def _head(self, values: dict[Node, Tensor]) -> Any:
-        """Repeat the recorded operations of the head."""
+    def _head(self, values: dict[Node, Tensor], times: int = 1) -> Any:
+        """Repeat the recorded operations of the head, on so many steps stacked as rows of one batch."""
         known: dict[Node, Any] = {**self._fixed, **values}
+        rows = self._plan.rows if times > 1 else {}
+        if times > 1:
+            for node, value in self._fixed.items():
+                if rows[node] == BatchDim(0):
+                    known[node] = value.repeat(times, *[1] * (value.dim() - 1))
         result: Any = None
         for node in self._plan.split.head:
             args = map_nodes(node.args, known.__getitem__)
             kwargs = map_nodes(node.kwargs, known.__getitem__)
             with nullcontext() if node.graded else torch.no_grad():
-                result = _repeated(node, args, kwargs)
+                result = _repeated(
+                    node, args, kwargs, times if rows.get(node) == BatchDim(0) else 1
+                )
             if node.ungraded_write and args and isinstance(result, Tensor):
                 result = _with_gradient_of(args[0], result)
             known[node] = result
@@ -200,12 +217,22 @@ def _with_gradient_of(before: Any, result: Tensor) -> Tensor:
     return result + (before - before.detach())
 
 
-def _repeated(node: Node, args: Any, kwargs: Any) -> Any:
+def _repeated_target(target: Any, times: int) -> Any:
+    """A target for each step's rows, one step after the other."""
+    if isinstance(target, list):
+        return target * times
+    return target.repeat(times) if isinstance(target, Tensor) and target.numel() > 1 else target
+
+
+def _repeated(node: Node, args: Any, kwargs: Any, times: int) -> Any:
     """One operation again: a view of memory that may lie otherwise is a reshape."""
     name = getattr(node.target, "_schema", None)
     name = "" if name is None else name.name
     if name in RESHAPING and isinstance(args[1], tuple):
-        return args[0].reshape(args[1])
+        shape = args[1]
+        if times > 1:
+            shape = (shape[0] * times if shape[0] > 0 else shape[0], *shape[1:])
+        return args[0].reshape(shape)
     if "scaled_dot_product" in name:
         return _attention(args, kwargs, name)
     if name and not is_batched(node.target):

@@ -14,6 +14,7 @@ from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
+from captum_xdnn.routes import plan
 
 pytestmark = [
     pytest.mark.usefixtures("always_hoisted"),
@@ -109,12 +110,16 @@ def is_right(operation: Callable[[Tensor], Tensor]) -> bool:
     return torch.allclose(ours, torch.autograd.grad((apart * weights).sum(), h)[0])
 
 
-@pytest.mark.parametrize("together", [None, 3])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("way", ["as rows", "by vmap", "one by one"])
 @pytest.mark.parametrize("kind", OPERATIONS)
-def test_operations_of_a_head(kind, together):
+def test_operations_of_a_head(kind, way, batch, monkeypatch):
+    if way == "by vmap":
+        monkeypatch.setattr(plan.Plan, "stacks", False)
+    together = batch if way == "one by one" else None
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 4, bias=False))
-    last, x = nn.Linear(4, 2, bias=False).double(), torch.rand(3, 4, dtype=D) + 0.1
+    last, x = nn.Linear(4, 2, bias=False).double(), torch.rand(batch, 4, dtype=D) + 0.1
     trunk = trunk.double()
     function = lambda x: last(OPERATIONS[kind](trunk(x).sigmoid()))  # noqa: E731
     explainer = XIntegratedGradients(function)
@@ -123,5 +128,44 @@ def test_operations_of_a_head(kind, together):
     for _ in range(2):
         ours = explainer.attribute(x, **call)
         assert float((ours - theirs).abs().max()) <= CLOSE * float(theirs.abs().max())
-    if together is None and not is_right(OPERATIONS[kind]):
+    if way == "by vmap" and not is_right(OPERATIONS[kind]):
         assert explainer.last_route == "captum"
+
+
+def _flat(x: Tensor, *_: Tensor) -> Tensor:
+    return x.sigmoid().view(x.shape[0], 2, 2).transpose(1, 2).reshape(x.shape[0], -1) * x
+
+
+HEADS: dict[str, Callable[..., Tensor]] = {
+    "reshaped": _flat,
+    "by a size that is left out": lambda h, *_: h.tanh().view(-1, 2, 2).flatten(1),
+    "with an argument for each row": lambda h, each: (h + each).tanh() * each,
+    "with an argument for all": lambda h, each: (h + each[:1]).softmax(1),
+    "group norm": lambda h, *_: F.group_norm(h.view(-1, 2, 2), 2).flatten(1),
+    "of the batch's length": lambda h, *_: (h + h.new_zeros(len(h), 4)).sigmoid(),
+    "spread": lambda h, *_: (h.sigmoid()[:, None].expand(len(h), 3, 4) * h[:, None]).sum(1),
+    "convolved": lambda h, *_: F.conv1d(h.sigmoid()[:, None], EYE[:1, None, :3], padding=1)[:, 0],
+    "numbered": lambda h, *_: h.sigmoid() * torch.arange(len(h), dtype=D)[:, None],
+}
+
+
+@pytest.mark.parametrize("target", ["number", "list", "tensor"])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_steps_as_rows_of_one_batch(kind, batch, target, create_graph):
+    torch.manual_seed(1)
+    trunk, last = nn.Linear(4, 4, bias=False).double(), nn.Linear(4, 3, bias=False).double()
+    function = lambda x, each: last(HEADS[kind](trunk(x).relu(), each))  # noqa: E731
+    x, each = torch.rand(batch, 4, dtype=D) + 0.1, torch.rand(batch, 4, dtype=D)
+    chosen = {"number": 2, "list": [2, 0, 1][:batch], "tensor": torch.tensor([2, 0, 1][:batch])}
+    call = {"target": chosen[target], "n_steps": 6, "additional_forward_args": each}
+    explainer = XIntegratedGradients(function)
+    if kind == "numbered":  # its rows meet in Captum's batch of all steps
+        call["internal_batch_size"] = batch
+    theirs = IntegratedGradients(function).attribute(x, **call)
+    for _ in range(2):
+        ours = explainer.attribute(x, create_graph=create_graph, **call)
+        torch.testing.assert_close(ours, theirs, rtol=CLOSE, atol=1e-9)
+    if kind not in ("numbered", "of the batch's length", "with an argument for all"):
+        assert explainer.last_route == "hoisted"
