@@ -33,6 +33,10 @@ logger = logging.getLogger("captum_xdnn")
 
 NO_VALUES = "tensors on the meta device have no values"
 TRANSFORMED = "the call is traced, or differentiated forward: its numbers are not what it is about"
+NOTICE = (
+    "%s: %s. print(captum_xdnn.certify(function, inputs)) says where and what to do about it; "
+    'logging.getLogger("captum_xdnn").setLevel("ERROR") silences this notice'
+)
 NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
@@ -190,10 +194,17 @@ def _raised(attempt: Attempt) -> Outcome:
     return Outcome(Certificate.untraceable(reason), ran=False)
 
 
+_noticed: set[str] = set()
+
+
 def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) -> None:
-    """Say once per function, and again when the verdict turns, which route is taken."""
+    """Say which route is taken: once per function, and again when the verdict turns.
+
+    That it is Captum's is a notice (WARNING) at the first call of each kind of function: nobody asked for it.
+    """
     certificate = outcome.certificate
-    if certificate is None or not logger.isEnabledFor(logging.INFO):
+    slow = outcome.route == "captum" and outcome.timed is None
+    if certificate is None or not (slow or logger.isEnabledFor(logging.INFO)):
         return
     if outcome.route == "single_pass":
         said = f"single pass, exact (degree {certificate.degree})"
@@ -203,8 +214,13 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
         first = certificate.blockers[0] if certificate.blockers else None
         why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "a choice by time")
         said = f"Captum's Integrated Gradients, because of {why}"
-    if said != memory.announced:
-        memory.announced = said
-        root = root_of(function)
-        name = str(getattr(root, "__qualname__", "") or type(root).__name__)
+    if said == memory.announced:
+        return
+    memory.announced = said
+    root = root_of(function)
+    name = str(getattr(root, "__qualname__", "") or type(root).__name__)
+    if slow and outcome.ran and name not in _noticed:
+        _noticed.add(name)
+        logger.warning(NOTICE, name, said)
+    else:
         logger.info("%s: %s", name, said)

@@ -1,14 +1,21 @@
-"""The logger ``captum_xdnn`` says at INFO, once per function, which route is taken and why."""
+"""The logger ``captum_xdnn`` says at INFO, once per function, which route is taken and why; Captum's is a notice."""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from captum_xdnn import XIntegratedGradients
+from captum_xdnn.routes import choice
+
+
+@pytest.fixture(autouse=True)
+def _nothing_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "_noticed", set())
 
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -49,10 +56,38 @@ def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) ->
     ]
 
 
-def test_nothing_is_said_by_default(
+def test_captums_route_is_noticed_once_for_each_kind_of_function(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    refused = lambda x: x if x.sum() > 0 else -x  # noqa: E731
-    XIntegratedGradients(refused).attribute(torch.ones(2, 3), target=0)
-    assert not _said(caplog)
+    def kind() -> Any:
+        return lambda x: x if x.sum() > 0 else -x
+
+    for _ in range(3):
+        xig = XIntegratedGradients(kind())
+        xig.attribute(torch.ones(2, 3), target=0)
+        xig.attribute(torch.ones(2, 3), target=0)
+    (said,) = _said(caplog)
+    assert "Captum's Integrated Gradients, because of " in said
+    assert "certify" in said
+    assert 'setLevel("ERROR") silences this' in said
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_said_of_fast_routes_wrong_calls_and_where_it_is_silenced(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    fast = lambda x: x.relu()  # noqa: E731
+    XIntegratedGradients(fast).attribute(torch.ones(2, 3), target=0)
+    wrong = lambda x: x.exp()[:, 5]  # noqa: E731
+    with pytest.raises(IndexError):
+        XIntegratedGradients(wrong).attribute(torch.ones(2, 3))
+    asked = lambda x: x.exp()  # noqa: E731
+    XIntegratedGradients(asked, strategy="captum").attribute(torch.ones(2, 3), target=0)
+    logging.getLogger("captum_xdnn").setLevel("ERROR")
+    try:
+        silenced = lambda x: x.exp()  # noqa: E731
+        XIntegratedGradients(silenced).attribute(torch.ones(2, 3), target=0)
+    finally:
+        logging.getLogger("captum_xdnn").setLevel(logging.NOTSET)
+    assert not _said(caplog)
