@@ -16,6 +16,7 @@ from captum_xdnn.routes import choice
 @pytest.fixture(autouse=True)
 def _nothing_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "_noticed", set())
+    logging.getLogger("captum_xdnn").setLevel(logging.NOTSET)
 
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
