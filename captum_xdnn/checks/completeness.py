@@ -58,14 +58,32 @@ def gap_exceeds(
     ``outputs`` are ``F(x)``, of shape ``(B,)`` or of another number of outputs; ``start`` is ``F(b)`` in the
     same shape, None where it is zero.
     """
-    total = _added([entries(a).sum(1) for a in attributions])
-    ends = [outputs.reshape(-1)] if start is None else [outputs.reshape(-1), start.reshape(-1)]
-    batched = ends[0].shape == total.shape
-    rows = _numbers([total, *ends], batched=batched)
+    rows, batched = _sums_and_ends(attributions, outputs, start)
     # The stricter, cheaper test first.
     if _within(rows, [0.0] * len(rows[0]), sizes):
         return False
     return not _within(rows, _numbers([sizes.bounds()], batched=batched)[0], sizes)
+
+
+def _sums_and_ends(
+    attributions: tuple[Tensor, ...], outputs: Tensor, start: Tensor | None
+) -> tuple[list[list[float]], bool]:
+    """The sums of the attributions, and what they lead to and from; whether for each example."""
+    total = _added([entries(a).sum(1) for a in attributions])
+    ends = [outputs.reshape(-1)] if start is None else [outputs.reshape(-1), start.reshape(-1)]
+    batched = ends[0].shape == total.shape
+    return _numbers([total, *ends], batched=batched), batched
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What the attributions miss in the example where they miss most; infinite for what is no number."""
+
+    size: float
+    example: int | None  # None where the examples are checked together
+
+    def __str__(self) -> str:
+        return f"{self.size:.3g}" + ("" if self.example is None else f" in example {self.example}")
 
 
 def contradiction(
@@ -74,8 +92,8 @@ def contradiction(
     start: Tensor | None,
     bounds: Callable[[], Tensor],
     precision: float,
-) -> str | None:
-    """How a call contradicts its verdict: what the attributions miss, or that it is no number.
+) -> Gap | None:
+    """How a call contradicts its verdict, if it does.
 
     The unit of the dtypes first. Reading the switches by which torch computes products in TF32 or
     bfloat16 takes as long as the whole check on a small network.
@@ -89,9 +107,12 @@ def contradiction(
         attributions, outputs, start, Sizes(reduced, bounds)
     ):
         return None
-    gained = outputs.sum() if start is None else (outputs - start).sum()
-    gap = sum(float(a.sum()) for a in attributions) - float(gained)
-    return f"{abs(gap):.3g}" if math.isfinite(gap) else ""
+    (totals, ends, *starts), batched = _sums_and_ends(attributions, outputs, start)
+    origins = starts[0] if starts else [0.0] * len(ends)
+    gaps = [abs(t - (end - o)) for t, end, o in zip(totals, ends, origins, strict=True)]
+    gaps = [gap if math.isfinite(gap) else math.inf for gap in gaps]
+    worst = max(range(len(gaps)), key=gaps.__getitem__)
+    return Gap(gaps[worst], worst if batched and len(gaps) > 1 else None)
 
 
 def bounds_of(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> Tensor:

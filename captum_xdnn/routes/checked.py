@@ -17,6 +17,9 @@ from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.dependence import differs_in_the_middle
 from captum_xdnn.routes.request import NOT_FINITE, Call, Outcome, Route
 
+NOISE = 256.0
+"""Units of rounding of the inputs: a function that is no larger is zero, but for rounding."""
+ROUNDED = "the function is as small as the rounding of its inputs, so nothing can be checked of it"
 NOT_THE_FUNCTION = "the recorded operations of the head return something else than the function"
 MISSED = {
     "single_pass": "the attributions miss F(x) - F(b) by {}",
@@ -69,7 +72,7 @@ def conclude(attempt: Attempt, verdict: Verdict, certificate: Certificate, found
 
 def refused(attempt: Attempt, certificate: Certificate, refusal: str) -> Outcome:
     """What comes of a call that contradicts its certificate."""
-    if refusal == NOT_FINITE:
+    if refusal in (NOT_FINITE, ROUNDED):
         return Outcome(certificate, refusal=refusal)
     attempt.memory.contradict(refusal)
     return Outcome(certificate, refusal=refusal, contradicted=True)
@@ -113,9 +116,12 @@ def _contradicted(attempt: Attempt, found: Found, products: tuple[Tensor, ...]) 
         return own if found.bound is None else (own.sum() + found.bound).reshape(1)
 
     start = None if found.start is None else found.start()
-    missing = contradiction(products, found.total, start, bounds, precision)
-    if missing is not None:
-        return MISSED[found.route].format(missing) if missing else NOT_FINITE
+    gap = contradiction(products, found.total, start, bounds, precision)
+    if gap is not None:
+        if not math.isfinite(gap.size):
+            return NOT_FINITE
+        nothing = NOISE * precision * max(float(d.abs().max()) for d in call.differences())
+        return ROUNDED if gap.size <= nothing else MISSED[found.route].format(gap)
     if found.repeated is None:
         return ""
     real = attempt.watched.output.detach()
