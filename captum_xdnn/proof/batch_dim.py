@@ -14,23 +14,17 @@ from captum_xdnn.recording.steps import TensorInfo
 
 @dataclass(frozen=True)
 class Unbatched:
-    """A tensor without rows.
-
-    Attributes:
-        uniform: The dimensions along which all entries are the same.
-    """
+    """A tensor without rows; along its ``uniform`` dimensions all entries are the same."""
 
     uniform: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class BatchDim:
-    """A tensor with rows.
+    """A tensor with rows in dimension ``dim``.
 
-    Attributes:
-        dim: The dimension that holds the batch.
-        width: Neighbouring entries of that dimension that belong to one row.
-        outer: How often the whole batch stands in that dimension.
+    So many neighbouring entries belong to one row (``width``), and so often does the whole batch
+    stand there (``outer``).
     """
 
     dim: int
@@ -49,12 +43,8 @@ State = Unbatched | BatchDim | None
 class BatchedCall:
     """An operation on tensors of which at least one has rows, as a rule sees it.
 
-    Attributes:
-        arguments: All arguments by name.
-        batched: The tensors with rows, with the place of the rows.
-        unbatched: The tensors without, with their states.
-        shape: The shape of the result in question.
-        size: The batch size.
+    It has all arguments by name, the tensors with rows and those without, each with its state, and the
+    ``shape`` of the result in question.
     """
 
     def __init__(
@@ -66,7 +56,7 @@ class BatchedCall:
         self.batched = [(n, s) for n in nodes if isinstance(s := states[n], BatchDim)]
         self.unbatched = [(n, states[n]) for n in nodes if not isinstance(states[n], BatchDim)]
         self.shape = shape
-        self.size = size
+        self._size = size
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments.get(name)
@@ -122,7 +112,7 @@ class BatchedCall:
         return bool(node.value.shape[place.dim] == self._whole(place))
 
     def _whole(self, place: BatchDim) -> int:
-        return place.outer * self.size * place.width
+        return place.outer * self._size * place.width
 
     def reshaped(self, state: BatchDim) -> BatchDim | None:
         """Where the rows are when the entries keep their order and the dimensions change."""
@@ -134,7 +124,7 @@ class BatchedCall:
             behind = prod(self.shape[dim + 1 :])
             if before and behind and outer % before == 0 and inner % behind == 0:
                 place = BatchDim(dim, inner // behind, outer // before)
-                if length == place.outer * self.size * place.width:
+                if length == self._whole(place):
                     return place
             before *= length
         return None

@@ -15,9 +15,8 @@ from captum_xdnn.proof.baseline_values import Limits, Question, Unavailable
 from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power
 from captum_xdnn.proof.nodes import hands_out
-from captum_xdnn.proof.obstacles import Obstacle, Propagation
 from captum_xdnn.proof.piecewise_linear import is_piecewise_linear
-from captum_xdnn.proof.propagation import propagate
+from captum_xdnn.proof.propagation import Obstacle, Propagation, propagate
 from captum_xdnn.proof.rows import rows_of
 from captum_xdnn.proof.split import ancestors
 from captum_xdnn.recording.node import Node
@@ -32,12 +31,9 @@ Baseline = Tensor | float | int
 class Given:
     """What a verdict on a run is asked for.
 
-    Attributes:
-        baselines: For each input the number 0 if its baseline is zero, else its baseline.
-        values: By number, the tensors that the run took and did not compute.
-        written: Numbers of those of the inputs and of them that it wrote into.
-        batched: Numbers of those of them that hold one row for each example.
-        arguments: Numbers of those of them that are arguments of the call.
+    ``values`` are the tensors that the run took and did not compute, by number. Of them the run wrote
+    into ``written`` (inputs included), ``batched`` hold one row for each example, and ``arguments`` are
+    those of the call.
     """
 
     baselines: tuple[Baseline, ...]
@@ -54,17 +50,11 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What is proved of a run; it holds no tensor.
+    """What is proved of a run, and so of all of its structure; it holds no tensor.
 
-    Attributes:
-        homogeneous: Whether a single pass is exact.
-        motion: The motion of the output.
-        graph: The run.
-        propagation: The motions in it.
-        obstacles: What stands in the way, in the order of the run.
-        answers: The questions about values, with their answers.
-        form: What the verdict was made for, beside values.
-        kept: What others found out about runs of this structure, each under keys of its own.
+    ``homogeneous`` says whether a single pass is exact, ``motion`` how the output moves. ``answers``
+    are those to its questions about values, and ``kept`` is what others found out about such runs, each
+    under keys of its own.
     """
 
     homogeneous: bool
@@ -176,9 +166,7 @@ class Verdict:
         return Limits(_values(self.graph, given, graph_of_values=graph), motions, graph=graph)
 
     def value_at_baseline(self, given: Given) -> Any:
-        """The function's output at the baseline, without a full pass.
-
-        Homogeneous parts are zero there, so only what is affine is computed.
+        """The function's output at the baseline; only what is affine is computed.
 
         Raises:
             Unavailable: If it cannot be computed.
@@ -251,7 +239,7 @@ def _still(graph: Graph, motion: Any) -> Obstacle:
     else:
         reason = "the function returns something other than one tensor"
     node = graph.output or Node("return", "return", step=len(graph.nodes))
-    return Obstacle(node, reason, "explain a quantity that grows with it", is_shift=False)
+    return Obstacle(node, reason, "explain a quantity that grows with it")
 
 
 def _writers(graph: Graph, given: Given) -> list[Obstacle]:
@@ -271,7 +259,7 @@ def _writers(graph: Graph, given: Given) -> list[Obstacle]:
         else:
             reason, remedy = WRITES.format(node.name), "call model.eval()"
         place = next((n for n in node.users if n in needed), node)
-        found.append(Obstacle(place, reason, remedy, is_shift=False, source=node))
+        found.append(Obstacle(place, reason, remedy, source=node))
     return found
 
 
