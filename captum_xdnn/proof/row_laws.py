@@ -6,6 +6,7 @@ proves nothing. Whether the result has the batch at the place that is given is l
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -54,25 +55,13 @@ def _squeezes(call: BatchedCall) -> bool:
     return drops and prod(call.shape) == prod(call.data.value.shape)
 
 
-def before_last(call: BatchedCall) -> BatchDim | None:
-    """Of the last dimension of the data, with what all rows share."""
-    return before(call, 1)
-
-
-def before_last_two(call: BatchedCall) -> BatchDim | None:
-    """Of the last two dimensions of the data."""
-    return before(call, 2)
-
-
-def before_last_three(call: BatchedCall) -> BatchDim | None:
-    """Of the last three dimensions of the data."""
-    return before(call, 3)
-
-
 def before(call: BatchedCall, last: int) -> BatchDim | None:
     """Of so many last dimensions of the data, with what all rows share."""
     state = call.lone()
     return state if state is not None and state.dim < rank_of(call.data) - last else None
+
+
+before_last, before_last_two, before_last_three = (partial(before, last=n) for n in (1, 2, 3))
 
 
 def images(call: BatchedCall) -> BatchDim | None:

@@ -1,7 +1,6 @@
 """All that is known of each operation, one file a family; importing this package fills the registry."""
 
 from captum_xdnn.proof.rules import (  # noqa: F401 - imported for their registrations
-    composite,
     creation,
     elementwise,
     indexing,

@@ -1,14 +1,16 @@
-"""Operations that stay ``Unknown`` when anything moves, each with its reason and a remedy.
+"""Operations without a law: those that are refused, and those that torch makes of others.
 
-All of them pass constants (law 7); the entries marked volatile not even those. Recurrent layers and
-batch norms that are refused stand with their families.
+The first stay ``Unknown`` when anything moves, each with its reason and a remedy. All of them pass
+constants (law 7); the entries marked volatile not even those. Recurrent layers and batch norms that are
+refused stand with their families. Of the others it is only known where the rows of a batch stay.
 """
 
 from __future__ import annotations
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import CONSTANT
 from captum_xdnn.proof.registry import know, refuse
-from captum_xdnn.proof.row_laws import along, entrywise, images
+from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
 
 RELU = "replace it by a ReLU or leaky ReLU and retrain"
 IN_FRONT = "explain the value in front of it, or replace it by a ReLU and retrain"
@@ -103,3 +105,19 @@ refuse(
 )
 know("bernoulli.Tensor uniform normal_functional exponential cauchy", overwrites=0)
 know("geometric log_normal random random.from random.to", overwrites=0)
+
+
+def scored(call: BatchedCall) -> BatchDim | None:
+    """A loss for each example, without a mean."""
+    place = BatchDim(0)
+    batched = rank_of(call.data) > 1 and call["reduction"] == 0
+    return place if batched and all(s == place for _, s in call.batched) else None
+
+
+know("mse_loss smooth_l1_loss huber_loss", rows=entrywise)
+know("binary_cross_entropy binary_cross_entropy_with_logits", rows=entrywise)
+know("nll_loss nll_loss_forward nll_loss2d_forward nll_loss_nd cross_entropy_loss", rows=scored)
+know("reshape flatten unflatten", rows=reshaped)
+know("contiguous zero", rows=entrywise)
+know("chunk cumprod logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
+know("cdist", rows=before_last)
