@@ -84,9 +84,9 @@ class LayerCall:
         """The layer's tensors at the baseline, with their graph."""
         call, verdict, given = self.call, self.watched.verdict, self.watched.given
         if verdict is not None and given is not None and verdict.graph.output is not None:
-            limits = verdict.limits(given, graph=torch.is_grad_enabled())
+            baseline_values = verdict.baseline_values(given, graph=torch.is_grad_enabled())
             with suppress(Unavailable):
-                return (limits.value(verdict.graph.output),)
+                return (baseline_values.value(verdict.graph.output),)
         pairs = zip(call.inputs, call.baselines, strict=True)
         starts = tuple((torch.zeros_like(x) + b).detach() for x, b in pairs)
         return self.function.values(*starts, *call.arguments)

@@ -43,7 +43,7 @@ def itself(value: Tensor) -> Tensor:
     return value
 
 
-class Limits:
+class BaselineValues:
     """Computes values at the baseline from those of placeholders, and notes which questions were asked.
 
     With ``graph`` they can be differentiated by what they are computed from.

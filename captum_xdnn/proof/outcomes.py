@@ -10,8 +10,8 @@ import torch
 
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.domain import (
-    CONSTANT,
     FIXED,
+    SCALE_INVARIANT,
     Affine,
     Motion,
     Power,
@@ -19,13 +19,7 @@ from captum_xdnn.proof.domain import (
     is_constant,
 )
 from captum_xdnn.proof.laws import merged
-from captum_xdnn.proof.nodes import (
-    draws,
-    is_mutable,
-    is_never_read,
-    is_operation,
-    leaves_unwritten,
-)
+from captum_xdnn.proof.nodes import draws, is_mutable, is_never_read, is_operation, leaves_unwritten
 from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.taken_apart import parts_of
 from captum_xdnn.recording.node import Node, map_nodes
@@ -68,7 +62,7 @@ def outcome_of(node: Node, operands: Operands, inside: Inside | None, *, reached
     if undetermined is not None:
         return undetermined
     if all(is_constant(motion) for motion in motions) and not draws(node):
-        return FIXED if motions <= {FIXED} else CONSTANT
+        return FIXED if motions <= {FIXED} else SCALE_INVARIANT
     return _by_rule(node, name, operands, inside)
 
 

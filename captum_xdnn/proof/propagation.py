@@ -13,11 +13,19 @@ import operator
 from collections import ChainMap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
-from captum_xdnn.proof.baseline_values import Limits
-from captum_xdnn.proof.domain import CONSTANT, FIXED, Affine, Motion, Power, Unknown, is_constant
+from captum_xdnn.proof.baseline_values import BaselineValues
+from captum_xdnn.proof.domain import (
+    FIXED,
+    SCALE_INVARIANT,
+    Affine,
+    Motion,
+    Power,
+    Unknown,
+    is_constant,
+)
 from captum_xdnn.proof.nodes import decides_size, hands_out, has_open_form, is_operation, tells
 from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.outcomes import Operands, outcome_of
@@ -32,7 +40,6 @@ FORM_READ = "the shape of what an operation without a rule returns may depend on
 VALUE_READ = "Python reads a value that moves, and may decide by it"
 LEAVE_MEMORY = "leave tensors' memory alone inside of the function"
 MEMORY_REPLACED = "a tensor's memory is exchanged, or written where no operation shows it"
-
 
 DEEPEST = 4
 """So often operations are taken apart into operations that are taken apart."""
@@ -50,14 +57,11 @@ class Obstacle:
 
 @dataclass
 class Propagation:
-    """What a pass finds.
+    """What a pass finds: the motion (or motions) of every node, conditional where anything is assumed.
 
-    Attributes:
-        motions: Motion of every node; proved where ``assumed`` is 0, else conditional.
-        assumed: For each node, the obstacles it rests on, as bits of ``obstacles``.
-        obstacles: All obstacles and shifts, in the order of the graph.
-        everywhere: Obstacles that concern the whole run, as bits.
-        promoted: The affine nodes whose value at the baseline was found to be zero.
+    ``assumed`` holds what a node rests on, and ``everywhere`` what the whole run does, as bits of
+    ``obstacles``: these and shifts, in the order of the graph. ``promoted`` are the affine nodes that
+    were found to be zero at the baseline.
     """
 
     motions: dict[Node, Any] = field(default_factory=dict)
@@ -80,24 +84,13 @@ class Propagation:
 
 
 def propagate(
-    graph: Graph, limits: Limits, inputs: dict[Node, Motion], shifts: dict[Node, str]
+    graph: Graph, values: BaselineValues, inputs: dict[Node, Motion], shifts: dict[Node, str]
 ) -> Propagation:
-    """Propagate motions through the graph of a run.
+    """Propagate the motions of inputs through the graph of a run.
 
-    Args:
-        graph: The graph.
-        limits: Values at the baseline, for the questions that rules ask.
-        inputs: Motion of each input placeholder: ``Affine``, or ``Power(1)`` at a zero baseline.
-        shifts: For affine inputs, why they are not zero at the baseline.
+    An affine one has its reason in ``shifts`` why it is not zero at the baseline.
     """
-    return _Pass(graph, limits, inputs, shifts).run()
-
-
-def _inside(
-    depth: int, graph: Graph, inputs: dict[Node, Motion], shifts: dict[Node, str]
-) -> Propagation:
-    """The same of the parts of an operation, of which no values are known."""
-    return _Pass(graph, Limits({}, {}), inputs, shifts, depth).run()
+    return _Pass(graph, values, inputs, shifts).run()
 
 
 class _Pass:
@@ -106,18 +99,17 @@ class _Pass:
     def __init__(
         self,
         graph: Graph,
-        limits: Limits,
+        values: BaselineValues,
         inputs: dict[Node, Motion],
         shifts: dict[Node, str],
         depth: int = 0,
     ) -> None:
-        self._graph, self._limits = graph, limits
+        self._graph, self._values = graph, values
         self._inputs, self._reasons = inputs, shifts
-        self._inside = partial(_inside, depth + 1) if depth < DEEPEST else None
+        self._depth = depth
         self._found = Propagation()
         self._assumed = self._found.assumed
         self._operands: dict[Node, Operand] = {}
-        self._several: dict[Node, tuple[Motion, ...]] = {}
         self._shifts: dict[Node, int] = {}
         self._affine: set[Node] = set()  # whatever takes an affine tensor
         self._sized: set[Node] = set()
@@ -138,7 +130,6 @@ class _Pass:
             self._happened(events.pop())
         if found.everywhere and graph.output is not None:
             self._assumed[graph.output] = self._assumed.get(graph.output, 0) | found.everywhere
-        found.motions.update(self._several)
         found.motions.update({node: operand.motion for node, operand in self._operands.items()})
         return found
 
@@ -191,7 +182,7 @@ class _Pass:
         if not self._reached.isdisjoint(sources):
             self._reached.add(node)
         assumed = _joined(self._assumed.get(source, 0) for source in sources)
-        if node.target is operator.getitem and node.args[0] in self._several:
+        if node.target is operator.getitem and node.args[0] in self._found.motions:
             self._pick(node, assumed)
             return
         operands = [self._operands[s] for s in sources if s in self._operands]
@@ -200,7 +191,7 @@ class _Pass:
             return
         affine = [o for o in operands if isinstance(o.motion, Affine)]
         # Affine operands as they would be if their value at the baseline were zero.
-        straight = {o.node: Operand(Power(1), o.node, self._limits) for o in affine}
+        straight = {o.node: Operand(Power(1), o.node, self._values) for o in affine}
         straightened = ChainMap(straight, self._operands)
         carried = _joined(self._shifts.get(operand.node, 0) for operand in affine)
         outcome = self._outcome(node, self._operands)
@@ -210,7 +201,7 @@ class _Pass:
             affine, carried = [], 0
         if self._is_sized(node):  # so many entries only on this ray
             self._sized.add(node)
-            outcome = _map(lambda m: CONSTANT if m == FIXED else m, outcome)
+            outcome = _map(lambda m: SCALE_INVARIANT if m == FIXED else m, outcome)
         failure = _fails(outcome)
         if failure:
             read = not node.users and node is not self._graph.output
@@ -228,7 +219,14 @@ class _Pass:
         self._settle(node, outcome, assumed, carried, promote=bool(affine))
 
     def _outcome(self, node: Node, operands: Operands) -> Any:
-        return outcome_of(node, operands, self._inside, reached=node in self._reached)
+        inside = self._inside if self._depth < DEEPEST else None
+        return outcome_of(node, operands, inside, reached=node in self._reached)
+
+    def _inside(
+        self, graph: Graph, inputs: dict[Node, Motion], shifts: dict[Node, str]
+    ) -> Propagation:
+        """What is found in the parts of an operation, of which no values are known."""
+        return _Pass(graph, BaselineValues({}, {}), inputs, shifts, self._depth + 1).run()
 
     def _is_sized(self, node: Node) -> bool:
         """Whether the number of entries depends on values that depend on the inputs."""
@@ -241,7 +239,7 @@ class _Pass:
 
     def _pick(self, node: Node, assumed: int) -> None:
         several, index = node.args
-        motion = self._several[several][index]
+        motion = self._found.motions[several][index]
         if several in self._sized:
             self._sized.add(node)
         shifts = self._shifts.get(several, 0) if isinstance(motion, Affine) else 0
@@ -265,15 +263,15 @@ class _Pass:
             self._shifts[node] = shifts
         if isinstance(node.value, tuple):
             several = isinstance(outcome, tuple)
-            self._several[node] = outcome if several else (outcome,) * len(node.value)
+            self._found.motions[node] = outcome if several else (outcome,) * len(node.value)
             return
         motion = _flat(outcome)[0]
-        operand = self._operands[node] = Operand(motion, node, self._limits)
-        self._limits.track(node, motion)
+        operand = self._operands[node] = Operand(motion, node, self._values)
+        self._values.track(node, motion)
         if promote and isinstance(motion, Affine) and operand.is_zero():
             operand.motion = Power(1)
             self._found.promoted.add(node)
-            self._limits.track(node, operand.motion)
+            self._values.track(node, operand.motion)
             self._shifts.pop(node, None)
 
     def _concerns_all(self, node: Node, reason: str, remedy: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.proof.baseline_values import Limits, Question, Unavailable
+from captum_xdnn.proof.baseline_values import BaselineValues, Question, Unavailable
 from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power
 from captum_xdnn.proof.nodes import hands_out
@@ -154,16 +154,18 @@ class Verdict:
         if not self.answers:
             return True
         try:
-            found = self.limits(given).answer([question for question, _ in self.answers])
+            found = self.baseline_values(given).answer([question for question, _ in self.answers])
         except Unavailable:
             return False
         return found == [answer for _, answer in self.answers]
 
-    def limits(self, given: Given, *, graph: bool = False) -> Limits:
+    def baseline_values(self, given: Given, *, graph: bool = False) -> BaselineValues:
         """Values at the baseline in a run of this structure."""
         promoted = self.propagation.promoted  # whether they are zero is the question
         motions = {n: m for n, m in self.propagation.motions.items() if n not in promoted}
-        return Limits(_values(self.graph, given, graph_of_values=graph), motions, graph=graph)
+        return BaselineValues(
+            _values(self.graph, given, graph_of_values=graph), motions, graph=graph
+        )
 
     def value_at_baseline(self, given: Given) -> Any:
         """The function's output at the baseline; only what is affine is computed.
@@ -174,18 +176,18 @@ class Verdict:
         if self.graph.output is None:
             message = "the function returns no tensor"
             raise Unavailable(message)
-        return self.limits(given).value(self.graph.output)
+        return self.baseline_values(given).value(self.graph.output)
 
 
 def prove(graph: Graph, given: Given) -> Verdict:
     """Prove what can be proved of a run."""
-    limits = Limits(_values(graph, given), {})
+    baseline_values = BaselineValues(_values(graph, given), {})
     motions: dict[Node, Motion] = {}
     shifts: dict[Node, str] = {}
     for index, (node, baseline) in enumerate(zip(graph.inputs, given.baselines, strict=True)):
         motions[node] = Power(1) if is_zero_number(baseline) else Affine()
         shifts[node] = f"the baseline of input {index} is not zero"
-    propagation = propagate(graph, limits, motions, shifts)
+    propagation = propagate(graph, baseline_values, motions, shifts)
     motion: Any = None if graph.output is None else propagation.motions[graph.output]
     obstacles = _writers(graph, given)
     if graph.output is not None:
@@ -200,7 +202,7 @@ def prove(graph: Graph, given: Given) -> Verdict:
         graph=graph,
         propagation=propagation,
         obstacles=tuple(obstacles),
-        answers=tuple(limits.answers.items()),
+        answers=tuple(baseline_values.answers.items()),
         form=given.form,
     )
 

@@ -12,7 +12,7 @@ from opinfo_subjects import Subject, name_of, operators, subjects
 from opinfo_verdicts import Verdicts, judge
 
 from captum_xdnn.proof import laws, registry
-from captum_xdnn.proof.domain import CONSTANT, Motion
+from captum_xdnn.proof.domain import SCALE_INVARIANT, Motion
 from captum_xdnn.proof.operand import motion_of
 
 FEW, MANY = 3, 60
@@ -121,7 +121,7 @@ MUTANTS = {
     "clamp": ("aten.clamp.Tensor", lambda x, low=None, high=None: laws.homogeneous(x)),
     "lt": ("aten.lt.Tensor", lambda x, y: laws.constant(x)),
     "amax": ("aten.amax.default", _passes),
-    "sort": ("aten.sort.default", lambda x, *_, **__: (laws.linear(x), CONSTANT)),
+    "sort": ("aten.sort.default", lambda x, *_, **__: (laws.linear(x), SCALE_INVARIANT)),
     "gather": ("aten.gather.default", lambda x, *_, **__: laws.constant(x)),
     "where": ("aten.where.self", lambda mask, x, y: laws.homogeneous(x)),
     "nn.functional.layer_norm": (

@@ -9,16 +9,8 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from captum_xdnn.proof.domain import CONSTANT, FIXED, Affine, Motion, Unknown, is_constant
-from captum_xdnn.proof.laws import (
-    BEND,
-    added,
-    constant,
-    homogeneous,
-    quotient,
-    shared,
-    switched,
-)
+from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
+from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
 from captum_xdnn.proof.operand import is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
@@ -65,7 +57,7 @@ def _comparison(self: Any, other: Any) -> Motion:
         return Unknown(
             "a comparison with something other than zero that moves differently",
             "compare with 0, or compare tensors that scale alike",
-            CONSTANT,
+            SCALE_INVARIANT,
         )
     return outcome
 
@@ -77,7 +69,7 @@ def _copysign(self: Any, other: Any) -> Motion:
     if isinstance(sign, Unknown | Affine):
         return sign if isinstance(sign, Unknown) else Unknown(BEND)
     size = homogeneous(self)
-    return CONSTANT if size == FIXED and sign != FIXED else size
+    return SCALE_INVARIANT if size == FIXED and sign != FIXED else size
 
 
 @law("clamp clamp_min", pieces=CHOICE)

@@ -8,7 +8,7 @@ refused stand with their families. Of the others it is only known where the rows
 from __future__ import annotations
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
-from captum_xdnn.proof.domain import CONSTANT
+from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse
 from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
 
@@ -19,7 +19,7 @@ refuse(
     "_softmax _log_softmax softmax.int log_softmax.int _safe_softmax",
     "softmax compares exponentials, which do not scale",
     "explain the logits instead of the probabilities",
-    assume=CONSTANT,
+    assume=SCALE_INVARIANT,
     rows=along,
 )
 refuse(
@@ -30,8 +30,8 @@ refuse(
     "explain a layer behind the attention",
     rows=images,  # queries, keys and values of each example; a mask that all share has no batch
 )
-refuse("sigmoid", "a saturating function", IN_FRONT, assume=CONSTANT)
-refuse("hardsigmoid", "a saturating function", IN_FRONT, assume=CONSTANT)
+refuse("sigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
+refuse("hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
 refuse("tanh erf", "a saturating function", IN_FRONT)
 refuse("log_sigmoid_forward", "a saturating function", IN_FRONT, rows=entrywise)
 refuse(
@@ -55,7 +55,7 @@ refuse(
     "bitwise_xor.Tensor bitwise_xor.Scalar",
     "bits of whole numbers that move",
     "compute masks by comparison with zero",
-    assume=CONSTANT,
+    assume=SCALE_INVARIANT,
 )
 refuse(
     "_local_scalar_dense item",
