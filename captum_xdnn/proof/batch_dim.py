@@ -36,6 +36,10 @@ class BatchDim:
         return replace(self, dim=dim)
 
 
+class NoPlace(Exception):  # noqa: N818 - control flow inside this room, never shown
+    """Nothing is proved of the rows of a result."""
+
+
 UNBATCHED = Unbatched()
 State = Unbatched | BatchDim | None
 
@@ -71,35 +75,33 @@ class BatchedCall:
         state: State = self._states[value] if type(value) is Node else UNBATCHED
         return state
 
-    def lone(self) -> BatchDim | None:
-        """The place of the rows of the first argument, if no other argument has rows."""
-        alone = len(self.batched) == 1 and self.batched[0][0] is self.data
-        return self.batched[0][1] if alone else None
+    def lone(self) -> BatchDim:
+        """The place of the rows of the first argument, where no other argument has rows."""
+        if len(self.batched) != 1 or self.batched[0][0] is not self.data:
+            raise NoPlace
+        return self.batched[0][1]
 
-    def common(self) -> BatchDim | None:
-        """The place of the rows of all tensors, if all have rows at one place, or the same for all."""
-        places = {state for _, state in self.batched}
-        if len(places) != 1:
-            return None
-        place = places.pop()
-        return place if all(place.dim in state.uniform for _, state in self.unbatched) else None
+    def common(self) -> BatchDim:
+        """The place of the rows of all tensors that have some, where the others are the same for all."""
+        place = self.batched[0][1]
+        alike = all(state == place for _, state in self.batched)
+        if not alike or not all(place.dim in state.uniform for _, state in self.unbatched):
+            raise NoPlace
+        return place
 
-    def from_right(self) -> tuple[int, BatchDim] | None:
-        """The rows of all tensors, counted from the last dimension, as broadcasting does.
+    def broadcast(self) -> BatchDim:
+        """The place in the result where all tensors have their rows, counted from the last dimension.
 
         What has no rows has one entry there, or the same ones.
         """
-        places = {
-            (rank_of(node) - state.dim, state.width, state.outer) for node, state in self.batched
-        }
-        if len(places) != 1:
-            return None
-        place, _, _ = places.pop()
+        place, *others = {state.at(rank_of(node) - state.dim) for node, state in self.batched}
+        if others:
+            raise NoPlace
         for node, state in self.unbatched:
-            dim = rank_of(node) - place
+            dim = rank_of(node) - place.dim
             if dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
-                return None
-        return place, self.batched[0][1]
+                raise NoPlace
+        return place.at(len(self.shape) - place.dim)
 
     def fits(self, place: BatchDim | None) -> BatchDim | None:
         """The place, if the result has the batch there."""

@@ -23,6 +23,7 @@ from captum_xdnn.proof.batch_dim import (
     UNBATCHED,
     BatchDim,
     BatchedCall,
+    NoPlace,
     State,
     Unbatched,
     rank_of,
@@ -74,7 +75,10 @@ def _apart(node: Node, call: BatchedCall) -> State:
     rule = ROWS.get(operation_name(node.target))
     if rule is None and torch.Tag.pointwise in node.target.tags:
         rule = entrywise
-    return call.fits(rule(call)) if callable(rule) else None
+    try:
+        return call.fits(rule(call)) if callable(rule) else None
+    except NoPlace:
+        return None
 
 
 def _shared(node: Node, shape: Sequence[int]) -> Unbatched:

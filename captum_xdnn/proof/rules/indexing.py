@@ -18,8 +18,6 @@ ANY_ROW = "which entries are read, and how many, is not a matter of each row"
 def indexed(call: BatchedCall) -> BatchDim | None:
     """By shared indices in dimensions beside the batch."""
     state = call.lone()
-    if state is None:
-        return None
     given = [(i, index) for i, index in enumerate(call["indices"]) if index is not None]
     places = [i for i, _ in given]
     masks = any(not index.value.dtype.is_signed for _, index in given)

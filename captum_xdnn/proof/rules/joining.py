@@ -26,8 +26,6 @@ def _rsub(self: Any, other: Any, alpha: Any = 1) -> Motion:
 def joined(call: BatchedCall) -> BatchDim | None:
     """Tensors with rows at one place, along another dimension."""
     state = call.common()
-    if state is None:
-        return None
     dim = call["dim"] % len(call.shape)
     if len(call.shape) > rank_of(call.batched[0][0]):  # stack
         return state.at(state.dim + (dim <= state.dim))

@@ -36,8 +36,6 @@ RESAMPLERS = f"{UPSAMPLED} {UPSAMPLED.replace(' ', '.vec ')}.vec"
 def reordered(call: BatchedCall) -> BatchDim | None:
     """The batch goes where its dimension goes."""
     state = call.lone()
-    if state is None:
-        return None
     rank = rank_of(call.data)
     if call["dims"] is not None:
         return state.at([d % rank for d in call["dims"]].index(state.dim))
@@ -51,8 +49,6 @@ def reordered(call: BatchedCall) -> BatchDim | None:
 def repeated(call: BatchedCall) -> BatchDim | None:
     """The batch as often as it is repeated."""
     state = call.lone()
-    if state is None:
-        return None
     dim = state.dim + len(call.shape) - rank_of(call.data)
     return BatchDim(dim, state.width, state.outer * call["repeats"][dim])
 
@@ -60,8 +56,6 @@ def repeated(call: BatchedCall) -> BatchDim | None:
 def on_diagonal(call: BatchedCall) -> BatchDim | None:
     """Two dimensions become one, the last one, or it becomes two; the others keep their order."""
     state = call.lone()
-    if state is None:
-        return None
     more, fewer = sorted((rank_of(call.data), len(call.shape)), reverse=True)
     two = {call["dim1"] % more, call["dim2"] % more}
     others = [d for d in range(more) if d not in two]  # beside the last one of the other tensor

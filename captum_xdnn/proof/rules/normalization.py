@@ -30,9 +30,8 @@ def of_channels(call: BatchedCall) -> BatchDim | None:
     data = call.state(call.data)
     if not isinstance(data, BatchDim) or len(call.shape) != rank_of(call.data):
         return None
-    alone = call.lone() is not None
     if not call["training"]:
-        return data if alone and data.dim == 0 else None
+        return call.lone() if data.dim == 0 else None
     channels = BatchDim(0, data.width, data.outer)
     others = all(s == channels for node, s in call.batched if node is not call.data)
     return data if data.dim == 1 and others else None

@@ -53,16 +53,14 @@ def of_vectors(call: BatchedCall) -> BatchDim | None:
 
 def convolved(call: BatchedCall) -> BatchDim | None:
     """The batch comes first; without a batch the data has one dimension less than the weight."""
-    if call.lone() is None or rank_of(call["weight"]) != rank_of(call.data):
-        return None
-    return comes_first(call, [])
+    first = rank_of(call["weight"]) == rank_of(call.data) and call.lone().dim == 0
+    return comes_first(call, []) if first else None
 
 
 def crossed(call: BatchedCall) -> BatchDim | None:
     """Along a dimension of three entries, entry by entry beside it."""
-    found = call.from_right()
-    place = None if found is None else found[1].at(len(call.shape) - found[0])
-    return None if place is None or call["dim"] % len(call.shape) == place.dim else place
+    place = call.broadcast()
+    return place if call["dim"] % len(call.shape) != place.dim else None
 
 
 of_two("mul.Tensor mul.Scalar", product, rows=entrywise, pieces=BILINEAR)
