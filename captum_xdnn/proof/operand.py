@@ -63,10 +63,6 @@ class Operand:
         return self._baseline_values.vanishes(function, [o.node for o in (self, *others)])
 
 
-Argument = Operand | Motion | float | int | complex | bool
-"""What the laws combine: an operand, the motion of an intermediate result, or a literal."""
-
-
 def motion_of(argument: Any) -> Motion:
     """The motion of an argument; literals and absent tensors are fixed."""
     if isinstance(argument, Operand):

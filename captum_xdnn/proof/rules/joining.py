@@ -9,6 +9,7 @@ from captum_xdnn.proof.domain import Motion, Unknown
 from captum_xdnn.proof.laws import added, constant, merged, shared, switched
 from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
+from captum_xdnn.proof.rules.by_law import of_two
 
 
 @law("add.Tensor add.Scalar sub.Tensor sub.Scalar", rows=entrywise, pieces=LINEAR)
@@ -62,13 +63,12 @@ def selected(call: BatchedCall) -> BatchDim | None:
     return state if dim != state.dim and call.state(call["src"]) == part else None
 
 
-@law("select_scatter", rows=selected, pieces=LINEAR)
-@law("slice_scatter", rows=sliced, pieces=LINEAR)
-@law("diagonal_scatter", rows="none has been needed: torch's own views are followed instead")
-@law("as_strided_scatter", rows="where it writes is a matter of the whole storage")
-def _embed(self: Any, src: Any, *_: Any, **__: Any) -> Motion:
-    """A part overwritten by another, at a fixed place."""
-    return merged((self, src))
+FOLLOWED = "none has been needed: torch's own views are followed instead"
+# A part overwritten by another, at a fixed place.
+of_two("select_scatter", added, rows=selected, pieces=LINEAR)
+of_two("slice_scatter", added, rows=sliced, pieces=LINEAR)
+of_two("diagonal_scatter", added, rows=FOLLOWED)
+of_two("as_strided_scatter", added, rows="where it writes is a matter of the whole storage")
 
 
 def put(call: BatchedCall) -> BatchDim | None:
