@@ -38,11 +38,6 @@ class Question:
     nodes: tuple[Node, ...]
 
 
-def itself(value: Tensor) -> Tensor:
-    """The value."""
-    return value
-
-
 class BaselineValues:
     """Computes values at the baseline from those of placeholders, and notes which questions were asked.
 

@@ -47,8 +47,6 @@ class Operand:
 
     def is_zero(self) -> bool:
         """Whether the value at the baseline is known and exactly zero."""
-        from captum_xdnn.proof.baseline_values import itself
-
         return self.vanishes(itself)
 
     def vanishes(self, function: Callable[..., Tensor], *others: Operand) -> bool:
@@ -61,6 +59,11 @@ class Operand:
             others: Further operands whose values the function takes.
         """
         return self._baseline_values.vanishes(function, [o.node for o in (self, *others)])
+
+
+def itself(value: Tensor) -> Tensor:
+    """The value."""
+    return value
 
 
 def motion_of(argument: Any) -> Motion:

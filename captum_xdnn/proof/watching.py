@@ -128,22 +128,13 @@ def _given(
     tape: Tape, leaves: Sequence[Tensor], baselines: Sequence[Baseline], arguments: Sequence[Any]
 ) -> Given:
     size = leaves[0].shape[0] if leaves[0].dim() else 0
-    batched: set[int] = set()
-    of_call: set[int] = set()
+    of_call: dict[int, Tensor] = {}
     if arguments:
         held = {id(t) for t in pytree.tree_leaves(list(arguments)) if isinstance(t, Tensor)}
-        for number, tensor in tape.sources.items():
-            if id(tensor) in held:
-                of_call.add(number)
-                if tensor.dim() and tensor.shape[0] == size:
-                    batched.add(number)
-    return Given(
-        tuple(baselines),
-        tape.sources,
-        frozenset(tape.written),
-        frozenset(batched),
-        frozenset(of_call),
-    )
+        of_call = {number: t for number, t in tape.sources.items() if id(t) in held}
+    batched = frozenset(n for n, t in of_call.items() if t.dim() and t.shape[0] == size)
+    written = frozenset(tape.written)
+    return Given(tuple(baselines), tape.sources, written, batched, frozenset(of_call))
 
 
 def _put_back_inputs(tape: Tape, leaves: Sequence[Tensor], arguments: Sequence[Any]) -> None:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn import certify
-from captum_xdnn.proof.baseline_values import BaselineValues, Unavailable, itself
+from captum_xdnn.proof.baseline_values import BaselineValues, Unavailable
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power, Unknown
-from captum_xdnn.proof.operand import Operand
+from captum_xdnn.proof.operand import Operand, itself
 from captum_xdnn.recording.modes import operations
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph, graph_of

@@ -50,10 +50,7 @@ LEAST_HOISTED = {"networks": 0.15, "affine": 0.05, "algebra": 0.15, "selection":
 
 
 def sweep(
-    theme: str,
-    count: int,
-    *,
-    phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink),
+    theme: str, count: int, *, phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink)
 ) -> Tally:
     """Judge ``count`` programs of a theme; the first wrong one is shortened and raised."""
     tally = Tally()

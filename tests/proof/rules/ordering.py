@@ -7,12 +7,7 @@ import torch
 from rules.case import Case, Expected, case, coarse, real, refused, share
 from rules.law_tables import BEND, HOMOGENEOUS, SIGN
 
-WITH_POSITIONS: dict[str, Expected] = {
-    "1": "1, 0",
-    "2": "2, 0",
-    "-1": "-1, 0",
-    "A": refused(BEND),
-}
+WITH_POSITIONS: dict[str, Expected] = {"1": "1, 0", "2": "2, 0", "-1": "-1, 0", "A": refused(BEND)}
 BOTH: dict[str, Expected] = {"1": "1, 1", "1/2": "1/2, 1/2", "A": refused(BEND)}
 X = real(3, 5)
 
