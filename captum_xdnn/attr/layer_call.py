@@ -83,9 +83,9 @@ class LayerCall:
         """The layer's tensors at the baseline, with their graph."""
         call, verdict, given = self.call, self.watched.verdict, self.watched.given
         if verdict is not None and given is not None and verdict.graph.output is not None:
-            limits = verdict.limits(given, graph=torch.is_grad_enabled())
+            baseline_values = verdict.baseline_values(given, graph=torch.is_grad_enabled())
             with suppress(Unavailable):
-                return (limits.value(verdict.graph.output),)
+                return (baseline_values.value(verdict.graph.output),)
         return self.function.values(*call.starts(), *call.arguments)
 
 

@@ -9,8 +9,8 @@ bias is asked again in each call.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,40 +32,23 @@ class Unavailable(Exception):  # noqa: N818 - control flow inside this room, nev
 
 @dataclass(frozen=True)
 class Question:
-    """Whether a function of some values at the baseline is exactly zero.
-
-    Attributes:
-        function: The function.
-        nodes: The nodes whose values it takes.
-    """
+    """Whether a function of some nodes' values at the baseline is exactly zero."""
 
     function: Callable[..., Any]
     nodes: tuple[Node, ...]
 
 
-def itself(value: Tensor) -> Tensor:
-    """The value."""
-    return value
+class BaselineValues:
+    """Computes values at the baseline from those of placeholders, and notes which questions were asked.
 
-
-class Limits:
-    """Computes values at the baseline.
-
-    Args:
-        values: For each placeholder that has one, its value at the baseline.
-        motions: The motions of the other nodes.
-        graph: Whether the values can be differentiated by what they are computed from.
-
-    Attributes:
-        answers: The questions that were asked, with what was found.
+    With ``graph`` they can be differentiated by what they are computed from.
     """
 
     def __init__(
         self, values: Mapping[Node, Any], motions: Mapping[Node, Any], *, graph: bool = False
     ) -> None:
         self._graph = graph
-        self._values: dict[Node, Any] = dict(values)
-        self._motions: dict[Node, Any] = dict(motions)
+        self._values, self._motions = dict(values), dict(motions)
         self.answers: dict[Question, bool] = {}
 
     def track(self, node: Node, motion: Motion) -> None:
@@ -99,11 +82,10 @@ class Limits:
         if all(flag.device.type == "cpu" for flag in flags):
             return [not bool(flag) for flag in flags]
         found: dict[torch.device, list[bool]] = {}
-        for device in dict.fromkeys(flag.device for flag in flags):
+        for device in {flag.device for flag in flags}:
             if device.type == "meta":
                 raise Unavailable(device)
-            there = torch.stack([f for f in flags if f.device == device])
-            found[device] = there.tolist()
+            found[device] = torch.stack([f for f in flags if f.device == device]).tolist()
         return [not found[flag.device].pop(0) for flag in flags]
 
     def value(self, node: Node) -> Any:
@@ -115,15 +97,13 @@ class Limits:
         stack = [node]
         while stack:
             current = stack[-1]
-            if current in self._values:
+            known = current in self._values
+            waiting = [] if known else [n for n in self._needs(current) if n not in self._values]
+            stack.extend(waiting)
+            if not waiting:
                 stack.pop()
-                continue
-            waiting = [n for n in self._needs(current) if n not in self._values]
-            if waiting:
-                stack.extend(waiting)
-                continue
-            self._values[current] = self._compute(current)
-            stack.pop()
+                if not known:
+                    self._values[current] = self._compute(current)
         return self._values[node]
 
     def _needs(self, node: Node) -> list[Node]:
@@ -172,11 +152,10 @@ def _kind_of(node: Node) -> Node | None:
     return None if again else kind
 
 
-@contextmanager
-def _plain_arithmetic() -> Iterator[None]:
+def _plain_arithmetic() -> ExitStack:
     """No autocast: the run holds the casts that autocast made, explicitly."""
-    with ExitStack() as stack:
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        yield
+    stack = ExitStack()
+    for device in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+    return stack

@@ -14,23 +14,17 @@ from captum_xdnn.recording.steps import TensorInfo
 
 @dataclass(frozen=True)
 class Unbatched:
-    """A tensor without rows.
-
-    Attributes:
-        uniform: The dimensions along which all entries are the same.
-    """
+    """A tensor without rows; along its ``uniform`` dimensions all entries are the same."""
 
     uniform: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class BatchDim:
-    """A tensor with rows.
+    """A tensor with rows in dimension ``dim``.
 
-    Attributes:
-        dim: The dimension that holds the batch.
-        width: Neighbouring entries of that dimension that belong to one row.
-        outer: How often the whole batch stands in that dimension.
+    So many neighbouring entries belong to one row (``width``), and so often does the whole batch
+    stand there (``outer``).
     """
 
     dim: int
@@ -42,6 +36,10 @@ class BatchDim:
         return replace(self, dim=dim)
 
 
+class NoPlace(Exception):  # noqa: N818 - control flow inside this room, never shown
+    """Nothing is proved of the rows of a result."""
+
+
 UNBATCHED = Unbatched()
 State = Unbatched | BatchDim | None
 
@@ -49,12 +47,8 @@ State = Unbatched | BatchDim | None
 class BatchedCall:
     """An operation on tensors of which at least one has rows, as a rule sees it.
 
-    Attributes:
-        arguments: All arguments by name.
-        batched: The tensors with rows, with the place of the rows.
-        unbatched: The tensors without, with their states.
-        shape: The shape of the result in question.
-        size: The batch size.
+    It has all arguments by name, the tensors with rows and those without, each with its state, and the
+    ``shape`` of the result in question.
     """
 
     def __init__(
@@ -66,7 +60,7 @@ class BatchedCall:
         self.batched = [(n, s) for n in nodes if isinstance(s := states[n], BatchDim)]
         self.unbatched = [(n, states[n]) for n in nodes if not isinstance(states[n], BatchDim)]
         self.shape = shape
-        self.size = size
+        self._size = size
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments.get(name)
@@ -81,35 +75,33 @@ class BatchedCall:
         state: State = self._states[value] if type(value) is Node else UNBATCHED
         return state
 
-    def lone(self) -> BatchDim | None:
-        """The place of the rows of the first argument, if no other argument has rows."""
-        alone = len(self.batched) == 1 and self.batched[0][0] is self.data
-        return self.batched[0][1] if alone else None
+    def lone(self) -> BatchDim:
+        """The place of the rows of the first argument, where no other argument has rows."""
+        if len(self.batched) != 1 or self.batched[0][0] is not self.data:
+            raise NoPlace
+        return self.batched[0][1]
 
-    def common(self) -> BatchDim | None:
-        """The place of the rows of all tensors, if all have rows at one place, or the same for all."""
-        places = {state for _, state in self.batched}
-        if len(places) != 1:
-            return None
-        place = places.pop()
-        return place if all(place.dim in state.uniform for _, state in self.unbatched) else None
+    def common(self) -> BatchDim:
+        """The place of the rows of all tensors that have some, where the others are the same for all."""
+        place = self.batched[0][1]
+        alike = all(state == place for _, state in self.batched)
+        if not alike or not all(place.dim in state.uniform for _, state in self.unbatched):
+            raise NoPlace
+        return place
 
-    def from_right(self) -> tuple[int, BatchDim] | None:
-        """The rows of all tensors, counted from the last dimension, as broadcasting does.
+    def broadcast(self) -> BatchDim:
+        """The place in the result where all tensors have their rows, counted from the last dimension.
 
         What has no rows has one entry there, or the same ones.
         """
-        places = {
-            (rank_of(node) - state.dim, state.width, state.outer) for node, state in self.batched
-        }
-        if len(places) != 1:
-            return None
-        place, _, _ = places.pop()
+        place, *others = {state.at(rank_of(node) - state.dim) for node, state in self.batched}
+        if others:
+            raise NoPlace
         for node, state in self.unbatched:
-            dim = rank_of(node) - place
+            dim = rank_of(node) - place.dim
             if dim >= 0 and node.value.shape[dim] != 1 and dim not in state.uniform:
-                return None
-        return place, self.batched[0][1]
+                raise NoPlace
+        return place.at(len(self.shape) - place.dim)
 
     def fits(self, place: BatchDim | None) -> BatchDim | None:
         """The place, if the result has the batch there."""
@@ -122,7 +114,7 @@ class BatchedCall:
         return bool(node.value.shape[place.dim] == self._whole(place))
 
     def _whole(self, place: BatchDim) -> int:
-        return place.outer * self.size * place.width
+        return place.outer * self._size * place.width
 
     def reshaped(self, state: BatchDim) -> BatchDim | None:
         """Where the rows are when the entries keep their order and the dimensions change."""
@@ -134,7 +126,7 @@ class BatchedCall:
             behind = prod(self.shape[dim + 1 :])
             if before and behind and outer % before == 0 and inner % behind == 0:
                 place = BatchDim(dim, inner // behind, outer // before)
-                if length == place.outer * self.size * place.width:
+                if length == self._whole(place):
                     return place
             before *= length
         return None

@@ -155,12 +155,9 @@ class Segment:
 def strip_of(
     verdict: Verdict, modules: Sequence[tuple[str, str]], trunk: Sequence[Node]
 ) -> tuple[Segment, ...]:
-    """Lay out a run in segments.
+    """Lay out a run in segments; ``trunk`` runs once where hoisting is possible.
 
-    Args:
-        verdict: What was proved of it.
-        modules: Path and class of the module of each step; empty outside modules.
-        trunk: The operations that run once where hoisting is possible.
+    ``modules`` holds path and class of the module of each step; they are empty outside modules.
     """
     graph = verdict.graph
     nodes = [n for n in graph.nodes if is_operation(n.target) and (n.users or n is graph.output)]
@@ -174,17 +171,15 @@ def strip_of(
         module = modules[node.step] if node.step < len(modules) else ("", "")
         return *module, node in once
 
-    segments = []
-    for (module, kind, runs_once), group in groupby(nodes, place):
-        members = list(group)
-        segments.append(
-            Segment(
-                module=module,
-                module_type=kind,
-                operations=tuple(str(node.target) for node in members),
-                share=sum(work[node] for node in members) / total if total else 0.0,
-                runs_once=runs_once,
-                blocks=not verdict.homogeneous and any(node in blocking for node in members),
-            )
+    groups = [(key, list(members)) for key, members in groupby(nodes, place)]
+    return tuple(
+        Segment(
+            module=module,
+            module_type=kind,
+            operations=tuple(str(node.target) for node in members),
+            share=sum(work[node] for node in members) / total if total else 0.0,
+            runs_once=runs_once,
+            blocks=not verdict.homogeneous and not blocking.isdisjoint(members),
         )
-    return tuple(segments)
+        for (module, kind, runs_once), members in groups
+    )

@@ -103,10 +103,10 @@ class Unknown(Motion):
 
 
 FIXED = Fixed()
-CONSTANT = Power(0)
+SCALE_INVARIANT = Power(0)
 """Constant along the ray, though it depends on the input: a mask, an index, ``x / ||x||``."""
 
 
 def is_constant(motion: Motion) -> bool:
     """Whether a tensor of this motion keeps its value along the ray."""
-    return motion in (FIXED, CONSTANT)
+    return motion in (FIXED, SCALE_INVARIANT)

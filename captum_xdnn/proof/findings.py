@@ -9,33 +9,22 @@ from fractions import Fraction
 
 
 def positive(degree: Fraction, relied: Sequence[str], *, offset: bool) -> str:
-    """The report of a certificate that allows a single pass.
-
-    Args:
-        degree: Degree of homogeneity.
-        relied: Names of the tensors whose zero values the proof rests on.
-        offset: Whether the output is affine: a constant beside a homogeneous part.
-    """
-    kind = (
-        "affine along the ray from the baseline (a constant plus degree 1)"
-        if offset
-        else f"homogeneous of degree {degree} along the ray from the baseline"
-    )
-    lines = [
-        f"CERTIFIED: the output is {kind}.",
-        "  Integrated Gradients is exact in one forward and one backward pass.",
-    ]
+    """The report of a certificate that allows a single pass, resting on the values of ``relied``."""
+    kind = f"homogeneous of degree {degree} along the ray from the baseline"
+    if offset:
+        kind = "affine along the ray from the baseline (a constant plus degree 1)"
+    rests = "  The proof reads no parameter's value: it survives training."
     if relied:
-        shown = ", ".join(relied[:4])
         more = f" and {len(relied) - 4} more" if len(relied) > 4 else ""
-        lines.append(
+        rests = (
             f"  The proof reads {len(relied)} tensor{_s(relied)} whose value is zero or leaves "
-            f"no shift: {shown}{more}."
+            f"no shift: {', '.join(relied[:4])}{more}.\n"
+            "  It is made anew when one of them changes."
         )
-        lines.append("  It is made anew when one of them changes.")
-    else:
-        lines.append("  The proof reads no parameter's value: it survives training.")
-    return "\n".join(lines)
+    return (
+        f"CERTIFIED: the output is {kind}.\n"
+        f"  Integrated Gradients is exact in one forward and one backward pass.\n{rests}"
+    )
 
 
 def negative(blockers: Sequence[Blocker], trunk_share: float = 0.0, speed_up: float = 1.0) -> str:
@@ -47,13 +36,10 @@ def negative(blockers: Sequence[Blocker], trunk_share: float = 0.0, speed_up: fl
         f"  {len(places)} place{_s(places)} of {len(groups)} kind{_s(groups)}:",
     ]
     for members in groups:
-        first, remedy = members[0], members[0].remedy
-        lines.append(f"  {count_of(members)}: {first.reason}")
-        lines.append(f"      first: {first.where}")
-        if first.location:
-            lines.append(f"      at {first.location}")
-        if remedy:
-            lines.append(f"      remedy: {remedy}")
+        first = members[0]
+        lines.append(f"  {count_of(members)}: {first.reason}\n      first: {first.where}")
+        lines += [f"      at {first.location}"] if first.location else []
+        lines += [f"      remedy: {first.remedy}"] if first.remedy else []
     return "\n".join(lines)
 
 
@@ -61,8 +47,10 @@ def kinds_of(blockers: Sequence[Blocker]) -> list[list[Blocker]]:
     """Blockers that differ in their place alone, together; the kind that comes first, first."""
     groups: dict[tuple[str, str, str], list[Blocker]] = {}
     for blocker in blockers:
-        kind = blocker.module_type or blocker.op
-        groups.setdefault((kind, _kind_of(blocker.reason), blocker.remedy), []).append(blocker)
+        # The shift of 64 and of 128 channels is one kind.
+        reason = re.sub(r"\d+", "#", blocker.reason)
+        kind = (blocker.module_type or blocker.op, reason, blocker.remedy)
+        groups.setdefault(kind, []).append(blocker)
     return list(groups.values())
 
 
@@ -79,11 +67,6 @@ def _instead(trunk_share: float, speed_up: float) -> str:
         f"Integrated Gradients runs with its trunk hoisted: {trunk_share:.1%} of the operations run "
         f"once, the rest at every step; about {speed_up:.1f}x faster than Captum at 50 steps"
     )
-
-
-def _kind_of(reason: str) -> str:
-    """A reason without its numbers: the shift of 64 and of 128 channels is one kind."""
-    return re.sub(r"\d+", "#", reason)
 
 
 def _s(items: object) -> str:

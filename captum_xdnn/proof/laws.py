@@ -12,8 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from captum_xdnn.proof.domain import (
-    CONSTANT,
     FIXED,
+    SCALE_INVARIANT,
     Affine,
     Motion,
     Power,
@@ -46,7 +46,7 @@ def linear(argument: Any) -> Motion:
 def constant(*arguments: Any) -> Motion:
     """Decided by signs or order alone: a scale that all arguments share changes nothing."""
     joint = shared(*arguments)
-    return CONSTANT if isinstance(joint, Power) else joint
+    return SCALE_INVARIANT if isinstance(joint, Power) else joint
 
 
 def shared(*arguments: Any) -> Motion:
@@ -55,7 +55,7 @@ def shared(*arguments: Any) -> Motion:
     if not moving or moving == {FIXED}:
         return FIXED
     if all(is_constant(motion) for motion in moving):
-        return CONSTANT
+        return SCALE_INVARIANT
     if any(isinstance(motion, Affine) for motion in moving):
         return Unknown(BEND)
     if len(moving) == 1:
@@ -111,7 +111,7 @@ def merged(terms: Iterable[Any]) -> Motion:
     if unknown:
         return unknown[0]
     if all(is_constant(motion) for motion in motions):
-        return CONSTANT
+        return SCALE_INVARIANT
     if motions <= {FIXED, Power(1), Affine()}:
         causes = [m.cause for m in motions if isinstance(m, Affine)]
         return Affine(causes[0] if causes else _added_constant(parts))
@@ -141,7 +141,7 @@ def switched(mask: Any, *branches: Any) -> Motion:
             "a choice that depends on the input between parts that move differently",
             "let the branches be equally homogeneous, as in relu and leaky_relu",
         )
-    return CONSTANT if joint == FIXED else joint
+    return SCALE_INVARIANT if joint == FIXED else joint
 
 
 def _has_every_degree(argument: Any) -> bool:

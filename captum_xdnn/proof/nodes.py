@@ -86,3 +86,11 @@ def decides_size(node: Node, operand: Node) -> bool:
     if node.target._schema.name in ("aten::index", "aten::masked_select"):
         return operand.value.dtype in (torch.bool, torch.uint8) and operand is not node.args[0]
     return True
+
+
+def has_open_form(node: Node, *, read: bool) -> bool:
+    """Whether Python may see a form that depends on values, of an operation nobody says that of."""
+    if not is_operation(node.target) or registry.is_known(registry.name_of(node.target)):
+        return False
+    infos = node.value if isinstance(node.value, tuple) else (node.value,)
+    return read or any(info is not None and info.strides is None for info in infos)

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_xdnn.proof.domain import FIXED, Motion
 
 if TYPE_CHECKING:
-    from captum_xdnn.proof.baseline_values import Limits
+    from captum_xdnn.proof.baseline_values import BaselineValues
     from captum_xdnn.recording.node import Node
 
 
@@ -28,12 +28,12 @@ class Operand:
         ...     return Power(2) if x.motion == Power(1) else Unknown("it is not homogeneous")
     """
 
-    __slots__ = ("_limits", "motion", "node")
+    __slots__ = ("_baseline_values", "motion", "node")
 
-    def __init__(self, motion: Motion, node: Node, limits: Limits) -> None:
+    def __init__(self, motion: Motion, node: Node, baseline_values: BaselineValues) -> None:
         self.motion = motion
         self.node = node
-        self._limits = limits
+        self._baseline_values = baseline_values
 
     @property
     def fake(self) -> Any:
@@ -47,8 +47,6 @@ class Operand:
 
     def is_zero(self) -> bool:
         """Whether the value at the baseline is known and exactly zero."""
-        from captum_xdnn.proof.baseline_values import itself
-
         return self.vanishes(itself)
 
     def vanishes(self, function: Callable[..., Tensor], *others: Operand) -> bool:
@@ -60,11 +58,12 @@ class Operand:
             function: Takes the values of this operand and of ``others``, in order.
             others: Further operands whose values the function takes.
         """
-        return self._limits.vanishes(function, [o.node for o in (self, *others)])
+        return self._baseline_values.vanishes(function, [o.node for o in (self, *others)])
 
 
-Argument = Operand | Motion | float | int | complex | bool
-"""What the laws combine: an operand, the motion of an intermediate result, or a literal."""
+def itself(value: Tensor) -> Tensor:
+    """The value."""
+    return value
 
 
 def motion_of(argument: Any) -> Motion:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
@@ -10,8 +10,8 @@ import torch
 
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.domain import (
-    CONSTANT,
     FIXED,
+    SCALE_INVARIANT,
     Affine,
     Motion,
     Power,
@@ -19,17 +19,11 @@ from captum_xdnn.proof.domain import (
     is_constant,
 )
 from captum_xdnn.proof.laws import merged
-from captum_xdnn.proof.nodes import (
-    draws,
-    is_mutable,
-    is_never_read,
-    is_operation,
-    leaves_unwritten,
-)
+from captum_xdnn.proof.nodes import draws, is_mutable, is_never_read, is_operation, leaves_unwritten
 from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.taken_apart import parts_of
 from captum_xdnn.recording.node import Node, map_nodes
-from captum_xdnn.recording.run import overwritten, shown_again
+from captum_xdnn.recording.run import Graph, overwritten, shown_again
 from captum_xdnn.recording.steps import TensorInfo
 from captum_xdnn.recording.values import OPAQUE
 
@@ -38,121 +32,106 @@ LARGEST = 2**24
 """Of larger tensors it is not looked whether all parts were written."""
 OF_PROCESSES = "c10d."
 """What processes exchange beside the computation: DistributedDataParallel agrees on its buckets."""
-DEEPEST = 4
-"""So often operations are taken apart into operations that are taken apart."""
+
+Operands = Mapping[Node, Operand]
+Inside = Callable[[Graph, dict[Node, Motion], dict[Node, str]], Any]
+"""Propagates through the parts of an operation, from the motions of their inputs."""
 
 
-class Outcomes:
-    """The motions of the results of single operations.
+def outcome_of(node: Node, operands: Operands, inside: Inside | None, *, reached: bool) -> Any:
+    """The motion (or motions) of a node's result, ``Unknown`` where nothing is proved.
 
     Args:
-        depth: How often what is looked at was taken apart.
-        inside: Propagates through the parts of an operation, from the motions of their inputs.
+        node: The operation.
+        operands: What is known of the tensors so far.
+        inside: None where operations are not taken apart any further.
+        reached: Whether the operation takes anything that is computed from the inputs.
     """
+    sources = node.all_input_nodes
+    motions = {operands[source].motion for source in sources if source in operands}
+    if node.flaw:
+        return FIXED if motions <= {FIXED} and node.flaw != OPAQUE else Unknown(node.flaw)
+    if not is_operation(node.target):
+        return _of_write(node, operands)
+    name = registry.name_of(node.target)
+    if any(isinstance(source.value, tuple) for source in sources):
+        return Unknown(f"{name} takes a list of results", NO_RULE)
+    if name.startswith(OF_PROCESSES) and not reached:
+        return FIXED
+    undetermined = _undetermined(node, name)
+    if undetermined is not None:
+        return undetermined
+    if all(is_constant(motion) for motion in motions) and not draws(node):
+        return FIXED if motions <= {FIXED} else SCALE_INVARIANT
+    return _by_rule(node, name, operands, inside)
 
-    def __init__(self, depth: int, inside: Callable[..., Any]) -> None:
-        self._depth = depth
-        self._inside = inside
-        self._operands: dict[Node, Operand] = {}
-        self._several: dict[Node, tuple[Motion, ...]] = {}
-        self._reached: set[Node] = set()
 
-    def _outcome(self, node: Node, operands: list[Operand], swapped: dict[Node, Operand]) -> Any:
-        """The motion (or motions) of a node's result, ``Unknown`` where nothing is proved."""
-        seen = [swapped.get(o.node, o) for o in operands]
-        motions = {o.motion for o in seen}
-        if node.flaw:
-            return FIXED if motions <= {FIXED} and node.flaw != OPAQUE else Unknown(node.flaw)
-        if not is_operation(node.target):
-            return self._of_write(node, swapped)
-        name = registry.name_of(node.target)
-        if any(source in self._several for source in node.all_input_nodes):
-            return Unknown(f"{name} takes a list of results", NO_RULE)
-        if name.startswith(OF_PROCESSES) and node not in self._reached:
-            return FIXED
-        undetermined = _undetermined(node, name)
-        if undetermined is not None:
-            return undetermined
-        random = draws(node)
-        if motions <= {FIXED} and not random:
-            return FIXED
-        if all(is_constant(motion) for motion in motions) and not random:
-            return CONSTANT
-        return self._by_rule(node, name, swapped, seen)
+def _by_rule(node: Node, name: str, operands: Operands, inside: Inside | None) -> Any:
+    """What the rule of an operation says, or the rules of what it is made of."""
+    if name in registry.RULES:
+        lookup: Callable[[Node], Any] = lambda n: operands.get(n, n)  # noqa: E731
+        args, kwargs = map_nodes(node.args, lookup), map_nodes(node.kwargs, lookup)
+        try:
+            outcome = registry.RULES[name](*args, **kwargs)
+        except Exception as error:
+            failure = f"{type(error).__name__}: {error}"
+            return Unknown(f"the rule for {name} failed: {failure}", NO_RULE)
+        return _sound(node, outcome, operands)
+    if name in registry.REFUSED:
+        return registry.REFUSED[name]
+    outcome = None if inside is None else _taken_apart(node, operands, inside)
+    if outcome is None:
+        return Unknown(f"there is no rule for the operation {name}", NO_RULE)
+    return _sound(node, outcome, operands)
 
-    def _by_rule(
-        self, node: Node, name: str, swapped: dict[Node, Operand], seen: list[Operand]
-    ) -> Any:
-        """What the rule of an operation says, or the rules of what it is made of."""
-        if name in registry.RULES:
-            args, kwargs = self._arguments(node, swapped)
-            try:
-                outcome = registry.RULES[name](*args, **kwargs)
-            except Exception as error:
-                failure = f"{type(error).__name__}: {error}"
-                return Unknown(f"the rule for {name} failed: {failure}", NO_RULE)
-            return self._sound(node, outcome, seen)
-        refused = registry.REFUSED.get(name)
-        if refused is not None:
-            return refused
-        outcome = self._taken_apart(node, swapped)
-        if outcome is None:
-            return Unknown(f"there is no rule for the operation {name}", NO_RULE)
-        return self._sound(node, outcome, seen)
 
-    def _arguments(self, node: Node, swapped: dict[Node, Operand]) -> tuple[Any, Any]:
-        lookup: Callable[[Node], Any] = lambda n: swapped.get(n, self._operands.get(n, n))  # noqa: E731
-        return map_nodes(node.args, lookup), map_nodes(node.kwargs, lookup)
+def _of_write(node: Node, operands: Operands) -> Any:
+    """A tensor whose memory was written through another."""
+    seen = [operands[n] for n in node.args[:2] if type(n) is Node]
+    if node.target is shown_again:
+        return seen[0].motion
+    if node.target is overwritten:
+        base, parts = _layers(node)
+        if registry.name_of(base.target) in registry.VOLATILE:
+            if not _covered(base, parts):
+                return Unknown("memory of which a part was never written", "use torch.zeros")
+            return merged([operands[part] for part, _ in parts])
+    outcome = merged(seen)
+    beside = node.target is not overwritten and isinstance(outcome, Affine)
+    return Unknown("a tensor that was written through another one") if beside else outcome
 
-    def _of_write(self, node: Node, swapped: dict[Node, Operand]) -> Any:
-        """A tensor whose memory was written through another."""
-        lookup = [swapped.get(n, self._operands[n]) for n in node.args[:2] if type(n) is Node]
-        if node.target is shown_again:
-            return lookup[0].motion
-        if node.target is overwritten:
-            base, parts = _layers(node)
-            if registry.name_of(base.target) in registry.VOLATILE:
-                if not _covered(base, parts):
-                    return Unknown("memory of which a part was never written", "use torch.zeros")
-                written = [self._operands[part] for part, _ in parts]
-                return merged([swapped.get(o.node, o) for o in written])
-        outcome = merged(lookup)
-        beside = node.target is not overwritten and isinstance(outcome, Affine)
-        return Unknown("a tensor that was written through another one") if beside else outcome
 
-    def _taken_apart(self, node: Node, swapped: dict[Node, Operand]) -> Any:
-        """The motions of the results, by the operations that torch makes this one of."""
-        graph = None if self._depth >= DEEPEST else parts_of(node)
-        if graph is None:
-            return None
-        operands = [swapped.get(n, self._operands[n]) for n in node.all_input_nodes]
-        inputs = {p: o.motion for p, o in zip(graph.inputs, operands, strict=True)}
-        shifts = dict.fromkeys(graph.inputs, "it is not zero at the baseline")
-        inside = self._inside(graph, inputs, shifts, self._depth + 1)
-        if inside.everywhere:
-            return None
-        results: list[Any] = []
-        for output in graph.kept["outputs"]:
-            motion = FIXED if output is None else inside.motions[output]
-            blocking = [] if output is None else inside.blocking(output)
-            if blocking:
-                motion = Unknown(blocking[0].reason, blocking[0].remedy)
-            results.append(motion)
-        return tuple(results) if isinstance(node.value, tuple) else results[0]
+def _taken_apart(node: Node, operands: Operands, inside: Inside) -> Any:
+    """The motions of the results, by the operations that torch makes this one of; None if unknown."""
+    graph = parts_of(node)
+    if graph is None:
+        return None
+    taken = [operands[n].motion for n in node.all_input_nodes]
+    shifts = dict.fromkeys(graph.inputs, "it is not zero at the baseline")
+    found = inside(graph, dict(zip(graph.inputs, taken, strict=True)), shifts)
+    if found.everywhere:
+        return None
+    results: list[Any] = []
+    for output in graph.kept["outputs"]:
+        motion = FIXED if output is None else found.motions[output]
+        blocking = [] if output is None else found.blocking(output)
+        if blocking:
+            motion = Unknown(blocking[0].reason, blocking[0].remedy)
+        results.append(motion)
+    return tuple(results) if isinstance(node.value, tuple) else results[0]
 
-    def _sound(self, node: Node, outcome: Any, operands: list[Operand]) -> Any:
-        """What holds whatever a rule says: integers cannot scale, limits must exist."""
-        limitless = any(isinstance(o.motion, Power) and o.motion.degree <= 0 for o in operands)
-        value = node.value
-        infos = list(value) if isinstance(value, tuple) else [value]
-        motions = list(outcome) if isinstance(outcome, tuple) else [outcome] * len(infos)
-        if len(motions) != len(infos) or not all(isinstance(m, Motion) for m in motions):
-            return Unknown(f"the rule for {node.target} did not return one motion per result")
-        checked = [
-            _checked(motion, info, limitless=limitless)
-            for motion, info in zip(motions, infos, strict=True)
-        ]
-        return tuple(checked) if isinstance(value, tuple) else checked[0]
+
+def _sound(node: Node, outcome: Any, operands: Operands) -> Any:
+    """What holds whatever a rule says: integers cannot scale, limits must exist."""
+    motions = [operands[n].motion for n in node.all_input_nodes if n in operands]
+    limitless = any(isinstance(motion, Power) and motion.degree <= 0 for motion in motions)
+    value = node.value
+    infos = list(value) if isinstance(value, tuple) else [value]
+    found = list(outcome) if isinstance(outcome, tuple) else [outcome] * len(infos)
+    if len(found) != len(infos) or not all(isinstance(m, Motion) for m in found):
+        return Unknown(f"the rule for {node.target} did not return one motion per result")
+    checked = [_checked(m, info, limitless=limitless) for m, info in zip(found, infos, strict=True)]
+    return tuple(checked) if isinstance(value, tuple) else checked[0]
 
 
 def _checked(motion: Motion, info: TensorInfo | None, *, limitless: bool) -> Motion:

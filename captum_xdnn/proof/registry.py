@@ -35,7 +35,7 @@ LINEAR, CHOICE, BILINEAR, SCALED = "linear", "choice", "bilinear", "scaled"
 """Linear in all tensors together; one of the values, or one times a number that its sign decides; linear in
 each tensor while the others are constant; piecewise linear in the first while the others are constant."""
 
-VOLATILE: set[str] = set()
+VOLATILE: dict[str, bool] = {}
 """Refused overloads whose result is not determined by their arguments."""
 
 OVERWRITES: dict[str, int] = {}
@@ -43,6 +43,14 @@ OVERWRITES: dict[str, int] = {}
 
 UNWRITTEN: dict[str, Callable[[dict[str, Any]], bool]] = {}
 """Overloads that may return memory that they have not written, and when, by their arguments."""
+
+FACTS: dict[str, dict[str, Any]] = {
+    "pieces": PIECES,
+    "volatile": VOLATILE,
+    "overwrites": OVERWRITES,
+    "unwritten": UNWRITTEN,
+}
+"""The tables by the names under which ``know`` fills them."""
 
 _edition = 0
 
@@ -113,18 +121,12 @@ def unregister_rule(overloads: object) -> None:
     _edition += 1
 
 
-def law(names: str, namespace: str = "aten", **facts: Any) -> Callable[[R], R]:
-    """Enter a law for torch's own operations.
-
-    Args:
-        names: The overloads, separated by spaces, such as ``relu max.dim``; without a dot the default one.
-        namespace: The namespace of all of them.
-        facts: What else is known of them; see ``know``.
-    """
+def law(names: str, **facts: Any) -> Callable[[R], R]:
+    """Enter a law for torch's own operations, such as ``relu max.dim``, and what ``know`` takes."""
 
     def enter(function: R) -> R:
-        _claim(_overloads(names, namespace), RULES, function)
-        know(names, namespace, **facts)
+        _claim(overloads_of(names), RULES, function)
+        know(names, **facts)
         return function
 
     return enter
@@ -133,48 +135,25 @@ def law(names: str, namespace: str = "aten", **facts: Any) -> Callable[[R], R]:
 def refuse(
     names: str, reason: str, remedy: str = "", *, assume: Motion | None = None, **facts: Any
 ) -> None:
-    """Enter operations that stay ``Unknown`` when anything moves.
-
-    Args:
-        names: As in ``law``.
-        reason: Why no motion passes.
-        remedy: What a person can do about it.
-        assume: The motion behind it under which the search for further blockers goes on.
-        facts: What else is known of them; see ``know``.
-    """
+    """Enter operations that stay ``Unknown`` when anything moves, and what ``know`` takes."""
     unknown = Unknown(reason, remedy) if assume is None else Unknown(reason, remedy, assume)
-    _claim(_overloads(names, "aten"), REFUSED, unknown)
+    _claim(overloads_of(names), REFUSED, unknown)
     know(names, **facts)
 
 
-def know(
-    names: str,
-    namespace: str = "aten",
-    *,
-    rows: Rule | str | None = None,
-    pieces: str | None = None,
-    overwrites: int | None = None,
-    volatile: bool = False,
-    unwritten: Callable[[dict[str, Any]], bool] | None = None,
-) -> None:
+def know(names: str, *, rows: Rule | str | None = None, **facts: Any) -> None:
     """Enter what is known of operations beside their law: each an entry of the table of that name.
 
     Raises:
         ValueError: If something else is known of one already.
     """
-    for name in _overloads(names, namespace):
+    for name in overloads_of(names):
         packet = _packet(name)
         if rows is not None and ROWS.setdefault(packet, rows) is not rows:
             message = f"two rules say where {packet} leaves rows"
             raise ValueError(message)
-        if pieces is not None:
-            PIECES[name] = pieces
-        if overwrites is not None:
-            OVERWRITES[name] = overwrites
-        if volatile:
-            VOLATILE.add(name)
-        if unwritten is not None:
-            UNWRITTEN[name] = unwritten
+        for fact, value in facts.items():
+            FACTS[fact][name] = value
 
 
 def operation_name(overload: OpOverload) -> str:
@@ -205,8 +184,10 @@ def _packet(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _overloads(names: str, namespace: str) -> list[str]:
-    return [f"{namespace}.{n if '.' in n else n + '.default'}" for n in names.split()]
+def overloads_of(names: str) -> list[str]:
+    """Full names of overloads, separated by spaces: ``relu max.dim torchvision::roi_align``."""
+    parts = (name.rpartition("::") for name in names.split())
+    return [f"{space or 'aten'}.{n if '.' in n else n + '.default'}" for space, _, n in parts]
 
 
 def _names(overloads: object) -> list[str]:

@@ -1,11 +1,12 @@
 """Where an operation leaves the rows of a batch: what the families of ``rules/`` have in common.
 
-Each takes the operation as a :class:`~captum_xdnn.proof.batch_dim.BatchedCall` and gives no place where it
-proves nothing. Whether the result has the batch at the place that is given is looked at behind it.
+Each takes the operation as a :class:`~captum_xdnn.proof.batch_dim.BatchedCall` and gives no place, or raises
+``NoPlace``, where it proves nothing. Whether the result has the batch at the place that is given is looked at behind it.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -22,10 +23,7 @@ def dims_of(given: Any, rank: int) -> set[int]:
 
 def entrywise(call: BatchedCall) -> BatchDim | None:
     """Entry by entry, with broadcasting: the rows of all stand at one place from the right."""
-    found = call.from_right()
-    if found is None or call["reduction"]:
-        return None
-    return found[1].at(len(call.shape) - found[0])
+    return None if call["reduction"] else call.broadcast()
 
 
 def along(call: BatchedCall) -> BatchDim | None:
@@ -34,8 +32,6 @@ def along(call: BatchedCall) -> BatchDim | None:
         return entrywise(call)
     state = call.lone()
     names = [n for n in ("dim", "dims", "dimension") if n in call.arguments]
-    if state is None:
-        return None
     rank, shape = rank_of(call.data), call.data.value.shape
     if len(call.shape) == rank and not names:
         return None
@@ -54,25 +50,13 @@ def _squeezes(call: BatchedCall) -> bool:
     return drops and prod(call.shape) == prod(call.data.value.shape)
 
 
-def before_last(call: BatchedCall) -> BatchDim | None:
-    """Of the last dimension of the data, with what all rows share."""
-    return before(call, 1)
-
-
-def before_last_two(call: BatchedCall) -> BatchDim | None:
-    """Of the last two dimensions of the data."""
-    return before(call, 2)
-
-
-def before_last_three(call: BatchedCall) -> BatchDim | None:
-    """Of the last three dimensions of the data."""
-    return before(call, 3)
-
-
 def before(call: BatchedCall, last: int) -> BatchDim | None:
     """Of so many last dimensions of the data, with what all rows share."""
     state = call.lone()
-    return state if state is not None and state.dim < rank_of(call.data) - last else None
+    return state if state.dim < rank_of(call.data) - last else None
+
+
+before_last, before_last_two, before_last_three = (partial(before, last=n) for n in (1, 2, 3))
 
 
 def images(call: BatchedCall) -> BatchDim | None:
@@ -94,23 +78,17 @@ def comes_first(call: BatchedCall, others: list[Node]) -> BatchDim | None:
 def beside(call: BatchedCall) -> BatchDim | None:
     """Along ``dim``, which does not hold the batch, in tensors that all have rows at one place."""
     state = call.common()
-    apart = state is not None and call["dim"] % rank_of(call.data) != state.dim
-    return state if apart else None
+    return state if call["dim"] % rank_of(call.data) != state.dim else None
 
 
 def reshaped(call: BatchedCall) -> BatchDim | None:
     """The entries keep their order."""
-    state = call.lone()
-    if state is None or call["dtype"] is not None:  # view.dtype
-        return None
-    return call.reshaped(state)
+    return None if call["dtype"] is not None else call.reshaped(call.lone())  # view.dtype
 
 
 def sliced(call: BatchedCall) -> BatchDim | None:
     """Along a dimension without the batch, or all of it."""
     state = call.common()
-    if state is None:
-        return None
     end = call["end"]
     everything = call["start"] in (None, 0) and call["step"] in (None, 1)
     everything = everything and (end is None or end >= 2**62)

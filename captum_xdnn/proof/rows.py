@@ -5,8 +5,7 @@ only if every operation treats the rows of the batch apart from each other. For 
 proof carries where its batch is:
 
 - ``Unbatched``: the tensor is the same for every batch; it holds no rows.
-- ``BatchDim(dim, width, outer)``: dimension ``dim`` is ``outer`` times the batch times ``width``
-  entries, and row ``i`` depends on row ``i`` of the sources alone.
+- ``BatchDim``: row ``i`` of the tensor depends on row ``i`` of the sources alone.
 - None: nothing is proved.
 
 All sizes are numbers: where the batch sits behind a reshape is arithmetic on shapes.
@@ -24,6 +23,7 @@ from captum_xdnn.proof.batch_dim import (
     UNBATCHED,
     BatchDim,
     BatchedCall,
+    NoPlace,
     State,
     Unbatched,
     rank_of,
@@ -75,7 +75,10 @@ def _apart(node: Node, call: BatchedCall) -> State:
     rule = ROWS.get(operation_name(node.target))
     if rule is None and torch.Tag.pointwise in node.target.tags:
         rule = entrywise
-    return call.fits(rule(call)) if callable(rule) else None
+    try:
+        return call.fits(rule(call)) if callable(rule) else None
+    except NoPlace:
+        return None
 
 
 def _shared(node: Node, shape: Sequence[int]) -> Unbatched:
@@ -100,21 +103,13 @@ def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
         inner = _followed(dim, views, rank_of(value))
         if inner is None:
             continue
-        places = {
-            state.at(dim)
-            for state, at in ((states[value], dim), (states[part], inner))
-            if isinstance(state, BatchDim) and state.dim == at
-        }
-        fixed = [
-            at in state.uniform
-            for state, at in ((states[value], dim), (states[part], inner))
-            if isinstance(state, Unbatched)
-        ]
-        held = [s for s in (states[value], states[part]) if isinstance(s, BatchDim)]
-        if len(places) == 1 and all(fixed):
+        both = ((states[value], dim), (states[part], inner))
+        held = [s for s, _ in both if isinstance(s, BatchDim)]
+        places = {s.at(dim) for s, at in both if isinstance(s, BatchDim) and s.dim == at}
+        fixed = all(at in s.uniform for s, at in both if isinstance(s, Unbatched))
+        if len(places) == 1 and fixed and all(s.dim in (dim, inner) for s in held):
             place: BatchDim = places.pop()
-            whole = place.outer * size * place.width
-            if all(s.dim in (dim, inner) for s in held) and value.value.shape[dim] == whole:
+            if value.value.shape[dim] == place.outer * size * place.width:
                 return place
     return None
 
@@ -122,16 +117,13 @@ def _overwritten(node: Node, states: dict[Node, Any], size: int) -> State:
 def _followed(dim: int, views: Any, rank: int) -> int | None:
     """Where a dimension is behind views, if they are slices of others."""
     for overload, index, args, kwargs in views:
-        if (
-            index is not None
-            or kwargs
-            or operation_name(overload) not in ("aten.slice", "aten.select")
-        ):
+        name = operation_name(overload)
+        if index is not None or kwargs or name not in ("aten.slice", "aten.select"):
             return None
         at = (args[0] if args else 0) % rank
         if at == dim:
             return None
-        if operation_name(overload) == "aten.select":
+        if name == "aten.select":
             rank -= 1
             dim -= at < dim
     return dim

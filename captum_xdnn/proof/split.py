@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from captum_xdnn.proof.domain import FIXED, Fixed, Motion, Power
-from captum_xdnn.proof.domain import Affine as AffineMotion
-from captum_xdnn.proof.obstacles import Propagation
+from captum_xdnn.proof.domain import FIXED, Affine, Fixed, Motion, Power
+from captum_xdnn.proof.propagation import Propagation
 from captum_xdnn.proof.registry import name_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph
@@ -22,11 +21,9 @@ DETACH = "aten.detach.default"
 
 @dataclass(frozen=True)
 class Split:
-    """A run in two parts.
+    """The operations of a run in two parts, in order.
 
     Attributes:
-        trunk: The operations of the trunk, in order.
-        head: The operations of the head, in order.
         frontier: The tensors at the cut that the run computes or is given to move, and those among
             them that carry no gradient.
         motions: For each of them its motion; ``FIXED`` for those that carry no gradient.
@@ -43,11 +40,7 @@ class Split:
 
 
 def split(graph: Graph, output: Node, propagation: Propagation) -> Split | None:
-    """Cut a run at its frontier.
-
-    Returns:
-        The parts; None where there is no head or no trunk, or the run cannot be cut.
-    """
+    """Cut a run at its frontier; None where a part is missing, or the run cannot be cut."""
     needed = ancestors(output)
     order = [node for node in graph.nodes if node in needed]
     proved = _proved(order, propagation)
@@ -103,12 +96,11 @@ def _is_settled(node: Node, propagation: Propagation) -> bool:
     cut = not node.graded or name_of(node.target) == DETACH
     if cut and any(m != FIXED for m in motions):
         return False
-    return all(isinstance(m, Fixed | Power | AffineMotion) for m in motions)
+    return all(isinstance(m, Fixed | Power | Affine) for m in motions)
 
 
 def _crossing(node: Node, propagation: Propagation) -> Motion:
     """The motion of a tensor at the cut; what carries no gradient counts as fixed."""
-    motion = propagation.proved(node)
-    floating = node.value is not None and not isinstance(node.value, tuple)
-    floating = floating and node.value.is_floating_point()
-    return motion if floating or motion != Power(0) else FIXED
+    motion, value = propagation.proved(node), node.value
+    single = value is not None and not isinstance(value, tuple)
+    return motion if (single and value.is_floating_point()) or motion != Power(0) else FIXED

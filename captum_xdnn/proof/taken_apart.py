@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -44,19 +45,9 @@ def parts_of(node: Node) -> Graph | None:
     nodes = iter(graph.events[-1].nodes)
     outputs = [next(nodes) if isinstance(r, Tensor) else None for r in several]
     graph.kept["outputs"] = outputs
-    for output in outputs:
-        if output is not None:  # it is used, by whoever takes the result
-            output.users[node] = None
-    return Graph(
-        graph.nodes,
-        graph.inputs,
-        graph.sources,
-        None,
-        graph.events[:-1],
-        graph.size,
-        0.0,
-        graph.kept,
-    )
+    for output in filter(None, outputs):  # they are used, by whoever takes the result
+        output.users[node] = None
+    return replace(graph, events=graph.events[:-1])
 
 
 def _empty(node: Node) -> Tensor:

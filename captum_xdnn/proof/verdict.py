@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.proof.baseline_values import Limits, Question, Unavailable
+from captum_xdnn.proof.baseline_values import BaselineValues, Question, Unavailable
 from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power
 from captum_xdnn.proof.nodes import hands_out
-from captum_xdnn.proof.obstacles import Obstacle, Propagation
 from captum_xdnn.proof.piecewise_linear import is_piecewise_linear
-from captum_xdnn.proof.propagation import propagate
+from captum_xdnn.proof.propagation import Obstacle, Propagation, propagate
 from captum_xdnn.proof.rows import rows_of
 from captum_xdnn.proof.split import ancestors
 from captum_xdnn.recording.node import Node
@@ -32,12 +31,9 @@ Baseline = Tensor | float | int
 class Given:
     """What a verdict on a run is asked for.
 
-    Attributes:
-        baselines: For each input the number 0 if its baseline is zero, else its baseline.
-        values: By number, the tensors that the run took and did not compute.
-        written: Numbers of those of the inputs and of them that it wrote into.
-        batched: Numbers of those of them that hold one row for each example.
-        arguments: Numbers of those of them that are arguments of the call.
+    ``values`` are the tensors that the run took and did not compute, by number. Of them the run wrote
+    into ``written`` (inputs included), ``batched`` hold one row for each example, and ``arguments`` are
+    those of the call.
     """
 
     baselines: tuple[Baseline, ...]
@@ -54,17 +50,11 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """What is proved of a run; it holds no tensor.
+    """What is proved of a run, and so of all of its structure; it holds no tensor.
 
-    Attributes:
-        homogeneous: Whether a single pass is exact.
-        motion: The motion of the output.
-        graph: The run.
-        propagation: The motions in it.
-        obstacles: What stands in the way, in the order of the run.
-        answers: The questions about values, with their answers.
-        form: What the verdict was made for, beside values.
-        kept: What others found out about runs of this structure, each under keys of its own.
+    ``homogeneous`` says whether a single pass is exact, ``motion`` how the output moves. ``answers``
+    are those to its questions about values, and ``kept`` is what others found out about such runs, each
+    under keys of its own.
     """
 
     homogeneous: bool
@@ -170,21 +160,21 @@ class Verdict:
         if not self.answers:
             return True
         try:
-            found = self.limits(given).answer([question for question, _ in self.answers])
+            found = self.baseline_values(given).answer([question for question, _ in self.answers])
         except Unavailable:
             return False
         return found == [answer for _, answer in self.answers]
 
-    def limits(self, given: Given, *, graph: bool = False) -> Limits:
+    def baseline_values(self, given: Given, *, graph: bool = False) -> BaselineValues:
         """Values at the baseline in a run of this structure."""
         promoted = self.propagation.promoted  # whether they are zero is the question
         motions = {n: m for n, m in self.propagation.motions.items() if n not in promoted}
-        return Limits(_values(self.graph, given, graph_of_values=graph), motions, graph=graph)
+        return BaselineValues(
+            _values(self.graph, given, graph_of_values=graph), motions, graph=graph
+        )
 
     def value_at_baseline(self, given: Given) -> Any:
-        """The function's output at the baseline, without a full pass.
-
-        Homogeneous parts are zero there, so only what is affine is computed.
+        """The function's output at the baseline; only what is affine is computed.
 
         Raises:
             Unavailable: If it cannot be computed.
@@ -192,18 +182,18 @@ class Verdict:
         if self.graph.output is None:
             message = "the function returns no tensor"
             raise Unavailable(message)
-        return self.limits(given).value(self.graph.output)
+        return self.baseline_values(given).value(self.graph.output)
 
 
 def prove(graph: Graph, given: Given) -> Verdict:
     """Prove what can be proved of a run."""
-    limits = Limits(_values(graph, given), {})
+    baseline_values = BaselineValues(_values(graph, given), {})
     motions: dict[Node, Motion] = {}
     shifts: dict[Node, str] = {}
     for index, (node, baseline) in enumerate(zip(graph.inputs, given.baselines, strict=True)):
         motions[node] = Power(1) if is_zero_number(baseline) else Affine()
         shifts[node] = f"the baseline of input {index} is not zero"
-    propagation = propagate(graph, limits, motions, shifts)
+    propagation = propagate(graph, baseline_values, motions, shifts)
     motion: Any = None if graph.output is None else propagation.motions[graph.output]
     obstacles = _writers(graph, given)
     if graph.output is not None:
@@ -218,7 +208,7 @@ def prove(graph: Graph, given: Given) -> Verdict:
         graph=graph,
         propagation=propagation,
         obstacles=tuple(obstacles),
-        answers=tuple(limits.answers.items()),
+        answers=tuple(baseline_values.answers.items()),
         form=given.form,
     )
 
@@ -257,7 +247,7 @@ def _still(graph: Graph, motion: Any) -> Obstacle:
     else:
         reason = "the function returns something other than one tensor"
     node = graph.output or Node("return", "return", step=len(graph.nodes))
-    return Obstacle(node, reason, "explain a quantity that grows with it", is_shift=False)
+    return Obstacle(node, reason, "explain a quantity that grows with it")
 
 
 def _writers(graph: Graph, given: Given) -> list[Obstacle]:
@@ -277,7 +267,7 @@ def _writers(graph: Graph, given: Given) -> list[Obstacle]:
         else:
             reason, remedy = WRITES.format(node.name), "call model.eval()"
         place = next((n for n in node.users if n in needed), node)
-        found.append(Obstacle(place, reason, remedy, is_shift=False, source=node))
+        found.append(Obstacle(place, reason, remedy, source=node))
     return found
 
 

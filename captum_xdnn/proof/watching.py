@@ -30,16 +30,7 @@ VERDICTS = 4
 
 @dataclass
 class Watched:
-    """What one forward pass showed.
-
-    Attributes:
-        output: What the function returned; None if it raised.
-        tape: What was noted; None if the function raised.
-        verdict: What is proved of the run; None if the function raised.
-        given: What the verdict was asked for.
-        error: What the function raised; None if it returned.
-        noted: The state of the function's modules before the run.
-    """
+    """What one forward pass showed: an error, or an output with a verdict."""
 
     output: Any
     tape: Tape | None
@@ -73,7 +64,7 @@ def watch(
     Args:
         function: The function.
         leaves: Its inputs, each of shape ``(B, ...)``; they require gradients.
-        baselines: For each input the number 0 if its baseline is zero, else its baseline.
+        baselines: One for each.
         arguments: What else it takes.
         keep: Numbers of the values to hold on to.
         placed: Whether to note the user's source lines and modules.
@@ -103,9 +94,7 @@ def watch(
     if error is not None:
         if tape.grown:
             known_runs.settle(key, tape.grown)
-        watched = Watched(None, None, None, None, error, noted)
-        watched.tape = tape
-        return watched
+        return Watched(None, tape, None, None, error, noted)
     for tensor, _, _ in tape.saved:  # who else holds it may read what was written
         known = any(tensor is t for t in pytree.tree_leaves([*leaves, *arguments]))
         if not known and not noted.holds(tensor):
@@ -122,8 +111,7 @@ def watch(
 def _verdict(tape: Tape, leaves: Sequence[Tensor], given: Given) -> tuple[Verdict, int]:
     """The verdict that is known of this structure, where values decide alike; else a new one.
 
-    Returns:
-        The verdict, and by how many steps what is kept has grown; a graph is as large as its run.
+    Beside it, by how many steps what is kept has grown; a graph is as large as its run.
     """
     last = tape.path[-1]
     for known in last.verdicts:
@@ -140,22 +128,13 @@ def _given(
     tape: Tape, leaves: Sequence[Tensor], baselines: Sequence[Baseline], arguments: Sequence[Any]
 ) -> Given:
     size = leaves[0].shape[0] if leaves[0].dim() else 0
-    batched: set[int] = set()
-    of_call: set[int] = set()
+    of_call: dict[int, Tensor] = {}
     if arguments:
         held = {id(t) for t in pytree.tree_leaves(list(arguments)) if isinstance(t, Tensor)}
-        for number, tensor in tape.sources.items():
-            if id(tensor) in held:
-                of_call.add(number)
-                if tensor.dim() and tensor.shape[0] == size:
-                    batched.add(number)
-    return Given(
-        tuple(baselines),
-        tape.sources,
-        frozenset(tape.written),
-        frozenset(batched),
-        frozenset(of_call),
-    )
+        of_call = {number: t for number, t in tape.sources.items() if id(t) in held}
+    batched = frozenset(n for n, t in of_call.items() if t.dim() and t.shape[0] == size)
+    written = frozenset(tape.written)
+    return Given(tuple(baselines), tape.sources, written, batched, frozenset(of_call))
 
 
 def _put_back_inputs(tape: Tape, leaves: Sequence[Tensor], arguments: Sequence[Any]) -> None:
@@ -174,6 +153,7 @@ def known_baseline(baseline: Baseline) -> Baseline:
 
 def unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
     """A refusal for inputs that gradients cannot be taken of, or that are no batch."""
+    remedy = "give a floating-point tensor of shape (B, ...)"
     for index, tensor in enumerate(inputs):
         reason = None
         if tensor.dim() == 0 or tensor.shape[0] == 0:
@@ -183,10 +163,8 @@ def unsuitable(inputs: Sequence[Tensor]) -> Certificate | None:
         elif tensor.layout != torch.strided:
             reason = f"has layout {tensor.layout}"
         if reason:
-            remedy = "give a floating-point tensor of shape (B, ...)"
-            return Certificate.refused(
-                Blocker("input", "", "", "", f"input {index} {reason}", remedy)
-            )
+            blocker = Blocker("input", "", "", "", f"input {index} {reason}", remedy)
+            return Certificate.refused(blocker)
     return None
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.proof.baseline_values import Limits, Unavailable
+from captum_xdnn.proof.baseline_values import BaselineValues, Unavailable
 from captum_xdnn.proof.batch_dim import BatchDim
 from captum_xdnn.proof.domain import FIXED, Power
 from captum_xdnn.proof.taken_apart import how
@@ -66,10 +66,10 @@ class Crossing:
         self._moving: list[tuple[Node, float, Tensor | None]] = []
         self._values: dict[Node, Tensor] = {}
         self._edges: list[Any] = []
-        limits: Limits = verdict.limits(given, graph=graph)
+        baseline_values: BaselineValues = verdict.baseline_values(given, graph=graph)
         for node, motion in zip(plan.split.frontier, plan.split.motions, strict=True):
             if node in plan.split.fixed:
-                self._fixed[node] = _known(limits, node)
+                self._fixed[node] = _known(baseline_values, node)
                 continue
             if node.op == "placeholder":
                 value, edge = leaves[node.number], None
@@ -80,7 +80,7 @@ class Crossing:
                 self._fixed[node] = value if graph else value.detach()
                 continue
             degree = float(motion.degree) if isinstance(motion, Power) else 1.0
-            start = None if isinstance(motion, Power) else _known(limits, node)
+            start = None if isinstance(motion, Power) else _known(baseline_values, node)
             self._values[node] = value
             self._edges.append(value if edge is None else edge)
             self._moving.append((node, degree, start))
@@ -256,10 +256,10 @@ def _attention(args: Any, kwargs: Any, name: str) -> Any:
     return output, weights
 
 
-def _known(limits: Limits, node: Node) -> Tensor:
+def _known(baseline_values: BaselineValues, node: Node) -> Tensor:
     """The value of a node at the baseline."""
     try:
-        value: Tensor = limits.value(node)
+        value: Tensor = baseline_values.value(node)
     except Unavailable as error:
         raise RuntimeError(NO_START) from error
     return value

@@ -9,7 +9,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from captum_xdnn.proof.domain import CONSTANT, Affine, Fixed, Motion, Power
+from captum_xdnn.proof.domain import SCALE_INVARIANT, Affine, Fixed, Motion, Power
 
 RAY = (1.0, 0.7, 0.31, 0.05, 1e-3)
 """Points of the ray at which a law is checked; the last one lays bare small eps."""
@@ -93,7 +93,7 @@ def gradient_motion(motion: Motion) -> Motion:
     """The motion of the gradient: one degree less; that of an affine tensor is constant."""
     if isinstance(motion, Power):
         return Power(motion.degree - 1)
-    return CONSTANT
+    return SCALE_INVARIANT
 
 
 def fitted(function: Callable[[float], Tensor], *, from_zero: bool) -> Motion | None:
@@ -115,7 +115,7 @@ def fitted(function: Callable[[float], Tensor], *, from_zero: bool) -> Motion | 
             degree = Fraction(math.log2(ratio)).limit_denominator(12)
             candidates = [Power(degree)]
     elif from_zero:
-        candidates = [CONSTANT]
+        candidates = [SCALE_INVARIANT]
     for motion in candidates:
         gap = value_gap(motion, function)
         if gap is not None and gap < TOLERANCE:

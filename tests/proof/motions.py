@@ -41,10 +41,7 @@ ZERO = operand(FIXED, zero=True)
 SOMETHING = operand(FIXED)
 
 arguments = st.one_of(
-    motions,
-    st.sampled_from([0, 0.0, 2, -1.5]),
-    st.just(ZERO),
-    st.just(SOMETHING),
+    motions, st.sampled_from([0, 0.0, 2, -1.5]), st.just(ZERO), st.just(SOMETHING)
 )
 
 numbers = st.sampled_from([Fraction(n, 4) for n in range(-12, 13) if n])

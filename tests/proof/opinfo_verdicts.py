@@ -40,7 +40,6 @@ class Verdicts:
     Attributes:
         unsound: Claims that the numbers contradict.
         claimed: Number of claims that numbers could be held against.
-        unmeasured: Claims at which every number was infinite or undefined.
         unwatched: Subjects that fail where gradients are recorded.
         missed: For each choice of what moves, the number of lawful results without a claim.
         lawless: Choices of what moves under which some result obeys no law.
@@ -48,7 +47,6 @@ class Verdicts:
 
     unsound: list[str] = field(default_factory=list)
     claimed: int = 0
-    unmeasured: int = 0
     unwatched: list[str] = field(default_factory=list)
     missed: dict[str, int] = field(default_factory=dict)
     lawless: set[str] = field(default_factory=set)
@@ -186,8 +184,7 @@ def _test(
         gap = value_gap(claim, ray.value(index), points)
     except REFUSALS:
         gap = None
-    if gap is None:
-        verdicts.unmeasured += 1
+    if gap is None:  # every number was infinite or undefined
         return
     verdicts.claimed += 1
     if gap > tolerance:

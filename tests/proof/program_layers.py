@@ -56,10 +56,7 @@ def _conv2d(make: Maker, h: Tensor) -> Made:
 def _depthwise(make: Maker, h: Tensor) -> Made:
     channels = h.shape[1]
     weight, (text, bias) = make.weights(channels, 1, 2, 2), make.bias(channels)
-    return (
-        f"depthwise conv2d, {text}",
-        lambda h: F.conv2d(h, weight, bias, 1, 1, groups=channels),
-    )
+    return (f"depthwise conv2d, {text}", lambda h: F.conv2d(h, weight, bias, 1, 1, groups=channels))
 
 
 @kind("conv_transpose2d", "networks affine", needs=_image)
@@ -200,10 +197,7 @@ def _prelu(make: Maker, h: Tensor) -> Made:
 @kind("maxout", "networks algebra")
 def _maxout(make: Maker, h: Tensor) -> Made:
     weight, (text, bias) = make.weights(6, h.shape[-1]), make.bias(6)
-    return (
-        f"maxout, {text}",
-        lambda h: F.linear(h, weight, bias).unflatten(-1, (3, 2)).amax(-1),
-    )
+    return (f"maxout, {text}", lambda h: F.linear(h, weight, bias).unflatten(-1, (3, 2)).amax(-1))
 
 
 @kind("residual block", "networks")

@@ -40,10 +40,7 @@ plain(
 @kind("cat with a constant", "networks affine selection")
 def _cat_constant(make: Maker, h: Tensor) -> Made:
     number = make.constant()
-    return (
-        f"cat with {number}",
-        lambda h: torch.cat([h, torch.full_like(h[..., :1], number)], -1),
-    )
+    return (f"cat with {number}", lambda h: torch.cat([h, torch.full_like(h[..., :1], number)], -1))
 
 
 @kind("pad", "networks affine selection")

@@ -183,10 +183,7 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "chunk": (LINE, unary("chunk", 3, 2)),
     "unsafe_split": (LINE, unary("unsafe_split", 2, 1)),
     "unsafe_split_with_sizes": (LINE, unary("unsafe_split_with_sizes", [1, 3], 1)),
-    "batch_norm": (
-        IMAGE,
-        unary("batch_norm", C4, C4, C4, C4, False, 0.1, 1e-5, False),
-    ),
+    "batch_norm": (IMAGE, unary("batch_norm", C4, C4, C4, C4, False, 0.1, 1e-5, False)),
     "_native_batch_norm_legit_no_training": (
         IMAGE,
         unary("_native_batch_norm_legit_no_training", C4, C4, C4, C4, 0.1, 1e-5),

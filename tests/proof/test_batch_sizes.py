@@ -8,8 +8,8 @@ import pytest
 import torch
 from calls import Counter
 from captum.attr import IntegratedGradients
-from small_networks import stack
 from torch import Tensor
+from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify, register_rule, unregister_rule

@@ -99,8 +99,7 @@ def test_a_blocker_reads_as_a_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    "function",
-    [nn.ReLU(), nn.Linear(3, 2), nn.GELU(), lambda x: x if x.sum() > 0 else -x],
+    "function", [nn.ReLU(), nn.Linear(3, 2), nn.GELU(), lambda x: x if x.sum() > 0 else -x]
 )
 def test_certificates_survive_a_pickle_and_a_copy(function: Any) -> None:
     found = certify(function, X)

@@ -10,8 +10,8 @@ from hypothesis import given
 from motions import motions
 
 from captum_xdnn.proof.domain import (
-    CONSTANT,
     FIXED,
+    SCALE_INVARIANT,
     Affine,
     Fixed,
     Motion,
@@ -28,21 +28,21 @@ def test_a_degree_is_an_exact_fraction() -> None:
 
 
 def test_constants_are_what_keeps_its_value_along_the_ray() -> None:
-    assert Power(0) == CONSTANT
+    assert Power(0) == SCALE_INVARIANT
     assert is_constant(FIXED)
-    assert is_constant(CONSTANT)
+    assert is_constant(SCALE_INVARIANT)
     assert not any(map(is_constant, (Power(1), Power(-1), Affine(), Unknown())))
 
 
 def test_what_is_said_to_people_is_no_part_of_the_motion() -> None:
     assert Affine("a bias") == Affine("a shift")
     assert hash(Affine("a bias")) == hash(Affine("a shift"))
-    assert Unknown("an exponential") == Unknown("a softmax", "use logits", CONSTANT)
+    assert Unknown("an exponential") == Unknown("a softmax", "use logits", SCALE_INVARIANT)
     assert len({Unknown("one"), Unknown("two"), Affine("three"), Affine("four")}) == 2
 
 
 def test_the_four_motions_differ() -> None:
-    assert len({FIXED, CONSTANT, Power(1), Affine(), Unknown()}) == 5
+    assert len({FIXED, SCALE_INVARIANT, Power(1), Affine(), Unknown()}) == 5
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_motion_reads_as_a_word(motion: Motion, text: str) -> None:
 
 def test_the_search_behind_an_unknown_goes_on_with_degree_1() -> None:
     assert Unknown().assume == Power(1)
-    assert Unknown("", "", CONSTANT).assume == CONSTANT
+    assert Unknown("", "", SCALE_INVARIANT).assume == SCALE_INVARIANT
 
 
 @given(motions)

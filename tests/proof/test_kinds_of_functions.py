@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from captum.attr import IntegratedGradients
-from small_networks import stack
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils import prune
+from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 from calls import Counter
-from small_networks import stack
 from torch import Tensor, nn
+from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify

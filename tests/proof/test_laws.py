@@ -24,8 +24,8 @@ from motions import (
 )
 
 from captum_xdnn.proof.domain import (
-    CONSTANT,
     FIXED,
+    SCALE_INVARIANT,
     Affine,
     Motion,
     Power,
@@ -117,7 +117,7 @@ def test_powers_of_powers_multiply(motion: Motion, one: Fraction, two: Fraction)
 @given(motions)
 def test_a_division_undoes_a_product(motion: Motion) -> None:
     assume(motion != Affine())
-    assert quotient(product(motion, Power(2)), Power(2)) in (motion, CONSTANT)
+    assert quotient(product(motion, Power(2)), Power(2)) in (motion, SCALE_INVARIANT)
 
 
 @given(motions)
@@ -144,7 +144,7 @@ def test_a_fixed_mask_chooses_as_a_sum_adds(branches: list[Motion]) -> None:
 
 @given(st.lists(motions, min_size=1, max_size=3))
 def test_a_mask_of_the_input_leaves_nothing_fixed_or_affine(branches: list[Motion]) -> None:
-    assert not isinstance(switched(CONSTANT, *branches), Affine | type(FIXED))
+    assert not isinstance(switched(SCALE_INVARIANT, *branches), Affine | type(FIXED))
 
 
 @pytest.mark.parametrize("mask", [Power(1), Power(-1), Affine(), Unknown()])
@@ -191,12 +191,12 @@ def test_a_law_holds_for_functions_that_move_so(
     claim = law(one, two)
     assume(not isinstance(claim, Unknown))
     s, t = course(one, start, end), course(two, other_start, other_end)
-    limits = [
+    baseline_values = [
         0.0 if isinstance(m, Power) and m.degree > 0 else float(value)
         for m, value in ((one, start), (two, other_start))
         if not (isinstance(m, Power) and m.degree <= 0)
     ]
-    at_baseline = function(*limits) if len(limits) == 2 else None
+    at_baseline = function(*baseline_values) if len(baseline_values) == 2 else None
     assert obeys(claim, lambda a: function(s(a), t(a)), at_baseline)
 
 

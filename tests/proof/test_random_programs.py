@@ -20,7 +20,7 @@ from torch import Tensor
 
 from captum_xdnn import certify
 from captum_xdnn.proof import laws, outcomes, registry
-from captum_xdnn.proof.domain import CONSTANT, Motion
+from captum_xdnn.proof.domain import SCALE_INVARIANT, Motion
 from captum_xdnn.proof.operand import Operand, motion_of
 from captum_xdnn.recording import known_runs
 from captum_xdnn.recording.watch import Tape
@@ -50,10 +50,7 @@ LEAST_HOISTED = {"networks": 0.15, "affine": 0.05, "algebra": 0.15, "selection":
 
 
 def sweep(
-    theme: str,
-    count: int,
-    *,
-    phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink),
+    theme: str, count: int, *, phases: tuple[Phase, ...] = (Phase.generate, Phase.shrink)
 ) -> Tally:
     """Judge ``count`` programs of a theme; the first wrong one is shortened and raised."""
     tally = Tally()
@@ -140,7 +137,7 @@ MUTANTS = {
     "what is added is overlooked": ("networks", "aten.add.Tensor", _passes),
     "degrees do not add": ("algebra", "aten.mul.Tensor", lambda x, y: laws.shared(x, y)),
     "bounds are overlooked": ("selection", "aten.clamp.default", lambda x, *_: laws.homogeneous(x)),
-    "any comparison is constant": ("selection", "aten.gt.Scalar", lambda x, y: CONSTANT),
+    "any comparison is constant": ("selection", "aten.gt.Scalar", lambda x, y: SCALE_INVARIANT),
     "a branch is overlooked": ("selection", "aten.where.self", lambda m, x, y: motion_of(x)),
     "sigmoid is homogeneous": ("algebra", "aten.sigmoid.default", lambda x: laws.homogeneous(x)),
     "softmax is constant": ("algebra", "aten._softmax.default", lambda x, *_: laws.constant(x)),
@@ -152,7 +149,7 @@ MUTANTS = {
     "a shift is overlooked": (
         "networks",
         "aten.native_batch_norm.default",
-        lambda x, *_: (motion_of(x), CONSTANT, CONSTANT),
+        lambda x, *_: (motion_of(x), SCALE_INVARIANT, SCALE_INVARIANT),
     ),
 }
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 from captum.attr import IntegratedGradients
-from small_networks import stack
 from torch import Tensor, nn
+from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify

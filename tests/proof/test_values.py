@@ -9,8 +9,8 @@ import pytest
 import torch
 from calls import Counter
 from captum.attr import IntegratedGradients
-from small_networks import stack
 from torch import Tensor, nn
+from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify
@@ -26,9 +26,7 @@ def test_a_value_that_depends_on_the_batch_size_holds_for_that_size() -> None:
     assert certify(function, X[:1]).homogeneous
 
 
-def test_a_value_that_vanishes_at_one_size_of_several_is_computed_for_each(
-    proofs: Counter,
-) -> None:
+def test_a_value_that_vanishes_at_one_size_of_several_is_computed_for_each(proofs: Counter) -> None:
     function = lambda x: (x + (x.shape[0] - 4) * torch.ones(3)).relu()  # noqa: E731
     verdicts = {n: certify(function, torch.ones(n, 3)).homogeneous for n in (2, 3, 4, 5, 4, 2)}
     assert verdicts == {2: False, 3: False, 4: True, 5: False}

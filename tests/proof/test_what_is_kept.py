@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from small_networks import stack
 from torch import Tensor
+from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify

@@ -1,4 +1,4 @@
-"""Ask for a certificate and insist on one verdict."""
+"""Ask for a certificate and insist on one verdict; layers and networks to ask of."""
 
 from __future__ import annotations
 
@@ -39,3 +39,11 @@ def conv(n_in: int, n_out: int, *, bias: float | None = None) -> nn.Conv2d:
     if bias is not None:
         nn.init.constant_(layer.bias, bias)
     return layer
+
+
+def stack(*, bias: bool = False) -> nn.Sequential:
+    """The smallest network that is homogeneous, and with a bias of zero if asked for."""
+    model = nn.Sequential(nn.Linear(3, 4, bias=bias), nn.ReLU(), nn.Linear(4, 2, bias=False))
+    if bias:
+        nn.init.zeros_(model[0].bias)
+    return model

@@ -9,59 +9,42 @@ import math
 from fractions import Fraction
 from typing import Any
 
-from captum_xdnn.proof.domain import CONSTANT, FIXED, Affine, Motion, Unknown, is_constant
-from captum_xdnn.proof.laws import (
-    BEND,
-    added,
-    constant,
-    homogeneous,
-    quotient,
-    shared,
-    switched,
-)
+from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
+from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
 from captum_xdnn.proof.operand import is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
+from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
 RELU6 = "replace it by a ReLU, which has no upper bound"
 UNBOUND = "let the bound be 0, or leave it out"
 
 
-@law("relu abs leaky_relu", pieces=CHOICE)
-def _bent_at_zero(self: Any, *_: Any, **__: Any) -> Motion:
-    """Positively homogeneous of degree 1."""
-    return homogeneous(self)
+of_degree("relu abs leaky_relu", 1, pieces=CHOICE)
+of_degree("sign sgn isnan isinf isfinite isposinf isneginf signbit logical_not angle", 0)
+of_degree("sqrt", Fraction(1, 2))
+of_degree("rsqrt", Fraction(-1, 2))
+of_degree("reciprocal", -1)
+of_degree("square", 2)
+of_two("maximum minimum", shared, pieces=CHOICE)
+of_two("fmax fmin hypot fmod.Tensor fmod.Scalar remainder.Tensor remainder.Scalar", shared)
+of_two("div.Tensor div.Scalar", quotient, pieces=SCALED)
+of_two("true_divide.Tensor", quotient)
+of_two("complex", added, rows=entrywise)
 
 
 @law("prelu _prelu_kernel", rows=entrywise, pieces=SCALED)
 def _prelu(self: Any, weight: Any) -> Motion:
     """Degree 1 while the slope does not move."""
-    slope = motion_of(weight)
-    if is_constant(slope):
-        return homogeneous(self)
-    return Unknown("a slope that moves")
+    return homogeneous(self) if is_constant(motion_of(weight)) else Unknown("a slope that moves")
 
 
 @law("rrelu_with_noise", rows=entrywise, overwrites=1)
 def _rrelu(
-    self: Any,
-    noise: Any,
-    lower: float = 1 / 8,
-    upper: float = 1 / 3,
-    training: bool = False,
-    generator: Any = None,
+    self: Any, _noise: Any, _lower: Any = 0, _upper: Any = 0, /, training: bool = False, *_: Any
 ) -> Motion:
     """A leaky ReLU in evaluation mode, where the noise is neither written nor read."""
-    del noise, lower, upper, generator
-    if training:
-        return Unknown("the slopes are random", "call model.eval()")
-    return homogeneous(self)
-
-
-@law("sign sgn isnan isinf isfinite isposinf isneginf signbit logical_not angle")
-def _of_sign(self: Any) -> Motion:
-    """A positive scale changes neither sign nor finiteness."""
-    return constant(self)
+    return Unknown("the slopes are random", "call model.eval()") if training else homogeneous(self)
 
 
 @law("eq.Tensor ne.Tensor lt.Tensor le.Tensor gt.Tensor ge.Tensor")
@@ -74,16 +57,9 @@ def _comparison(self: Any, other: Any) -> Motion:
         return Unknown(
             "a comparison with something other than zero that moves differently",
             "compare with 0, or compare tensors that scale alike",
-            CONSTANT,
+            SCALE_INVARIANT,
         )
     return outcome
-
-
-@law("maximum minimum", pieces=CHOICE)
-@law("fmax fmin hypot fmod.Tensor fmod.Scalar remainder.Tensor remainder.Scalar")
-def _jointly_homogeneous(self: Any, other: Any) -> Motion:
-    """Degree 1 in both arguments together."""
-    return shared(self, other)
 
 
 @law("copysign.Tensor copysign.Scalar")
@@ -93,12 +69,12 @@ def _copysign(self: Any, other: Any) -> Motion:
     if isinstance(sign, Unknown | Affine):
         return sign if isinstance(sign, Unknown) else Unknown(BEND)
     size = homogeneous(self)
-    return CONSTANT if size == FIXED and sign != FIXED else size
+    return SCALE_INVARIANT if size == FIXED and sign != FIXED else size
 
 
-@law("clamp", pieces=CHOICE)
+@law("clamp clamp_min", pieces=CHOICE)
 @law("clamp.Tensor")
-def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:
+def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
     """Degree 1 when every bound is zero, infinite or scales alike."""
     bounds = [b for b in (min, max) if b is not None and not _infinite(b)]
     joint = shared(self, *bounds)
@@ -109,12 +85,6 @@ def _clamp(self: Any, min: Any = None, max: Any = None) -> Motion:
         bounded_relu = min is not None and is_zero(min)
         return Unknown(f"{bound} is neither 0 nor absent", RELU6 if bounded_relu else UNBOUND)
     return joint
-
-
-@law("clamp_min", pieces=CHOICE)
-def _clamp_min(self: Any, min: Any) -> Motion:
-    """See clamp."""
-    return _clamp(self, min)
 
 
 @law("clamp_max", pieces=CHOICE)
@@ -139,30 +109,6 @@ def _threshold(self: Any, threshold: float, value: float) -> Motion:
     return switched(_comparison(self, threshold), self, value)
 
 
-@law("sqrt")
-def _sqrt(self: Any) -> Motion:
-    """Degree 1/2."""
-    return homogeneous(self, Fraction(1, 2))
-
-
-@law("rsqrt")
-def _rsqrt(self: Any) -> Motion:
-    """Degree -1/2."""
-    return homogeneous(self, Fraction(-1, 2))
-
-
-@law("reciprocal")
-def _reciprocal(self: Any) -> Motion:
-    """Degree -1."""
-    return homogeneous(self, -1)
-
-
-@law("square")
-def _square(self: Any) -> Motion:
-    """Degree 2."""
-    return homogeneous(self, 2)
-
-
 @law("pow.Tensor_Scalar")
 def _power(self: Any, exponent: Any) -> Motion:
     """Degree times the exponent; the exponent 1 is linear and 0 gives a constant 1."""
@@ -174,17 +120,9 @@ def _power(self: Any, exponent: Any) -> Motion:
 
 
 @law("pow.Tensor_Tensor pow.Scalar")
-def _power_of_tensor(self: Any, exponent: Any) -> Motion:
+def _power_of_tensor(*_: Any) -> Motion:
     """Unknown once anything moves: the exponents differ from entry to entry."""
-    del self, exponent
     return Unknown("a power whose exponent is a tensor", "use a number as the exponent")
-
-
-@law("div.Tensor div.Scalar", pieces=SCALED)
-@law("true_divide.Tensor")
-def _divide(self: Any, other: Any) -> Motion:
-    """Degrees subtract."""
-    return quotient(self, other)
 
 
 @law("div.Tensor_mode div.Scalar_mode")
@@ -207,16 +145,9 @@ def _polar(abs: Any, angle: Any) -> Motion:
     return switched(angle, homogeneous(abs))
 
 
-@law("complex", rows=entrywise)
-def _complex(real: Any, imag: Any) -> Motion:
-    """Two parts side by side."""
-    return added(real, imag)
-
-
 @law("isclose", rows=entrywise)
-def _isclose(self: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, *_: Any) -> Motion:
+def _isclose(self: Any, other: Any, _rtol: Any = 0, /, atol: float = 1e-8, *_: Any) -> Motion:
     """A comparison of equal degrees when nothing absolute is added."""
-    del rtol
     return _comparison(self, other) if atol == 0 else Unknown("an absolute tolerance")
 
 

@@ -10,6 +10,7 @@ from captum_xdnn.proof.laws import constant, shared, switched
 from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import along, beside, images
+from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
 ANY_ROW = "which entries are read, and how many, is not a matter of each row"
 
@@ -17,8 +18,6 @@ ANY_ROW = "which entries are read, and how many, is not a matter of each row"
 def indexed(call: BatchedCall) -> BatchDim | None:
     """By shared indices in dimensions beside the batch."""
     state = call.lone()
-    if state is None:
-        return None
     given = [(i, index) for i, index in enumerate(call["indices"]) if index is not None]
     places = [i for i, _ in given]
     masks = any(not index.value.dtype.is_signed for _, index in given)
@@ -40,9 +39,8 @@ def _index(self: Any, indices: list[Any]) -> Motion:
 
 @law("index_select", rows=along, pieces=LINEAR)
 @law("gather", rows=beside, pieces=LINEAR)
-def _select(self: Any, dim: int, index: Any, **_: Any) -> Motion:
+def _select(self: Any, _dim: int, index: Any, /, **_: Any) -> Motion:
     """Entries at an index."""
-    del dim
     return switched(index, self)
 
 
@@ -54,27 +52,12 @@ def embedded(call: BatchedCall) -> BatchDim | None:
 
 
 @law("embedding", rows=embedded)
-def _embedding(weight: Any, indices: Any, *_: Any, **__: Any) -> Motion:
-    """Rows of a table."""
-    return switched(indices, weight)
-
-
 @law("take", rows="a flat index may name any row")
-def _take(self: Any, index: Any) -> Motion:
-    """Entries at a flat index."""
-    return switched(index, self)
-
-
 @law("masked_select", rows=ANY_ROW)
-def _masked_select(self: Any, mask: Any) -> Motion:
-    """Entries under a mask; how many does not change along the ray."""
-    return switched(mask, self)
-
-
-@law("nonzero", rows=ANY_ROW)
-def _nonzero(self: Any) -> Motion:
-    """Where entries are zero does not change along the ray."""
-    return constant(self)
+@law("max_unpool2d", rows=images)
+def _read(self: Any, index: Any, /, *_: Any, **__: Any) -> Motion:
+    """Entries at an index or under a mask, of which as many are read all along the ray."""
+    return switched(index, self)
 
 
 @law("grid_sampler_2d grid_sampler_3d", rows=images)
@@ -89,12 +72,6 @@ def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     )
 
 
-@law("any any.dim any.dims all all.dim all.dims", rows=along)
-def _any(self: Any, *_: Any, **__: Any) -> Motion:
-    """Which entries are zero does not change along the ray."""
-    return constant(self)
-
-
 def ordered(call: BatchedCall) -> BatchDim | None:
     """Each entry by itself, among bounds that all rows share in one list."""
     data = call["input"] or call["self"]
@@ -104,7 +81,6 @@ def ordered(call: BatchedCall) -> BatchDim | None:
     return state if shared_list and len(call.batched) == 1 and isinstance(state, BatchDim) else None
 
 
-@law("bucketize.Tensor searchsorted.Tensor", rows=ordered)
-def _search(first: Any, second: Any, /, *_: Any, **__: Any) -> Motion:
-    """Order between tensors of equal degree."""
-    return constant(first, second)
+of_two("bucketize.Tensor searchsorted.Tensor", constant, rows=ordered)
+of_degree("nonzero", 0, rows=ANY_ROW)  # where entries are zero stays
+of_degree("any any.dim any.dims all all.dim all.dims", 0, rows=along)

@@ -9,6 +9,7 @@ from captum_xdnn.proof.domain import Motion, Unknown
 from captum_xdnn.proof.laws import added, constant, merged, shared, switched
 from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
+from captum_xdnn.proof.rules.by_law import of_two
 
 
 @law("add.Tensor add.Scalar sub.Tensor sub.Scalar", rows=entrywise, pieces=LINEAR)
@@ -26,8 +27,6 @@ def _rsub(self: Any, other: Any, alpha: Any = 1) -> Motion:
 def joined(call: BatchedCall) -> BatchDim | None:
     """Tensors with rows at one place, along another dimension."""
     state = call.common()
-    if state is None:
-        return None
     dim = call["dim"] % len(call.shape)
     if len(call.shape) > rank_of(call.batched[0][0]):  # stack
         return state.at(state.dim + (dim <= state.dim))
@@ -35,9 +34,8 @@ def joined(call: BatchedCall) -> BatchDim | None:
 
 
 @law("cat stack", rows=joined, pieces=LINEAR)
-def _cat(tensors: list[Any], dim: int = 0) -> Motion:
+def _cat(tensors: list[Any], *_: Any) -> Motion:
     """Parts side by side."""
-    del dim
     return merged(tensors)
 
 
@@ -49,14 +47,9 @@ def _where(condition: Any, self: Any, other: Any) -> Motion:
 
 @law("masked_fill.Scalar", rows=entrywise, pieces=LINEAR)
 @law("masked_fill.Tensor")
-def _masked_fill(self: Any, mask: Any, value: Any) -> Motion:
-    """Each entry kept or replaced."""
-    return switched(mask, self, value)
-
-
 @law("masked_scatter", rows="entries are taken one after the other, whichever row they are of")
-def _masked_scatter(self: Any, mask: Any, source: Any) -> Motion:
-    """Each entry kept or taken from the source."""
+def _masked(self: Any, mask: Any, source: Any, /) -> Motion:
+    """Each entry kept or replaced."""
     return switched(mask, self, source)
 
 
@@ -70,13 +63,12 @@ def selected(call: BatchedCall) -> BatchDim | None:
     return state if dim != state.dim and call.state(call["src"]) == part else None
 
 
-@law("select_scatter", rows=selected, pieces=LINEAR)
-@law("slice_scatter", rows=sliced, pieces=LINEAR)
-@law("diagonal_scatter", rows="none has been needed: torch's own views are followed instead")
-@law("as_strided_scatter", rows="where it writes is a matter of the whole storage")
-def _embed(self: Any, src: Any, *_: Any, **__: Any) -> Motion:
-    """A part overwritten by another, at a fixed place."""
-    return merged((self, src))
+FOLLOWED = "none has been needed: torch's own views are followed instead"
+# A part overwritten by another, at a fixed place.
+of_two("select_scatter", added, rows=selected, pieces=LINEAR)
+of_two("slice_scatter", added, rows=sliced, pieces=LINEAR)
+of_two("diagonal_scatter", added, rows=FOLLOWED)
+of_two("as_strided_scatter", added, rows="where it writes is a matter of the whole storage")
 
 
 def put(call: BatchedCall) -> BatchDim | None:
@@ -93,25 +85,20 @@ def put(call: BatchedCall) -> BatchDim | None:
 
 
 @law("scatter.src scatter.value scatter_add index_add", rows=put)
-def _scatter(self: Any, dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -> Motion:
+def _scatter(self: Any, _dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -> Motion:
     """Parts put, or added, where an index says."""
-    del dim
     return switched(index, self, 0 if alpha == 0 else src)
 
 
 @law("index_put _unsafe_index_put", rows="its indices may name any row")
-def _index_put(self: Any, indices: list[Any], values: Any, accumulate: bool = False) -> Motion:
+def _index_put(self: Any, indices: list[Any], values: Any, *_: Any) -> Motion:
     """Parts put, or added, where indices say."""
-    del accumulate
     return switched(shared(*(index for index in indices if index is not None)), self, values)
 
 
 @law("scatter_reduce.two", rows=put)
-def _scatter_reduce(
-    self: Any, dim: int, index: Any, src: Any, reduce: str, *, include_self: bool = True
-) -> Motion:
+def _scatter_reduce(self: Any, _dim: int, index: Any, src: Any, reduce: str, /, **_: Any) -> Motion:
     """Sums and means are linear, extremes homogeneous; products have no one degree."""
-    del dim, include_self
     if reduce in ("sum", "mean"):
         return switched(index, self, src)
     if reduce in ("amax", "amin"):
@@ -119,35 +106,25 @@ def _scatter_reduce(
     return Unknown("a product of as many factors as an index says")
 
 
-@law("fill.Scalar fill.Tensor", rows=entrywise, overwrites=0)
-def _fill(self: Any, value: Any) -> Motion:
+@law("fill.Scalar fill.Tensor copy", rows=entrywise, overwrites=0)
+def _fill(_self: Any, value: Any, /, *_: Any) -> Motion:
     """The old content is gone."""
-    del self
     return merged((value,))
 
 
-@law("copy", rows=entrywise, overwrites=0)
-def _copy(self: Any, src: Any, non_blocking: bool = False) -> Motion:
-    """The old content is gone."""
-    del self, non_blocking
-    return merged((src,))
-
-
 @law("constant_pad_nd", rows=padded, pieces=LINEAR)
-def _pad(self: Any, pad: Any, value: Any = 0) -> Motion:
+def _pad(self: Any, _pad: Any, /, value: Any = 0) -> Motion:
     """The tensor beside a constant."""
-    del pad
     return merged((self, value))
 
 
 @law("_cdist_forward", rows=before_last)
-def _cdist(x1: Any, x2: Any, p: float, compute_mode: int | None) -> Motion:
+def _cdist(x1: Any, x2: Any, p: float, *_: Any) -> Motion:
     """p-norms of differences: degree 1 in both together, except p = 0, which counts."""
-    del compute_mode
     return constant(x1, x2) if p == 0 else shared(x1, x2)
 
 
 @law("_pdist_forward", rows="the distances are those between rows")
 def _pdist(self: Any, p: float = 2) -> Motion:
     """See cdist."""
-    return _cdist(self, 0, p, None)
+    return _cdist(self, 0, p)

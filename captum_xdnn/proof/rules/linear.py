@@ -11,7 +11,7 @@ from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import homogeneous, linear
 from captum_xdnn.proof.operand import Operand, motion_of
-from captum_xdnn.proof.registry import LINEAR, know, law
+from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import (
     along,
     before_last,
@@ -23,29 +23,19 @@ from captum_xdnn.proof.row_laws import (
     reshaped,
     sliced,
 )
+from captum_xdnn.proof.rules.by_law import of_degree
 
-RESAMPLERS = " ".join(
-    f"upsample_{kind} upsample_{kind}.vec"
-    for kind in [
-        "nearest1d",
-        "nearest2d",
-        "nearest3d",
-        "linear1d",
-        "bilinear2d",
-        "trilinear3d",
-        "bicubic2d",
-    ]
+UPSAMPLED = (
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d "
+    "upsample_trilinear3d upsample_bicubic2d _upsample_nearest_exact1d _upsample_nearest_exact2d "
+    "_upsample_nearest_exact3d"
 )
-RESAMPLERS += " _upsample_bilinear2d_aa _upsample_bicubic2d_aa"
-for n in (1, 2, 3):
-    RESAMPLERS += f" _upsample_nearest_exact{n}d _upsample_nearest_exact{n}d.vec"
+RESAMPLERS = f"{UPSAMPLED} {UPSAMPLED.replace(' ', '.vec ')}.vec"
 
 
 def reordered(call: BatchedCall) -> BatchDim | None:
     """The batch goes where its dimension goes."""
     state = call.lone()
-    if state is None:
-        return None
     rank = rank_of(call.data)
     if call["dims"] is not None:
         return state.at([d % rank for d in call["dims"]].index(state.dim))
@@ -59,8 +49,6 @@ def reordered(call: BatchedCall) -> BatchDim | None:
 def repeated(call: BatchedCall) -> BatchDim | None:
     """The batch as often as it is repeated."""
     state = call.lone()
-    if state is None:
-        return None
     dim = state.dim + len(call.shape) - rank_of(call.data)
     return BatchDim(dim, state.width, state.outer * call["repeats"][dim])
 
@@ -68,8 +56,6 @@ def repeated(call: BatchedCall) -> BatchDim | None:
 def on_diagonal(call: BatchedCall) -> BatchDim | None:
     """Two dimensions become one, the last one, or it becomes two; the others keep their order."""
     state = call.lone()
-    if state is None:
-        return None
     more, fewer = sorted((rank_of(call.data), len(call.shape)), reverse=True)
     two = {call["dim1"] % more, call["dim2"] % more}
     others = [d for d in range(more) if d not in two]  # beside the last one of the other tensor
@@ -104,25 +90,23 @@ def on_diagonal(call: BatchedCall) -> BatchDim | None:
 @law("reflection_pad1d reflection_pad2d reflection_pad3d", rows=padded, pieces=LINEAR)
 @law("replication_pad1d replication_pad2d replication_pad3d", rows=padded, pieces=LINEAR)
 @law(RESAMPLERS, rows=images, pieces=LINEAR)
+@law("_upsample_bilinear2d_aa _upsample_bicubic2d_aa", rows=images, pieces=LINEAR)
 def _linear(self: Any, /, *_: Any, **__: Any) -> Any:
     """Linear in the first argument; several results move like it."""
     return linear(self)
 
 
-EXACT = (
-    torch.float64,
-    torch.float32,
-    torch.float16,
-    torch.bfloat16,
-    torch.complex64,
-    torch.complex128,
-)
+of_degree("var.dim var.correction var", 2, rows=along)
+of_degree("std.dim std.correction std", 1, rows=along)
+
+TO_FLOATING = (None, torch.float64, torch.float32, torch.float16, torch.bfloat16)
+TO_COMPLEX = (torch.complex64, torch.complex128)
 
 
 @law("_to_copy", rows=entrywise, pieces=LINEAR)
 def _cast(self: Any, *, dtype: torch.dtype | None = None, **_: Any) -> Motion:
     """Linear up to rounding between floating dtypes; signs and constants survive any cast."""
-    if dtype is None or dtype in EXACT:
+    if dtype in TO_FLOATING + TO_COMPLEX:
         return linear(self)
     if dtype == torch.bool:
         return homogeneous(self, 0)
@@ -143,22 +127,10 @@ def _native_dropout(input: Any, p: float, train: bool | None) -> tuple[Motion, M
     return _dropout(input, p, train), FIXED
 
 
-@law("var.dim var.correction var", rows=along)
-def _variance(self: Any, *_: Any, **__: Any) -> Motion:
-    """Degree 2."""
-    return homogeneous(self, 2)
-
-
 @law("var_mean.correction", rows=along)
 def _variance_and_mean(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
     """Degree 2; and linear."""
     return homogeneous(self, 2), linear(self)
-
-
-@law("std.dim std.correction std", rows=along)
-def _deviation(self: Any, *_: Any, **__: Any) -> Motion:
-    """Degree 1."""
-    return homogeneous(self)
 
 
 @law("prod", rows=along)
@@ -168,9 +140,8 @@ def _product(self: Any, **_: Any) -> Motion:
 
 
 @law("prod.dim_int", rows=along)
-def _product_along(self: Any, dim: int, keepdim: bool = False, **_: Any) -> Motion:
+def _product_along(self: Any, dim: int, *_: Any, **__: Any) -> Motion:
     """Degree times the number of factors."""
-    del keepdim
     return _power_of_size(self, self.fake.shape[dim] if self.dim else 1)
 
 
@@ -186,10 +157,3 @@ def _power_of_size(self: Operand, size: Any) -> Motion:
 def _norm(self: Any, ord: float = 2, *_: Any, **__: Any) -> Motion:
     """Degree 1; the 0-norm counts and does not move."""
     return homogeneous(self, 0 if ord == 0 else 1)
-
-
-# What torch makes of others is known of by these; only where their rows stay is said of them.
-know("reshape flatten unflatten", rows=reshaped)
-know("contiguous zero", rows=entrywise)
-know("chunk cumprod logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
-know("cdist", rows=before_last)

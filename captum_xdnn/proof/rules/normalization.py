@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import added, homogeneous, product
-from captum_xdnn.proof.operand import Operand, motion_of
+from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import SCALED, know, law, refuse
 from captum_xdnn.proof.row_laws import before, images
 
@@ -30,64 +30,34 @@ def of_channels(call: BatchedCall) -> BatchDim | None:
     data = call.state(call.data)
     if not isinstance(data, BatchDim) or len(call.shape) != rank_of(call.data):
         return None
-    alone = call.lone() is not None
     if not call["training"]:
-        return data if alone and data.dim == 0 else None
+        return call.lone() if data.dim == 0 else None
     channels = BatchDim(0, data.width, data.outer)
     others = all(s == channels for node, s in call.batched if node is not call.data)
     return data if data.dim == 1 and others else None
 
 
-@law("_native_batch_norm_legit_no_training", rows=of_channels, pieces=SCALED)
-def _batch_norm(
-    input: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    momentum: float,
-    eps: float,
-) -> tuple[Motion, ...]:
-    """``scale * input + shift`` with ``shift = bias - mean * weight / sqrt(var + eps)``."""
-    del momentum
-    return _scaled_and_shifted(input, weight, bias, running_mean, running_var, eps), FIXED, FIXED
+def _batch_norm(names: str, results: int, **facts: Any) -> None:
+    @law(names, rows=of_channels, **facts)
+    def rule(
+        input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, /, *settings: Any
+    ) -> tuple[Motion, ...]:
+        """``scale * input + shift`` with ``shift = bias - mean * weight / sqrt(var + eps)``.
+
+        What else is returned is kept for the way back.
+        """
+        *training, _, eps = settings
+        if any(training):
+            motion: Motion = Unknown(*(OF_THE_INPUT if running_mean is None else TRAINING))
+        else:
+            motion = _scaled_and_shifted(input, weight, bias, running_mean, running_var, eps)
+        return motion, *[FIXED] * (results - 1)
 
 
-@law("native_batch_norm", rows=of_channels, pieces=SCALED)
-def _native_batch_norm(
-    input: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> tuple[Motion, ...]:
-    """See above, in evaluation mode."""
-    if training:
-        return Unknown(*(OF_THE_INPUT if running_mean is None else TRAINING)), FIXED, FIXED
-    return _batch_norm(input, weight, bias, running_mean, running_var, momentum, eps)
-
-
-@law("miopen_batch_norm", rows=of_channels)
-def _miopen_batch_norm(*arguments: Any) -> tuple[Motion, ...]:
-    """See above."""
-    return _native_batch_norm(*arguments)
-
-
-@law("cudnn_batch_norm", rows=of_channels, pieces=SCALED)
-def _cudnn_batch_norm(*arguments: Any) -> tuple[Motion, ...]:
-    """See above; the fourth result is reserved for the way back."""
-    return *_native_batch_norm(*arguments), FIXED
-
-
-@law("_batch_norm_no_update", rows=of_channels)
-def _batch_norm_no_update(*arguments: Any) -> tuple[Motion, ...]:
-    """See above; the fourth result is reserved for the way back."""
-    return *_batch_norm(*arguments), FIXED
-
-
+_batch_norm("_native_batch_norm_legit_no_training native_batch_norm", 3, pieces=SCALED)
+_batch_norm("miopen_batch_norm", 3)
+_batch_norm("cudnn_batch_norm", 4, pieces=SCALED)
+_batch_norm("_batch_norm_no_update", 4)
 refuse("_native_batch_norm_legit_functional _batch_norm_with_update", *TRAINING)
 refuse("_native_batch_norm_legit", *TRAINING, rows=of_channels)
 refuse("_native_batch_norm_legit.no_stats", *OF_THE_INPUT)
@@ -97,11 +67,12 @@ know("batch_norm", rows=of_channels)
 def _scaled_and_shifted(
     input: Any, weight: Any, bias: Any, mean: Any, var: Any, eps: float
 ) -> Motion:
-    known = [p for p in (weight, bias, mean, var) if p is not None]
-    if any(motion_of(p) != FIXED for p in known):
+    optional = [p for p in (weight, bias) if p is not None]
+    if any(motion_of(p) != FIXED for p in (mean, var, *optional)):
         return Unknown("batch norm whose parameters are computed from the input")
     scaled = motion_of(input)
-    if isinstance(scaled, Unknown) or _shift_vanishes(weight, bias, mean, var, eps):
+    shift = _Shift(weight is not None, bias is not None, eps)
+    if isinstance(scaled, Unknown) or mean.vanishes(shift, var, *optional):
         return scaled
     shifted = added(scaled, FIXED)
     if isinstance(shifted, Affine):
@@ -109,23 +80,15 @@ def _scaled_and_shifted(
     return shifted
 
 
-def _shift_vanishes(
-    weight: Operand | None, bias: Operand | None, mean: Operand, var: Operand, eps: float
-) -> bool:
-    optional = [p for p in (weight, bias) if p is not None]
-    return mean.vanishes(_Shift(weight is not None, bias is not None, eps), var, *optional)
-
-
 @dataclass(frozen=True)
 class _Shift:
-    """The shift of a batch norm as a function of its tensors, of which two may be absent."""
+    """The shift of each channel as a function of a batch norm's tensors, of which two may be absent."""
 
     weighted: bool
     biased: bool
     eps: float
 
     def __call__(self, mean: Tensor, var: Tensor, *rest: Tensor) -> Tensor:
-        """The shift of each channel."""
         given = list(rest)
         scale: Any = given.pop(0) if self.weighted else 1
         offset: Any = given.pop(0) if self.biased else 0
@@ -140,43 +103,27 @@ def normed(call: BatchedCall) -> BatchDim | None:
 know("rms_norm _fused_rms_norm", rows=normed)
 
 
-@law("native_layer_norm", rows=normed)
-@law("native_group_norm", rows=images)
-def _normalise(input: Any, *rest: Any) -> Any:
+@law("layer_norm", rows=normed)
+@law("group_norm", rows=images)
+def _normalise(
+    input: Any, _parts: Any, /, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Motion:
     """``(x - mean) / sqrt(var + eps)``: it does not move if eps is zero, else unknown."""
-    weight, bias, eps = rest[1], rest[2], rest[-1]
-    if len(rest) > 4:  # group norm: weight, bias, N, C, HxW, group, eps
-        weight, bias = rest[0], rest[1]
     whitened = _whitened(input, eps)
     scaled = whitened if weight is None else product(whitened, weight)
-    result = scaled if bias is None else added(scaled, bias)
-    return result, homogeneous(input), homogeneous(input, -1)
+    return scaled if bias is None else added(scaled, bias)
 
 
-@law("layer_norm", rows=normed)
-def _layer_norm(
-    input: Any,
-    normalized_shape: Any,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Any:
-    """See native_layer_norm."""
-    return _normalise(input, normalized_shape, weight, bias, eps)[0]
+@law("native_layer_norm", rows=normed)
+def _native_layer_norm(input: Any, *settings: Any) -> tuple[Motion, ...]:
+    """The same, with the mean and the reciprocal of the deviation."""
+    return _normalise(input, *settings), homogeneous(input), homogeneous(input, -1)
 
 
-@law("group_norm", rows=images)
-def _group_norm(
-    input: Any,
-    num_groups: int,
-    weight: Any = None,
-    bias: Any = None,
-    eps: float = 1e-5,
-    *_: Any,
-) -> Any:
-    """See native_group_norm."""
-    return _normalise(input, weight, bias, 0, 0, 0, num_groups, eps)[0]
+@law("native_group_norm", rows=images)
+def _native_group_norm(input: Any, weight: Any, bias: Any, /, *settings: Any) -> tuple[Motion, ...]:
+    """The same, with the mean and the reciprocal of the deviation."""
+    return _native_layer_norm(input, None, weight, bias, settings[-1])
 
 
 def _whitened(input: Any, eps: float) -> Motion:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from captum_xdnn.proof.domain import Motion
-from captum_xdnn.proof.laws import constant, homogeneous, linear, switched
+from captum_xdnn.proof.laws import constant, homogeneous, switched
 from captum_xdnn.proof.registry import CHOICE, law
 from captum_xdnn.proof.row_laws import along, images
+from captum_xdnn.proof.rules.by_law import of_degree
 
 
 def _along_one_entry(arguments: dict[str, Any]) -> bool:
@@ -20,50 +20,22 @@ def _along_one_entry(arguments: dict[str, Any]) -> bool:
     return bool(info.device.type in ("cpu", "meta") and stride == 0)
 
 
-@law("amax amin max min", rows=along, pieces=CHOICE)
-@law("median nanmedian", rows=along)
-@law("max_pool1d max_pool2d max_pool3d", rows=images, pieces=CHOICE)
-def _extreme(self: Any, *_: Any, **__: Any) -> Motion:
-    """Positively homogeneous of degree 1."""
-    return homogeneous(self)
-
-
-@law("max.dim min.dim", rows=along, pieces=CHOICE)
-@law("sort sort.stable topk mode kthvalue cummax cummin", rows=along)
-@law("median.dim nanmedian.dim", rows=along, unwritten=_along_one_entry)
-@law(
-    "max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices",
-    rows=images,
-    pieces=CHOICE,
+of_degree("amax amin max min", 1, rows=along, pieces=CHOICE)
+of_degree("median nanmedian", 1, rows=along)
+of_degree("max_pool1d max_pool2d max_pool3d", 1, rows=images, pieces=CHOICE)
+of_degree("aminmax", 1, 1, rows=along)
+of_degree("argmax argmin argsort", 0, rows=along)
+of_degree("max.dim min.dim", 1, 0, rows=along, pieces=CHOICE)
+of_degree("sort sort.stable topk mode kthvalue cummax cummin", 1, 0, rows=along)
+of_degree("median.dim nanmedian.dim", 1, 0, rows=along, unwritten=_along_one_entry)
+WITH_PLACES = (
+    "max_pool1d_with_indices max_pool2d_with_indices max_pool3d_with_indices adaptive_max_pool1d "
+    "adaptive_max_pool2d adaptive_max_pool3d"
 )
-@law("adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", rows=images, pieces=CHOICE)
-def _with_positions(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
-    """Values of degree 1, positions that do not move."""
-    return homogeneous(self), constant(self)
+of_degree(WITH_PLACES, 1, 0, rows=images, pieces=CHOICE)
 
 
 @law("fractional_max_pool2d fractional_max_pool3d", rows=images)
-def _max_pool_at_places(
-    self: Any, kernel_size: Any, output_size: Any, random_samples: Any
-) -> tuple[Motion, Motion]:
+def _max_pool_at_places(self: Any, _kernel: Any, _size: Any, places: Any, /) -> Any:
     """Max pooling in windows whose places are given as numbers; these must not move."""
-    del kernel_size, output_size
-    return switched(random_samples, homogeneous(self)), switched(random_samples, constant(self))
-
-
-@law("aminmax", rows=along)
-def _extremes(self: Any, **_: Any) -> tuple[Motion, Motion]:
-    """Both extremes, of degree 1."""
-    return homogeneous(self), homogeneous(self)
-
-
-@law("argmax argmin argsort", rows=along)
-def _position(self: Any, *_: Any, **__: Any) -> Motion:
-    """A positive scale keeps the order."""
-    return constant(self)
-
-
-@law("max_unpool2d", rows=images)
-def _unpool(self: Any, indices: Any, *_: Any) -> Motion:
-    """Values put back at their positions."""
-    return switched(indices, linear(self))
+    return switched(places, homogeneous(self)), switched(places, constant(self))

@@ -10,6 +10,7 @@ from captum_xdnn.proof.laws import added, product
 from captum_xdnn.proof.operand import Operand, is_zero
 from captum_xdnn.proof.registry import BILINEAR, law
 from captum_xdnn.proof.row_laws import before_last, comes_first, entrywise
+from captum_xdnn.proof.rules.by_law import of_two
 
 
 def of_matrices(call: BatchedCall) -> BatchDim | None:
@@ -52,47 +53,36 @@ def of_vectors(call: BatchedCall) -> BatchDim | None:
 
 def convolved(call: BatchedCall) -> BatchDim | None:
     """The batch comes first; without a batch the data has one dimension less than the weight."""
-    if call.lone() is None or rank_of(call["weight"]) != rank_of(call.data):
-        return None
-    return comes_first(call, [])
+    first = rank_of(call["weight"]) == rank_of(call.data) and call.lone().dim == 0
+    return comes_first(call, []) if first else None
 
 
 def crossed(call: BatchedCall) -> BatchDim | None:
     """Along a dimension of three entries, entry by entry beside it."""
-    found = call.from_right()
-    place = None if found is None else found[1].at(len(call.shape) - found[0])
-    return None if place is None or call["dim"] % len(call.shape) == place.dim else place
+    place = call.broadcast()
+    return place if call["dim"] % len(call.shape) != place.dim else None
 
 
-OF_ALL = "it sums over all entries"
-
-
-@law("mul.Tensor mul.Scalar", rows=entrywise, pieces=BILINEAR)
-@law("mm bmm matmul", rows=of_matrices, pieces=BILINEAR)
-@law("mv", rows=of_vectors, pieces=BILINEAR)
-@law("dot vdot", rows=OF_ALL, pieces=BILINEAR)
-@law("outer", rows="torch makes it a product of entries", pieces=BILINEAR)
-@law("linalg_cross", rows=crossed, pieces=BILINEAR)
-def _bilinear(self: Any, other: Any, /, *_: Any, **__: Any) -> Motion:
-    """Linear in each of two arguments."""
-    return product(self, other)
+of_two("mul.Tensor mul.Scalar", product, rows=entrywise, pieces=BILINEAR)
+of_two("mm bmm matmul", product, rows=of_matrices, pieces=BILINEAR)
+of_two("mv", product, rows=of_vectors, pieces=BILINEAR)
+of_two("dot vdot", product, rows="it sums over all entries", pieces=BILINEAR)
+of_two("outer", product, rows="torch makes it a product of entries", pieces=BILINEAR)
+of_two("linalg_cross", product, rows=crossed, pieces=BILINEAR)
 
 
 @law("linear", rows=before_last, pieces=BILINEAR)
 @law("conv1d conv2d conv3d convolution", rows=convolved, pieces=BILINEAR)
 @law("conv1d.padding conv2d.padding conv3d.padding", pieces=BILINEAR)
-@law(
-    "conv_transpose1d conv_transpose2d.input conv_transpose3d.input",
-    rows=convolved,
-    pieces=BILINEAR,
-)
+@law("conv_transpose1d conv_transpose2d.input", rows=convolved, pieces=BILINEAR)
+@law("conv_transpose3d.input", rows=convolved, pieces=BILINEAR)
 def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:
     """A bilinear map of input and weight, and a bias."""
     return _with_bias(product(input, weight), bias)
 
 
 @law("_trilinear", rows="which dimensions it sums over, its arguments say; none has been needed")
-def _trilinear(i1: Any, i2: Any, i3: Any, /, *_: Any, **__: Any) -> Motion:
+def _trilinear(i1: Any, i2: Any, i3: Any, /, *_: Any) -> Motion:
     """Linear in each of three arguments."""
     return product(product(i1, i2), i3)
 
@@ -100,7 +90,7 @@ def _trilinear(i1: Any, i2: Any, i3: Any, /, *_: Any, **__: Any) -> Motion:
 @law("bilinear", rows="torch makes it other operations")
 def _bilinear_layer(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Motion:
     """Linear in each of three arguments, and a bias."""
-    return _with_bias(product(product(input1, input2), weight), bias)
+    return _with_bias(_trilinear(input1, input2, weight), bias)
 
 
 @law("addmm baddbmm", rows=of_matrices, pieces=BILINEAR)

@@ -45,30 +45,24 @@ refuse("mkldnn_rnn_layer _cudnn_rnn miopen_rnn _thnn_fused_lstm_cell _thnn_fused
 
 @law("rnn_relu.input", rows=step_by_step)
 def _rnn_relu(
-    input: Any, hx: Any, params: Any, has_biases: bool, num_layers: int, dropout: float, *rest: Any
+    input: Any, hx: Any, params: Any, has_biases: bool, _layers: int, /, *rest: Any
 ) -> tuple[Motion, Motion]:
     """``h_t = relu(W x_t + U h_{t-1} + b)``: degree 1 in the input and the first state together."""
-    del num_layers
-    outcome = _of_relus(input, hx, params, has_biases, bool(dropout and rest[0]))
-    return outcome, outcome
+    dropout, is_training, *_ = rest
+    motion = _of_relus(input, hx, params, has_biases, bool(dropout and is_training))
+    return motion, motion
 
 
 @law("rnn_relu.data", rows=step_by_step)
-def _rnn_relu_of_packed(
-    data: Any, batch_sizes: Any, hx: Any, params: Any, has_biases: bool, num_layers: int, *rest: Any
-) -> tuple[Motion, Motion]:
+def _rnn_relu_of_packed(data: Any, batch_sizes: Any, /, *rest: Any) -> tuple[Motion, Motion]:
     """See above, for sequences of several lengths."""
-    del num_layers
-    outcome = switched(
-        batch_sizes, _of_relus(data, hx, params, has_biases, bool(rest[0] and rest[1]))
-    )
-    return outcome, outcome
+    motion, _ = _rnn_relu(data, *rest)
+    return switched(batch_sizes, motion), switched(batch_sizes, motion)
 
 
 @law("_pack_padded_sequence", rows="rows of all examples stand side by side, step by step")
-def _pack(input: Any, lengths: Any, batch_first: bool) -> tuple[Motion, Motion]:
+def _pack(input: Any, lengths: Any, /, *_: Any) -> tuple[Motion, Motion]:
     """Entries at places that the lengths decide, and how many there are at each time."""
-    del batch_first
     return switched(lengths, linear(input)), motion_of(lengths)
 
 

@@ -1,14 +1,16 @@
-"""Operations that stay ``Unknown`` when anything moves, each with its reason and a remedy.
+"""Operations without a law: those that are refused, and those that torch makes of others.
 
-All of them pass constants (law 7); the entries marked volatile not even those. Recurrent layers and
-batch norms that are refused stand with their families.
+The first stay ``Unknown`` when anything moves, each with its reason and a remedy. All of them pass
+constants (law 7); the entries marked volatile not even those. Recurrent layers and batch norms that are
+refused stand with their families. Of the others it is only known where the rows of a batch stay.
 """
 
 from __future__ import annotations
 
-from captum_xdnn.proof.domain import CONSTANT
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
+from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse
-from captum_xdnn.proof.row_laws import along, entrywise, images
+from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
 
 RELU = "replace it by a ReLU or leaky ReLU and retrain"
 IN_FRONT = "explain the value in front of it, or replace it by a ReLU and retrain"
@@ -17,7 +19,7 @@ refuse(
     "_softmax _log_softmax softmax.int log_softmax.int _safe_softmax",
     "softmax compares exponentials, which do not scale",
     "explain the logits instead of the probabilities",
-    assume=CONSTANT,
+    assume=SCALE_INVARIANT,
     rows=along,
 )
 refuse(
@@ -28,8 +30,8 @@ refuse(
     "explain a layer behind the attention",
     rows=images,  # queries, keys and values of each example; a mask that all share has no batch
 )
-refuse("sigmoid", "a saturating function", IN_FRONT, assume=CONSTANT)
-refuse("hardsigmoid", "a saturating function", IN_FRONT, assume=CONSTANT)
+refuse("sigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
+refuse("hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
 refuse("tanh erf", "a saturating function", IN_FRONT)
 refuse("log_sigmoid_forward", "a saturating function", IN_FRONT, rows=entrywise)
 refuse(
@@ -53,7 +55,7 @@ refuse(
     "bitwise_xor.Tensor bitwise_xor.Scalar",
     "bits of whole numbers that move",
     "compute masks by comparison with zero",
-    assume=CONSTANT,
+    assume=SCALE_INVARIANT,
 )
 refuse(
     "_local_scalar_dense item",
@@ -103,3 +105,19 @@ refuse(
 )
 know("bernoulli.Tensor uniform normal_functional exponential cauchy", overwrites=0)
 know("geometric log_normal random random.from random.to", overwrites=0)
+
+
+def scored(call: BatchedCall) -> BatchDim | None:
+    """A loss for each example, without a mean."""
+    place = BatchDim(0)
+    batched = rank_of(call.data) > 1 and call["reduction"] == 0
+    return place if batched and all(s == place for _, s in call.batched) else None
+
+
+know("mse_loss smooth_l1_loss huber_loss", rows=entrywise)
+know("binary_cross_entropy binary_cross_entropy_with_logits", rows=entrywise)
+know("nll_loss nll_loss_forward nll_loss2d_forward nll_loss_nd cross_entropy_loss", rows=scored)
+know("reshape flatten unflatten", rows=reshaped)
+know("contiguous zero", rows=entrywise)
+know("chunk cumprod logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
+know("cdist", rows=before_last)

@@ -24,19 +24,19 @@ PLACES = Unknown(
 )
 
 
-@law("roi_align", "torchvision", rows=BY_BOX, pieces=SCALED)
+@law("torchvision::roi_align", rows=BY_BOX, pieces=SCALED)
 def _align(input: Any, rois: Any, *_: Any) -> Motion:
     """Sums of entries at places that the boxes say: linear in the map."""
     return switched(rois, input) if is_constant(motion_of(rois)) else BOXES
 
 
-@law("ps_roi_align ps_roi_pool", "torchvision", rows=BY_BOX, pieces=SCALED)
+@law("torchvision::ps_roi_align torchvision::ps_roi_pool", rows=BY_BOX, pieces=SCALED)
 def _align_by_position(input: Any, rois: Any, *_: Any) -> tuple[Motion, Motion]:
     """See above; and which channel each entry is of."""
     return _align(input, rois), FIXED
 
 
-@law("roi_pool", "torchvision", rows=BY_BOX, pieces=SCALED)
+@law("torchvision::roi_pool", rows=BY_BOX, pieces=SCALED)
 def _pool(input: Any, rois: Any, *_: Any) -> tuple[Motion, Motion]:
     """Maxima in the boxes, and their positions."""
     if not is_constant(motion_of(rois)):
@@ -55,7 +55,7 @@ def deformed(call: BatchedCall) -> BatchDim | None:
     return comes_first(call, []) if kernel and alike else None
 
 
-@law("deform_conv2d", "torchvision", rows=deformed)
+@law("torchvision::deform_conv2d", rows=deformed)
 def _deformed(input: Any, weight: Any, offset: Any, mask: Any, bias: Any, *rest: Any) -> Motion:
     """A convolution of entries at given places, each times a factor, and a bias."""
     if not is_constant(motion_of(offset)):

@@ -40,6 +40,13 @@ CASES = [
     case("aten.index_select.default", real(3, 4), 0, index(2, below=3), table=READ),
     case("aten.gather.default", real(3, 4), 0, index(2, 4, below=3), table=READ),
     case("aten.embedding.default", real(5, 4), index(2, 3, below=5), table=READ),
+    case(
+        "aten.max_unpool2d.default",
+        real(1, 1, 2, 2),
+        index(1, 1, 2, 2, below=16),
+        [4, 4],
+        table=READ,
+    ),
     case("aten.take.default", real(3, 4), index(2, 3, below=12), table=READ),
     case(
         "aten.masked_select.default",

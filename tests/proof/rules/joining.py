@@ -33,13 +33,7 @@ SIDE_BY_SIDE = [
     case("aten.stack.default", [real(2, 3), real(2, 3)], table=SUM),
     case("aten.constant_pad_nd.default", real(), [1, 1], table=PLUS_ZERO),
     case("aten.constant_pad_nd.default", real(), [1, 1], 1.0, table=PLUS_NUMBER),
-    case(
-        "aten.constant_pad_nd.default",
-        real(),
-        [1, 1],
-        float("-inf"),
-        table={"1": "1", "2": "2"},
-    ),
+    case("aten.constant_pad_nd.default", real(), [1, 1], float("-inf"), table={"1": "1", "2": "2"}),
 ]
 
 CHOSEN: dict[str, Expected] = {

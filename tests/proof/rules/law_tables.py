@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from rules.case import Expected, refused
 
 BEND = "a bend away from zero"
 UNEQUAL = "parts that move differently meet"
-NO_LIMIT = "the value at the baseline depends on the input"
 CHOICE = "a choice that depends on the input between parts that move differently"
 
 
 def scaled(degree: str) -> dict[str, Expected]:
     """Homogeneous of this degree, and never of an affine tensor."""
-    from fractions import Fraction
-
     return {k: str(Fraction(k) * Fraction(degree)) for k in ("1", "2", "1/2", "-1")} | {
         "A": refused(BEND)
     }

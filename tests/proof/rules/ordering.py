@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from rules.case import Case, Expected, case, coarse, index, real, refused, share
-from rules.law_tables import BEND, CHOICE, HOMOGENEOUS, SIGN
+from rules.case import Case, Expected, case, coarse, real, refused, share
+from rules.law_tables import BEND, HOMOGENEOUS, SIGN
 
-WITH_POSITIONS: dict[str, Expected] = {
-    "1": "1, 0",
-    "2": "2, 0",
-    "-1": "-1, 0",
-    "A": refused(BEND),
-}
+WITH_POSITIONS: dict[str, Expected] = {"1": "1, 0", "2": "2, 0", "-1": "-1, 0", "A": refused(BEND)}
 BOTH: dict[str, Expected] = {"1": "1, 1", "1/2": "1/2, 1/2", "A": refused(BEND)}
 X = real(3, 5)
 
@@ -68,13 +63,6 @@ CASES = [
     case("aten.mode.default", coarse(4, 7), table=WITH_POSITIONS),
     case("aten.aminmax.default", X, dim=1, table=BOTH),
     *(case(f"aten.{op}.default", X, 1, table=SIGN) for op in ("argmax", "argmin", "argsort")),
-    case(
-        "aten.max_unpool2d.default",
-        real(1, 1, 2, 2),
-        index(1, 1, 2, 2, below=16),
-        [4, 4],
-        table={"1 0": "1", "2 F": "2", "A F": "A", "A 0": refused(CHOICE)},
-    ),
     *_pools(),
     _sampled(2, real(1, 1, 9, 9), [2, 2], [3, 3], share(1, 1, 2), table=SAMPLED),
     _sampled(3, real(1, 1, 9, 9, 9), [2, 2, 2], [3, 3, 3], share(1, 1, 3), table=SAMPLED),

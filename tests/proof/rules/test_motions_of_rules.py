@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from captum_xdnn.proof import registry
-from captum_xdnn.proof.baseline_values import Limits, Unavailable
+from captum_xdnn.proof.baseline_values import BaselineValues, Unavailable
 from captum_xdnn.proof.domain import Motion, Unknown, is_constant
 from captum_xdnn.proof.propagation import propagate
 from captum_xdnn.recording.node import Node
@@ -38,9 +38,9 @@ def _check_analysis(
     said: list[Any],
 ) -> None:
     graph, placeholders, node = place
-    motions, limits = _motions_and_limits(placeholders, Ray(c.values, letters), letters)
+    motions, baseline_values = _motions_and_values(placeholders, Ray(c.values, letters), letters)
     shifts = dict.fromkeys(graph.inputs, "not zero at the baseline")
-    propagation = propagate(graph, limits, motions, shifts)
+    propagation = propagate(graph, baseline_values, motions, shifts)
     reasons = [o.reason for o in propagation.blocking(node)]
     moving = any(not is_constant(motion(letter)) for letter in letters)
     if moving and c.op in registry.RULES:
@@ -55,21 +55,23 @@ def _check_analysis(
     if expected == "A":
         if c.op.startswith("aten.as_strided"):  # it reads memory, which values do not lay out
             with pytest.raises(Unavailable):
-                limits.value(node)
+                baseline_values.value(node)
             return
-        torch.testing.assert_close(limits.value(node), c.call(Ray(c.values, letters).at(0.0)))
+        torch.testing.assert_close(
+            baseline_values.value(node), c.call(Ray(c.values, letters).at(0.0))
+        )
 
 
-def _motions_and_limits(
+def _motions_and_values(
     placeholders: list[Node], ray: Ray, letters: list[str]
-) -> tuple[dict[Node, Motion], Limits]:
+) -> tuple[dict[Node, Motion], BaselineValues]:
     motions = {n: motion(letter) for n, letter in zip(placeholders, letters, strict=True)}
     values = {
         n: value
         for n, letter, value in zip(placeholders, letters, ray.at(0.0), strict=True)
         if letter in "FZA"
     }
-    return motions, Limits(values, {})
+    return motions, BaselineValues(values, {})
 
 
 def _listen(op: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
