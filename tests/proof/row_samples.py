@@ -327,6 +327,11 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
         ]
         for name, more in {"scatter": (), "scatter_add": (), "scatter_reduce": ("amax",)}.items()
     },
+    "index_reduce": (LINE, lambda x: aten.index_reduce(x, 2, PAIR, x[:, :, :2].tanh(), "amax")),
+    "_convolution": (
+        IMAGE,
+        unary("_convolution", K2, C4, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, *(False,) * 4),
+    ),
     "index_add": [
         (LINE, lambda x: aten.index_add(x, 2, PAIR, x[:, :, :2].tanh())),
         (LINE, lambda x: aten.index_add(_zeros(x), 1, PAIR, x[:, :2])),

@@ -6,16 +6,20 @@ Rows of what torch tags as pointwise need no entry here.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from torch import Tensor
+
 from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
-from captum_xdnn.proof.operand import is_zero, motion_of
+from captum_xdnn.proof.operand import Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
 from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
+RELU = "replace it by a ReLU or leaky ReLU and retrain"
 RELU6 = "replace it by a ReLU, which has no upper bound"
 UNBOUND = "let the bound be 0, or leave it out"
 
@@ -119,10 +123,30 @@ def _power(self: Any, exponent: Any) -> Motion:
     return homogeneous(self, Fraction(exponent))
 
 
+@dataclass(frozen=True)
+class _Less:
+    """A tensor less a number: zero where it is that number everywhere."""
+
+    number: float
+
+    def __call__(self, tensor: Tensor) -> Tensor:
+        return tensor - self.number
+
+
 @law("pow.Tensor_Tensor pow.Scalar")
-def _power_of_tensor(*_: Any) -> Motion:
-    """Unknown once anything moves: the exponents differ from entry to entry."""
+def _power_of_tensor(self: Any, exponent: Any) -> Motion:
+    """As of a number, where the exponent is one of the usual ones in every entry and does not move."""
+    if isinstance(exponent, Operand) and exponent.motion == FIXED:
+        for number in (1, 2, 3, 0.5):
+            if exponent.vanishes(_Less(number)):
+                return _power(self, number)
     return Unknown("a power whose exponent is a tensor", "use a number as the exponent")
+
+
+@law("softshrink hardshrink")
+def _shrink(self: Any, lambd: float = 0.5) -> Motion:
+    """The identity where nothing is taken away."""
+    return homogeneous(self) if lambd == 0 else Unknown("a threshold that is not 0", RELU)
 
 
 @law("div.Tensor_mode div.Scalar_mode")

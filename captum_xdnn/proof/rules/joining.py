@@ -96,7 +96,13 @@ def _index_put(self: Any, indices: list[Any], values: Any, *_: Any) -> Motion:
     return switched(shared(*(index for index in indices if index is not None)), self, values)
 
 
-@law("scatter_reduce.two", rows=put)
+@law("put", rows="a flat index may name any row")
+def _put(self: Any, index: Any, source: Any, _accumulate: bool = False, /) -> Motion:
+    """Parts put, or added, at a flat index."""
+    return switched(index, self, source)
+
+
+@law("scatter_reduce.two index_reduce", rows=put)
 def _scatter_reduce(self: Any, _dim: int, index: Any, src: Any, reduce: str, /, **_: Any) -> Motion:
     """Sums and means are linear, extremes homogeneous; products have no one degree."""
     if reduce in ("sum", "mean"):

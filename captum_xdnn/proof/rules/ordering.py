@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from captum_xdnn.proof.domain import Motion, Unknown
 from captum_xdnn.proof.laws import constant, homogeneous, switched
 from captum_xdnn.proof.registry import CHOICE, law
 from captum_xdnn.proof.row_laws import along, images
@@ -33,6 +34,15 @@ WITH_PLACES = (
     "adaptive_max_pool2d adaptive_max_pool3d"
 )
 of_degree(WITH_PLACES, 1, 0, rows=images, pieces=CHOICE)
+
+
+@law("histc", rows="it counts the entries of all rows")
+def _counted(self: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Motion:
+    """How many entries lie in each part of their own range, however many parts."""
+    del bins
+    if min == max == 0:
+        return constant(self)
+    return Unknown("a count between bounds that do not move", "leave the bounds out")
 
 
 @law("fractional_max_pool2d fractional_max_pool3d", rows=images)

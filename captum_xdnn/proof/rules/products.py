@@ -74,6 +74,7 @@ of_two("linalg_cross", product, rows=crossed, pieces=BILINEAR)
 @law("linear", rows=before_last, pieces=BILINEAR)
 @law("conv1d conv2d conv3d convolution", rows=convolved, pieces=BILINEAR)
 @law("conv1d.padding conv2d.padding conv3d.padding", pieces=BILINEAR)
+@law("_convolution _convolution.deprecated", rows=convolved, pieces=BILINEAR)
 @law("conv_transpose1d conv_transpose2d.input", rows=convolved, pieces=BILINEAR)
 @law("conv_transpose3d.input", rows=convolved, pieces=BILINEAR)
 def _layer(input: Any, weight: Any, bias: Any = None, *_: Any, **__: Any) -> Motion:
@@ -95,6 +96,7 @@ def _bilinear_layer(input1: Any, input2: Any, weight: Any, bias: Any = None) -> 
 
 @law("addmm baddbmm", rows=of_matrices, pieces=BILINEAR)
 @law("addmv", rows=of_vectors, pieces=BILINEAR)
+@law("_sparse_addmm", rows="a sparse matrix has no batch beside its rows", pieces=BILINEAR)
 @law("addbmm", rows="it sums over a batch of matrices", pieces=BILINEAR)
 def _product_and_sum(
     self: Any, left: Any, right: Any, /, *, beta: float = 1, alpha: float = 1

@@ -11,8 +11,8 @@ from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse
 from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
+from captum_xdnn.proof.rules.elementwise import RELU
 
-RELU = "replace it by a ReLU or leaky ReLU and retrain"
 IN_FRONT = "explain the value in front of it, or replace it by a ReLU and retrain"
 
 refuse(

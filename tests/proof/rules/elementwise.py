@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import math
 
-from rules.case import Case, Expected, case, cautious, coarse, imaginary, positive, real, refused
+import torch
+
+from rules.case import (
+    Case,
+    Expected,
+    Value,
+    case,
+    cautious,
+    coarse,
+    imaginary,
+    positive,
+    real,
+    refused,
+)
 from rules.law_tables import (
     BEND,
     COMPARISON,
@@ -17,6 +30,14 @@ from rules.law_tables import (
     UNEQUAL,
     scaled,
 )
+
+SHRINK = ("softshrink", "hardshrink")
+
+
+def everywhere(number: float) -> Value:
+    """The same number in every entry."""
+    return Value((3, 4), lambda g, s: torch.full(s, number, dtype=torch.float64))
+
 
 COMPARE = "a comparison with something other than zero"
 NEVER: dict[str, Expected] = {"1": "0", "-1": "0", "A": cautious(BEND)}
@@ -163,6 +184,14 @@ CLAMPS = [
     ),
     case("aten.hardtanh.default", real(), 0.0, math.inf, table=HOMOGENEOUS),
     case("aten.threshold.default", real(), 0.0, 0.0, table=HOMOGENEOUS),
+    *(
+        case(f"aten.{name}.default", real(), 0.0, table=HOMOGENEOUS | {"A": cautious(BEND)})
+        for name in SHRINK
+    ),
+    *(
+        case(f"aten.{name}.default", real(), 0.3, table={"1": refused("a threshold that is not 0")})
+        for name in SHRINK
+    ),
     case(
         "aten.threshold.default",
         real(),
@@ -198,6 +227,19 @@ POWERS = [
             "1 1": refused("whose exponent is a tensor"),
         },
     ),
+    case(
+        "aten.pow.Tensor_Tensor",
+        positive(),
+        everywhere(2.0),
+        table={"1 F": "2", "2 F": "4", "A F": refused(BEND)},
+    ),
+    case(
+        "aten.pow.Tensor_Tensor",
+        positive(),
+        everywhere(0.5),
+        table={"1 F": "1/2", "2 F": "1", "F 1": refused("whose exponent is a tensor")},
+    ),
+    case("aten.pow.Tensor_Tensor", positive(), everywhere(1.0), table={"1 F": "1", "A F": "A"}),
     case("aten.pow.Scalar", 2.0, positive(), table={"1": refused("whose exponent is a tensor")}),
 ]
 

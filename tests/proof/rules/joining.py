@@ -124,6 +124,7 @@ BY_INDEX = [
         real(2),
         table={"1 F F 1": "1", "1 0 F 1": "1", "1 F 0 F": refused(CHOICE)},
     ),
+    case("aten.put.default", real(3, 4), index(2, below=12), real(2), table=WRITTEN),
 ]
 
 
@@ -149,6 +150,16 @@ REDUCED = [
     _reduced("mean", WRITTEN, include_self=False),
     _reduced("amax", EXTREME),
     _reduced("amin", EXTREME),
+    case(
+        "aten.index_reduce.default",
+        *(real(3, 4), 0, index(2, below=3), real(2, 4), "mean"),
+        table=WRITTEN,
+    ),
+    case(
+        "aten.index_reduce.default",
+        *(real(3, 4), 0, index(2, below=3), real(2, 4), "amax"),
+        table=EXTREME,
+    ),
     _reduced("prod", {"1 F 1": refused("as many factors as an index says")}),
 ]
 

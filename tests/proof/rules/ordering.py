@@ -63,6 +63,8 @@ CASES = [
     case("aten.mode.default", coarse(4, 7), table=WITH_POSITIONS),
     case("aten.aminmax.default", X, dim=1, table=BOTH),
     *(case(f"aten.{op}.default", X, 1, table=SIGN) for op in ("argmax", "argmin", "argsort")),
+    case("aten.histc.default", X, 4, table=SIGN),
+    case("aten.histc.default", X, 4, -1.0, 1.0, table={"1": refused("a count between bounds")}),
     *_pools(),
     _sampled(2, real(1, 1, 9, 9), [2, 2], [3, 3], share(1, 1, 2), table=SAMPLED),
     _sampled(3, real(1, 1, 9, 9, 9), [2, 2, 2], [3, 3, 3], share(1, 1, 3), table=SAMPLED),

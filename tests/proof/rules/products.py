@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from rules.case import Case, Expected, case, real, refused, scalar
 from rules.law_tables import LINEAR, PRODUCT, UNEQUAL
 
@@ -58,6 +60,16 @@ def _layers() -> list[Case]:
             case(
                 "aten.convolution.default",
                 image, kernel, real(3), one, zero, one, False, zero, 1,
+                table=BIASED,
+            ),
+            case(
+                "aten._convolution.default",
+                image, kernel, real(3), one, zero, one, False, zero, 1, False, False, True, True,
+                table=BIASED,
+            ),
+            case(
+                "aten._convolution.deprecated",
+                image, kernel, real(3), one, zero, one, False, zero, 1, False, False, True,
                 table=BIASED,
             ),
         ]  # fmt: skip
@@ -132,6 +144,15 @@ TOGETHER = [
     *_summed("aten.addbmm.default", real(2, 4), real(2, 2, 3), real(2, 3, 4)),
     *_summed("aten.baddbmm.default", real(2, 2, 4), real(2, 2, 3), real(2, 3, 4)),
     *_summed("aten.addmv.default", real(2), real(2, 3), real(3)),
+    case(
+        "aten._sparse_addmm.default",
+        real(2, 4),
+        real(2, 3),
+        real(3, 4),
+        table=SUMMED,
+        via=torch.addmm,
+        by_hand=True,
+    ),
     case("aten.addcmul.default", real(), real(), real(), table=SUMMED),
     case(
         "aten.addcmul.default", real(), real(), real(), value=0, table={"1 F 2": "1", "2 A A": "2"}
