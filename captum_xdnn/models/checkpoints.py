@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from ssl import SSLError
-from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.error import HTTPError, URLError
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
+
+from captum_xdnn.models.downloads import download
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> Checkpoin
     Raises:
         FileNotFoundError: If there is no such file.
         RuntimeError: If the file is damaged or is no checkpoint, or if it is of another network:
-            then all missing and unexpected keys and all differing shapes are named.
+            then all missing and unexpected keys and all differing shapes are named; or if one of
+            its tensors cannot be copied into the model's (sparse, quantized, complex values).
 
     Example:
         >>> import tempfile
@@ -103,13 +103,17 @@ def downloaded_state_dict(
 
     The file is ``checkpoints/NAME`` in ``torch.hub.get_dir()``, with the name of the URL, where a
     file that was fetched by other means is found too, and not compared with ``sha256``. It gets
-    this name only when it is complete.
+    this name only when it is complete. What came before a connection broke off is kept beside it,
+    and the next call goes on from there if the server still has the same file.
 
     Raises:
-        ConnectionError: If the file cannot be downloaded.
-        RuntimeError: If what came is incomplete, has another SHA-256 or is no checkpoint, or if
-            the file already there is none.
+        ConnectionError: If the file cannot be downloaded, or not to its end.
+        RuntimeError: If what came has another SHA-256 or is no checkpoint, or if the file already
+            there is none.
+        ValueError: If ``sha256`` is not 64 hexadecimal digits.
     """
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"sha256 must be the whole digest, 64 hexadecimal digits, got {sha256!r}")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     path = folder / PurePosixPath(urlparse(url).path).name
     if path.exists():
@@ -118,49 +122,26 @@ def downloaded_state_dict(
         except RuntimeError as error:
             raise RuntimeError(f"{error} Delete the file to download it again.") from error
     folder.mkdir(parents=True, exist_ok=True)
-    by_hand = f"Nothing was kept. Try again, or put the file at {path} by other means."
-    with TemporaryDirectory(prefix=f"{path.name}.", dir=folder) as scratch:
-        part = Path(scratch) / path.name
-        if progress:
-            sys.stderr.write(f"Downloading {url} to {path}\n")
-        try:
-            torch.hub.download_url_to_file(url, str(part), hash_prefix=sha256, progress=progress)
-        except (URLError, ConnectionError, TimeoutError, SSLError, HTTPException) as error:
-            if isinstance(error, HTTPError):
-                error.close()  # it is the answer of the server too, with an open connection
-            raise ConnectionError(
-                f"{url} could not be downloaded to {path}: {error}. {by_hand}"
-            ) from error
-        except RuntimeError as error:
-            raise RuntimeError(f"{url} is not the file expected: {error}. {by_hand}") from error
-        # A connection that breaks off looks like the end of the file to torch.hub. Where no hash
-        # is known, only reading the file tells that it is complete.
-        try:
-            state, _ = _read(part)
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"what {url} sent is incomplete or no checkpoint. {by_hand}"
-            ) from error
-        part.replace(path)
-    return state
+    return download(url, path, lambda part: _read(part)[0], sha256=sha256, progress=progress)
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
-    """Copy a state dict into a network if every name and every shape agrees, else change nothing.
+    """Copy a state dict into a network, or leave the network as it is and say why.
 
     ``nn.Module.load_state_dict`` copies what fits before it complains of what does not.
 
     Raises:
-        RuntimeError: If a key is missing or unexpected or a shape differs; it names all of them.
+        RuntimeError: If a key is missing or unexpected or a shape differs: it names all of them;
+            or if a tensor cannot be copied into the network's.
     """
     own = model.state_dict()
     given, wanted = _plain(state, source), _plain(own, type(model).__name__)
     missing = [name for name in wanted if name not in given]
     unexpected = [name for name in given if name not in wanted]
     shapes = [
-        f"{name} has {tuple(given[name].shape)}, the model's has {tuple(value.shape)}"
+        f"{name} has {_shape(given[name])}, the model's has {_shape(value)}"
         for name, value in wanted.items()
-        if name in given and given[name].shape != value.shape
+        if name in given and _shape(given[name]) != _shape(value)
     ]
     if missing or unexpected or shapes:
         lines = [f"{source} is of another network than this {type(model).__name__}, left as it was"]
@@ -169,7 +150,48 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
         lines += [f"other shapes: {'; '.join(shapes)}"] if shapes else []
         lines += _advice(missing, unexpected)
         raise RuntimeError("\n    ".join(lines))
-    model.load_state_dict({full: given[name] for full, name in zip(own, wanted, strict=True)})
+    ready = {full: given[name] for full, name in zip(own, wanted, strict=True)}
+    left = f"this {type(model).__name__}, left as it was"
+    before, name = {}, ""
+    try:
+        for name, value in own.items():
+            before[name] = _rehearsed(value, ready[name])
+    except Exception as error:  # a tensor's class may answer with any
+        raise RuntimeError(f"{source} cannot be loaded into {left}: {name}: {error}") from error
+    loaded = False
+    try:
+        model.load_state_dict(ready)
+        loaded = True
+    except Exception as error:  # a module may have its own way to load
+        raise RuntimeError(f"{source} cannot be loaded into {left}: {error}") from error
+    finally:
+        if not loaded:
+            _put_back(model, before)
+
+
+@torch.no_grad()
+def _put_back(model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    for name, value in model.state_dict().items():
+        with suppress(Exception):  # what cannot be written now was not written before
+            value.copy_(before[name])
+
+
+@torch.no_grad()
+def _rehearsed(own: Tensor, given: Tensor) -> Tensor:
+    """A copy of a network's own tensor, once another has shown to take what is given."""
+    if own.is_meta:
+        raise ValueError("the model's is on the device meta and holds nothing: see Module.to_empty")
+    if given.is_complex() and not own.is_complex():
+        raise ValueError(f"{given.dtype} does not go into {own.dtype}")
+    own.clone().copy_(given)
+    return own.clone()
+
+
+def _shape(value: Any) -> tuple[int, ...] | str:
+    try:
+        return tuple(value.shape)
+    except (AttributeError, RuntimeError):  # a module's extra state; lazy and nested tensors
+        return "no fixed shape"
 
 
 def _advice(missing: list[str], unexpected: list[str]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -67,9 +69,15 @@ class BundledWeights:
         return len(self.meta["categories"])
 
     def state_dict(self, *, progress: bool, check_hash: bool) -> dict[str, Tensor]:
-        """Read the file; there is no download to show or to check."""
+        """Read the file, which is always checked: ``torch.load`` does not see a flipped bit."""
         del progress, check_hash
-        state = torch.load(self._path, map_location="cpu", weights_only=True)
+        content = self._path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.meta["training"].get("sha256"):
+            raise RuntimeError(
+                f"{self._path} is damaged: its SHA-256 is not the one in {self.name}.json beside "
+                "it. Install captum-xdnn again."
+            )
+        state = torch.load(BytesIO(content), map_location="cpu", weights_only=True)
         return cast(dict[str, Tensor], state)
 
     @property
@@ -182,11 +190,12 @@ class XWeightsEnum(Enum):
 
         Args:
             progress: Whether a download shows a progress bar.
-            check_hash: Whether a download is compared with its SHA-256, where that is known.
+            check_hash: Whether a download is compared with its SHA-256, where that is known; the
+                files of this package always are.
 
         Raises:
             ConnectionError: If the weights cannot be downloaded.
-            RuntimeError: If what was downloaded is damaged.
+            RuntimeError: If the file is damaged.
         """
         return self.value.state_dict(progress=progress, check_hash=check_hash)
 

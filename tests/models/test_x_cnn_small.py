@@ -2,6 +2,8 @@ import copy
 import hashlib
 import os
 import pickle
+import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from train_x_cnn_small import accuracy, load_split
 
 import captum_xdnn
 from captum_xdnn.data import load_fashion_mnist_samples
-from captum_xdnn.models import X_CNN_Small_Weights, XCNNSmall, x_cnn_small
+from captum_xdnn.models import X_CNN_Small_Weights, XCNNSmall, pretrained, x_cnn_small
 
 X_DNN = X_CNN_Small_Weights.FASHION_MNIST
 TWIN = X_CNN_Small_Weights.FASHION_MNIST_BIAS
@@ -89,6 +91,25 @@ def test_facts_belong_to_the_bundled_file(weights: X_CNN_Small_Weights) -> None:
     assert "MIT" in weights.meta["license"]
     assert "train_x_cnn_small" in weights.meta["recipe"]
     assert ("--bias" in weights.meta["recipe"]) is weights.meta["bias"]
+
+
+@pytest.mark.parametrize("flips", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("weights", [X_DNN, TWIN])
+def test_no_flipped_bit_reads_as_good(
+    weights: X_CNN_Small_Weights, flips: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(WEIGHTS_FOLDER, tmp_path / "weights"))
+    monkeypatch.setattr(pretrained, "_FOLDER", folder)
+    path = folder / f"{weights.value.name}.pt"
+    good = path.read_bytes()
+    for bit in random.Random(0).sample(range(8 * len(good)), flips):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(RuntimeError, match=rf"{path.name} is damaged: its SHA-256"):
+            weights.get_state_dict(check_hash=False)
+    path.write_bytes(good)
+    assert weights.get_state_dict()
 
 
 def test_measured_accuracy_of_both() -> None:
