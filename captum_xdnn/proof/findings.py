@@ -13,17 +13,18 @@ def positive(degree: Fraction, relied: Sequence[str], *, offset: bool) -> str:
     kind = f"homogeneous of degree {degree} along the ray from the baseline"
     if offset:
         kind = "affine along the ray from the baseline (a constant plus degree 1)"
-    rests = "  The proof reads no parameter's value: it survives training."
-    if relied:
-        more = f" and {len(relied) - 4} more" if len(relied) > 4 else ""
-        rests = (
-            f"  The proof reads {len(relied)} tensor{_s(relied)} whose value is zero or leaves "
-            f"no shift: {', '.join(relied[:4])}{more}.\n"
-            "  It is made anew when one of them changes."
+    exact = "Integrated Gradients is exact in one forward and one backward pass."
+    if not relied:
+        return (
+            f"CERTIFIED: the output is {kind}.\n  {exact}\n"
+            "  The proof reads no parameter's value: it survives training."
         )
+    more = f" and {len(relied) - 4} more" if len(relied) > 4 else ""
     return (
-        f"CERTIFIED: the output is {kind}.\n"
-        f"  Integrated Gradients is exact in one forward and one backward pass.\n{rests}"
+        f"CERTIFIED FOR THE VALUES AT HAND, which training changes: {len(relied)} "
+        f"tensor{_s(relied)}, now zero or without a shift.\n"
+        f"  {', '.join(relied[:4])}{more}.\n"
+        f"  As long as that holds, which each call looks at, the output is {kind}. {exact}"
     )
 
 
