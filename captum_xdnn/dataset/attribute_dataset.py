@@ -149,7 +149,7 @@ def attribute_dataset(
                 shards.add(records, rejects)
                 bar.update(sum(map(len, records)) + len(rejects))
 
-    description = {**settings.described(), **description_of(loader, ids)}
+    description = {**settings.described(), **description_of(loader, plan, ids)}
     named = (0,) if plan is None else plan.index_of  # counted ids are numbers
     return run_into(sink, description, named, work, retry_rejected=retry_rejected)
 

@@ -105,13 +105,13 @@ def length_of(data: Any) -> int | None:
         return None
 
 
-def description_of(data: Any, names: Any) -> dict[str, Any]:
+def description_of(data: Any, plan: Plan | None, names: Any) -> dict[str, Any]:
     """What is seen of a loader or a data set, and has to be the same where a run goes on."""
     if isinstance(data, DataLoader):
         data = data.dataset
     return {
         "data": type(data).__qualname__,
-        "samples": length_of(data),
+        "samples": None if plan is None else length_of(data),
         "ids": "indices" if names is None else "given",
     }
 

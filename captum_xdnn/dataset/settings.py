@@ -106,7 +106,7 @@ class Settings:
             "strategy": getattr(method, "strategy", None),
             "multiply_by_inputs": getattr(method, "multiplies_by_inputs", None),
             "function": _name(method.forward_func if model is None else model),
-            "code": None if model is not None else _code(method.forward_func),
+            "code": None if method.forward_func is model else _code(method.forward_func),
             "weights": None if model is None else _digest(sorted(model.state_dict().items())),
             "layer": next((name for name, m in modules if m is layer), None),
             "target": _said(self.target),

@@ -88,11 +88,11 @@ def attribute_dataset(
         raise TypeError(message)
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
     description = Settings(method, arguments=attribute, **settings).described()
-    description |= description_of(dataset, ids)
     size = len(dataset)
     # The batches of a run from the start.
     starts = range(0, size, batch_size)
     plan = planned((range(i, min(i + batch_size, size)) for i in starts), ids, size)
+    description |= description_of(dataset, plan, ids)
 
     def work(shards: ParquetShards, done: set[Id]) -> None:
         batches = [np.array(indices, np.int64) for _, indices in plan.without(done)]
