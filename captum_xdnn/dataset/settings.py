@@ -162,13 +162,14 @@ def _parts(function: Any) -> Iterator[Any]:
     """What decides what a callable gives."""
     if isinstance(function, partial):
         yield from (function.func, *function.args, *function.keywords.values())
+        return
     owner = getattr(function, "__self__", function)
     yield from (v for v in getattr(owner, "__dict__", {}).values() if isinstance(v, nn.Module))
     if not hasattr(function, "__code__"):
         function = getattr(type(function).__call__, "__func__", type(function).__call__)
     code = getattr(function, "__code__", None)
     if code is None:  # it is written in C
-        yield _name(function)
+        yield getattr(function, "__qualname__", "")
         return
     yield code
     yield from function.__defaults__ or ()
