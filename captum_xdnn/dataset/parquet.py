@@ -120,7 +120,7 @@ def _read(path: Path, columns: Sequence[str] | None) -> tuple[Any, Any]:
     content = memoryview(path.read_bytes())
     try:
         is_sealed = _check_seal(content)
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=not is_sealed)
         schema, table = file.schema_arrow, file.read(columns=columns)
         known = schema.metadata or {}
         if SEALED_KEY in known and not is_sealed:

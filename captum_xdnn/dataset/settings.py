@@ -165,17 +165,17 @@ def _parts(function: Any) -> Iterator[Any]:
         return
     owner = getattr(function, "__self__", function)
     yield from (v for v in getattr(owner, "__dict__", {}).values() if isinstance(v, nn.Module))
+    name = getattr(function, "__qualname__", "")
     if not hasattr(function, "__code__"):
-        function = getattr(type(function).__call__, "__func__", type(function).__call__)
-    code = getattr(function, "__code__", None)
-    if code is None:  # it is written in C
-        yield getattr(function, "__qualname__", "")
+        function = type(function).__call__
+    if not hasattr(function, "__code__"):  # it is written in C
+        yield name
         return
-    yield code
+    yield function.__code__
     yield from function.__defaults__ or ()
     # A cell that is empty yet is equal to a new one.
     yield from (c.cell_contents for c in function.__closure__ or () if c != CellType())
-    named = (function.__globals__.get(name) for name in code.co_names)
+    named = (function.__globals__.get(name) for name in function.__code__.co_names)
     yield from (value for value in named if isinstance(value, nn.Module))
 
 

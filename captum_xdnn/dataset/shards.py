@@ -188,7 +188,7 @@ class ParquetShards:
 
     def _unmake(self) -> None:
         """Leave nothing of a start after which nothing was written."""
-        if shards_in(self.folder) == self._found:
+        if len(shards_in(self.folder)) == len(self._found):
             for path in self._made:
                 with suppress(OSError):  # another has put something there
                     path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
