@@ -102,7 +102,7 @@ class ParquetShards:
             ValueError: If the folder holds another run, the same sample twice, ids of another type,
                 a shard that is damaged, or what no run has written.
         """
-        wanted = type_of(ids) if ids else None
+        type_of(ids)  # raises before there is a folder
         path = self.folder / RUN
         parts = (self.folder / LOCK, self.folder, *self.folder.parents)
         made = [part for part in parts if not part.exists()]
@@ -121,7 +121,8 @@ class ParquetShards:
             for left in self.folder.glob(".*.tmp"):  # what a killed run was writing
                 left.unlink()
             done = self._survey()
-            self._choose_id_type(wanted, ids)
+            if ids:
+                self._type_for(ids)
             if not path.exists():
                 write_whole(path, json.dumps(run, indent=1).encode())
             self._write_rejects()
@@ -175,16 +176,17 @@ class ParquetShards:
             message = f"{self.folder} holds another run ({differing}): give another folder"
             raise ValueError(message)
 
-    def _choose_id_type(self, wanted: str | None, ids: Collection[Id]) -> None:
-        found = self.id_type
-        self.id_type = found or wanted
-        strange = None if found is None else misfit(ids, found)
+    def _type_for(self, ids: Collection[Id]) -> str:
+        """The type of the column of ids, which the first decide; an error where it holds not these."""
+        self.id_type = self.id_type or type_of(ids)
+        strange = misfit(ids, self.id_type)
         if strange is not None:
             message = (
-                f"{self.folder} holds ids of type {found}, which {strange!r} is none of: "
+                f"{self.folder} holds ids of type {self.id_type}, which {strange!r} is none of: "
                 "give another folder"
             )
             raise ValueError(message)
+        return self.id_type
 
     def _unmake(self) -> None:
         """Leave nothing of a start after which nothing was written."""
@@ -222,10 +224,8 @@ class ParquetShards:
         rejects += of_other_form
         number, self._next = self._next, self._next + 1
         joined = Records.joined(kept) if kept else None
-        self.id_type = self.id_type or type_of(
-            [*(joined.ids if joined else ()), *(r.id for r in rejects)]
-        )
-        write_shard(self.folder, f"{number:06d}", joined, rejects, self.id_type)
+        id_type = self._type_for([i for r in kept for i in r.ids] + [r.id for r in rejects])
+        write_shard(self.folder, f"{number:06d}", joined, rejects, id_type)
         self.attributed += sum(map(len, kept))
         self._rejected.update((r.id, r.reason) for r in rejects)
         if self._rejected:

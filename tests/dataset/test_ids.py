@@ -19,7 +19,7 @@ from small_data import Rows, network
 from torch.utils.data import DataLoader
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.dataset import ParquetShards, attribute_dataset, read_shards
+from captum_xdnn.dataset import ParquetShards, Reject, attribute_dataset, read_shards
 from captum_xdnn.dataset.ids import planned
 from captum_xdnn.dataset.shards import shards_in
 
@@ -184,7 +184,9 @@ def test_a_folder_has_ids_of_one_type(tmp_path: Path) -> None:
         sink.open(run, ids=["a"])
     assert len(sink.open(run, ids=[7])) == SIZE
     assert sink.id_type == "uint64"
-    sink.close()
+    sink.add([], [Reject(-1, "bad")])
+    with pytest.raises(ValueError, match="which -1 is none of"):
+        sink.close()
 
 
 def test_a_reason_that_is_no_unicode(tmp_path: Path) -> None:
