@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import torch
 from tqdm.auto import tqdm
 
 from captum_xdnn.dataset.attributing import Attributing
-from captum_xdnn.dataset.loading import fetched, samples_of
-from captum_xdnn.dataset.records import Id, Reject
+from captum_xdnn.dataset.ids import Id
+from captum_xdnn.dataset.loading import description_of, fetched, plan_of
+from captum_xdnn.dataset.records import Reject
 from captum_xdnn.dataset.reductions import Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label
 from captum_xdnn.dataset.shards import ParquetShards
@@ -84,8 +85,8 @@ def attribute_dataset(
         reduce: What is kept of the attributions: None for all, ``SumChannels()``, ``TopK(k)``.
         autocast: Dtype of mixed precision, ``torch.bfloat16`` or ``torch.float16``; None for none.
         device: Where to compute; None for where the model is.
-        ids: The samples' ids by index (integers, or strings such as file names); None for the
-            indices.
+        ids: The samples' ids by index, all different: integers from -2**63 to 2**63 - 1, or from 0
+            to 2**64 - 1, or strings such as file names; None for the indices.
         unpack: Makes ``(inputs, labels)`` of what the loader gives; pairs need none.
         retry_rejected: Whether samples that an earlier run set aside are tried again.
         progress: Whether to show a progress bar, with samples in a second and the time left.
@@ -96,8 +97,10 @@ def attribute_dataset(
 
     Raises:
         TypeError: If ``method`` is no method of Captum's kind, or the batches are of another form.
-        ValueError: If the folder holds another run, the loader leaves samples out, or the model
-            is in training mode.
+        ValueError: If the folder holds another run or what no run has written, an id cannot be kept
+            or is another sample's too, labels are no targets, the loader leaves samples out, or the
+            model is in training mode.
+        ImportError: If pyarrow is not installed.
         RuntimeError: If another process writes to the folder.
         Exception: What the method raises where nothing at all can be attributed.
 
@@ -131,22 +134,30 @@ def attribute_dataset(
         arguments=arguments,
     )
 
+    plan = plan_of(loader, ids)
+
     def work(shards: ParquetShards, done: set[Id]) -> None:
         attributing = Attributing(settings, worked=shards.attributed > 0)
         with tqdm(
-            total=samples_of(loader), initial=len(done), unit=" samples", disable=not progress
+            total=None if plan is None else len(plan.index_of),
+            initial=len(done),
+            unit=" samples",
+            disable=not progress,
         ) as bar:
-            for each in fetched(loader, done, ids):
+            for each in fetched(loader, plan, done):
                 records, rejects = attributing(each)
                 shards.add(records, rejects)
                 bar.update(sum(map(len, records)) + len(rejects))
 
-    return run_into(sink, settings.described(), work, retry_rejected=retry_rejected)
+    description = {**settings.described(), **description_of(loader, plan, ids)}
+    named = (0,) if plan is None else plan.index_of  # counted ids are numbers
+    return run_into(sink, description, named, work, retry_rejected=retry_rejected)
 
 
 def run_into(
     sink: str | Path | ParquetShards,
     description: dict[str, Any],
+    ids: Collection[Id],
     work: Callable[[ParquetShards, set[Id]], None],
     *,
     retry_rejected: bool,
@@ -154,10 +165,12 @@ def run_into(
     """Take a folder, let ``work`` attribute all but the samples that are done, and give it back."""
     shards = sink if isinstance(sink, ParquetShards) else ParquetShards(sink)
     start = time.perf_counter()
-    done = shards.open(description, retry_rejected=retry_rejected)
+    done = shards.open(description, retry_rejected=retry_rejected, ids=ids)
     before = shards.attributed
     try:
         work(shards, done)
-    finally:  # also after an error: what was done need not be done again
-        shards.close()
+    except BaseException:  # what was done need not be done again
+        shards.close(failed=True)
+        raise
+    shards.close()
     return Run(shards.attributed - before, before, shards.rejects, time.perf_counter() - start)

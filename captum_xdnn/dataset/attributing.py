@@ -58,6 +58,8 @@ class Attributing:
             if self._hopeless(len(batch.ids)) or (len(batch.ids) > 1 and not self._worked):
                 raise
             return [], [Reject(i, first_line(error)) for i in batch.ids]
+        if not self._worked and self._settings.target == "label":
+            _refuse_what_is_no_target(labels.tolist(), of_labels, self._outputs)
         flaws = [one or other for one, other in zip(of_inputs, of_labels, strict=True)]
         rejects = [Reject(i, flaw) for i, flaw in zip(batch.ids, flaws, strict=True) if flaw]
         good = [place for place, flaw in enumerate(flaws) if not flaw]
@@ -149,6 +151,21 @@ def _flaws_of_labels(labels: Any, size: int, outputs: int | None) -> list[str]:
         message = f"labels must be a tensor of shape ({size},), found {found}"
         raise TypeError(message)
     return [_flaw_of_label(number, outputs) for number in labels.tolist()]
+
+
+def _refuse_what_is_no_target(labels: list[Any], flaws: list[str], outputs: int | None) -> None:
+    """Stop where labels are values, such as those of a regression, and no indices of outputs."""
+    finite = [(n, flaw) for n, flaw in zip(labels, flaws, strict=True) if math.isfinite(n)]
+    values = [
+        flaw for n, flaw in finite if isinstance(n, bool) or n != int(n) or (outputs == 1 and n)
+    ]
+    if values and (outputs == 1 or all(flaws)):
+        message = (
+            f"{values[0]}, and labels are taken as targets: give target=0 for the first output, "
+            "target=None where a sample has no more than a number, or target='predicted'; labels "
+            "are left out then"
+        )
+        raise ValueError(message)
 
 
 def _flaw_of_label(number: float, outputs: int | None) -> str:

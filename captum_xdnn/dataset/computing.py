@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import select_targets
+from captum_xdnn.dataset.ids import id_array
 from captum_xdnn.dataset.loading import Batch
 from captum_xdnn.dataset.records import NONE, Records
 from captum_xdnn.dataset.settings import Settings
@@ -58,7 +59,7 @@ class Computation:
         route = getattr(method, "last_route", None) or type(method).__name__
         return Records(
             {
-                "id": np.array(batch.ids),
+                "id": id_array(batch.ids),
                 "target": column(target if isinstance(target, Tensor | int) else NONE),
                 "prediction": column(outputs.argmax(1) if classes else NONE),
                 "output": column(explained.sum(1)),

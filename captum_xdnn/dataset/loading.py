@@ -15,10 +15,11 @@ from functools import partial
 from typing import Any, TypeGuard
 
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
 from captum_xdnn._torch import pytree
-from captum_xdnn.dataset.records import Id, Reject
+from captum_xdnn.dataset.ids import Id, Plan, planned
+from captum_xdnn.dataset.records import Reject
 from captum_xdnn.errors import first_line
 
 Collate = Callable[[list[Any]], Any]
@@ -65,23 +66,28 @@ class Sample:
     content: Any
 
 
-def fetched(
-    loader: Iterable[Any], done: Collection[Id], names: Sequence[Id] | None
-) -> Iterator[Fetched]:
-    """Run through a loader without the ids that are done; names are ids by index."""
+def plan_of(loader: Iterable[Any], names: Any) -> Plan | None:
+    """Name the samples of a loader, by index where there are names; None where they are counted."""
     if not _is_indexed(loader):
         if names is None:
-            return _counted(loader, done)
+            return None
         message = "ids need a DataLoader over a map-style data set, in which a sample has an index"
         raise ValueError(message)
     sampler: Any = loader.batch_sampler
     if getattr(sampler, "drop_last", False):
         message = "the loader leaves out its last samples: make it with drop_last=False"
         raise ValueError(message)
+    return planned(sampler, names, length_of(loader.dataset))
+
+
+def fetched(loader: Any, plan: Plan | None, done: Collection[Id]) -> Iterator[Fetched]:
+    """Run through a loader, of which there is a plan, without the ids that are done."""
+    if plan is None:
+        return _counted(loader, done)
     of_workers = ("prefetch_factor", "multiprocessing_context", "worker_init_fn", "timeout")
     loader_of_fetched = DataLoader(
-        _Loading(loader.dataset, names),
-        batch_sampler=_remaining(sampler, done, names),
+        _Loading(loader.dataset),
+        batch_sampler=plan.without(done),  # type: ignore[arg-type]  # of pairs of lists
         collate_fn=partial(_together, loader.collate_fn),
         num_workers=loader.num_workers,
         pin_memory=loader.pin_memory,
@@ -91,14 +97,23 @@ def fetched(
     return iter(loader_of_fetched)
 
 
-def samples_of(loader: Iterable[Any]) -> int | None:
-    """How many samples a loader gives; None where it does not say."""
-    if not _is_indexed(loader) or type(loader.batch_sampler) is not BatchSampler:
-        return None
+def length_of(data: Any) -> int | None:
+    """The length of what may have none."""
     try:
-        return len(loader.batch_sampler.sampler)  # type: ignore[arg-type]
-    except TypeError:
+        return len(data)
+    except (TypeError, NotImplementedError):
         return None
+
+
+def description_of(data: Any, plan: Plan | None, names: Any) -> dict[str, Any]:
+    """What is seen of a loader or a data set, and has to be the same where a run goes on."""
+    if isinstance(data, DataLoader):
+        data = data.dataset
+    return {
+        "data": type(data).__qualname__,
+        "samples": None if plan is None else length_of(data),
+        "ids": "indices" if names is None else "given",
+    }
 
 
 def _is_indexed(loader: Iterable[Any]) -> TypeGuard[DataLoader[Any]]:
@@ -107,22 +122,6 @@ def _is_indexed(loader: Iterable[Any]) -> TypeGuard[DataLoader[Any]]:
         and not isinstance(loader.dataset, IterableDataset)
         and loader.batch_sampler is not None
     )
-
-
-def _remaining(
-    batches: Iterable[Sequence[Any]], done: Collection[Id], names: Sequence[Id] | None
-) -> Iterator[list[Any]]:
-    """The batches of a sampler without the samples that are done or came before."""
-    seen: set[Id] = set()
-    for batch in batches:
-        left = []
-        for index in batch:
-            name = index if names is None else names[index]
-            if name not in seen and name not in done:
-                left.append(index)
-            seen.add(name)
-        if left:
-            yield left
 
 
 def _counted(loader: Iterable[Any], done: Collection[Id]) -> Iterator[Fetched]:
@@ -147,17 +146,18 @@ def fetch(
     dataset: Any, indices: Sequence[Any], collate: Collate, names: Sequence[Id] | None = None
 ) -> Fetched:
     """Some samples of a map-style data set, as a loader's workers fetch them."""
-    return _together(collate, _Loading(dataset, names).__getitems__(indices))
+    ids = indices if names is None else [names[index] for index in indices]
+    return _together(collate, _Loading(dataset).__getitems__((ids, indices)))
 
 
 class _Loading(Dataset[Sample | Reject]):
     """A data set whose samples know their id, or are set aside for what loading them raised."""
 
-    def __init__(self, dataset: Any, names: Sequence[Id] | None) -> None:
-        self._dataset, self._names = dataset, names
+    def __init__(self, dataset: Any) -> None:
+        self._dataset = dataset
 
-    def __getitems__(self, indices: Sequence[Any]) -> Sequence[Sample | Reject]:
-        ids = indices if self._names is None else [self._names[index] for index in indices]
+    def __getitems__(self, batch: tuple[Sequence[Id], Sequence[Any]]) -> list[Sample | Reject]:
+        ids, indices = batch
         if hasattr(self._dataset, "__getitems__"):
             with suppress(Exception):  # each says below what is wrong with it
                 contents = self._dataset.__getitems__(list(indices))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from captum_xdnn.dataset.records import NONE, SCALARS, Columns, Form, Id, Records, Reject
+from captum_xdnn.dataset.ids import TYPES, Id
+from captum_xdnn.dataset.records import NONE, SCALARS, Columns, Form, Records, Reject
+from captum_xdnn.errors import first_line
 
 SHARDS, SET_ASIDE = "shard-*.parquet", "rejects-*.parquet"
 """Names of files with rows, and of those that only say which samples were set aside.
@@ -17,11 +20,17 @@ SHARDS, SET_ASIDE = "shard-*.parquet", "rejects-*.parquet"
 Apart, since readers of many files take the columns of the first for those of all.
 """
 REJECTS_KEY = b"captum_xdnn.rejects"
+SEALED_KEY, SEAL = b"captum_xdnn.sealed", b"captum_xdnn.sha256:"
+"""A shard says in its footer that it is sealed, and in the seal what it is.
+
+So one wrong byte does not make it look like those of earlier versions, which have no seal.
+"""
 ROWS_IN_GROUP = 64
 """So many rows are read where one is wanted."""
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow() -> tuple[Any, Any]:
+    """Both modules; an ImportError that says what to install."""
     try:
         import pyarrow
         from pyarrow import parquet
@@ -31,18 +40,22 @@ def _pyarrow() -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def write_table(file: IO[bytes] | Path, records: Records | None, rejects: Sequence[Reject]) -> None:
+def write_table(
+    file: IO[bytes], records: Records | None, rejects: Sequence[Reject], id_type: str
+) -> None:
     """Write records as a Parquet file, samples set aside in its metadata.
 
     Zstandard over the bytes of numbers apart (byte stream split): the smallest of what was
     measured, see the documentation, *A whole data set*.
     """
-    pa, pq = _pyarrow()
+    pa, pq = pyarrow()
     given = {} if records is None else records.columns
     columns = {name: _column(name, values) for name, values in given.items()}
-    table = pa.table(columns) if columns else pa.table({"id": pa.array([], pa.int64())})
+    columns["id"] = pa.array(records.ids if records else [], pa.type_for_alias(id_type))
     said = json.dumps([[r.id, r.reason] for r in rejects])
-    table = table.replace_schema_metadata({REJECTS_KEY: said.encode()})
+    table = pa.table(columns).replace_schema_metadata(
+        {REJECTS_KEY: said.encode(), SEALED_KEY: b"1"}
+    )
     paths = {n: f"{n}.list.element" if c.ndim > 1 else n for n, c in given.items()}
     numbers = [paths[n] for n, c in given.items() if c.dtype.kind == "f"]
     pq.write_table(
@@ -53,11 +66,26 @@ def write_table(file: IO[bytes] | Path, records: Records | None, rejects: Sequen
         compression_level=1,
         use_dictionary=[n for n in ("route",) if n in columns],
         column_encoding=dict.fromkeys(numbers, "BYTE_STREAM_SPLIT"),
+        write_page_checksum=True,
     )
 
 
+def sealed(content: memoryview) -> tuple[memoryview, bytes, memoryview]:
+    """A Parquet file in three parts: before its footer, where no reader looks, a digest of all.
+
+    The checksums of pages leave out the footer and the pages' headers.
+    """
+    footer = _footer(content)
+    return content[:footer], SEAL + hashlib.sha256(content).digest(), content[footer:]
+
+
+def _footer(content: memoryview) -> int:
+    """Where the footer of a Parquet file begins, by the length that stands at the end."""
+    return max(len(content) - 8 - int.from_bytes(content[-8:-4], "little"), 0)
+
+
 def _column(name: str, values: Any) -> Any:
-    pa, _ = _pyarrow()
+    pa, _ = pyarrow()
     if values.ndim > 1:
         return pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(values))
     if name in ("target", "prediction"):
@@ -67,14 +95,64 @@ def _column(name: str, values: Any) -> Any:
     return pa.array(values)
 
 
-def read_ids(path: Path) -> tuple[list[Id], list[Reject], Form | None]:
-    """The ids of a shard's rows, the samples set aside, and the form of its rows."""
-    _, pq = _pyarrow()
-    with pq.ParquetFile(path) as file:
-        ids: list[Id] = file.read(columns=["id"]).column("id").to_pylist()
-        said = json.loads(file.schema_arrow.metadata[REJECTS_KEY])
-        form = _form(file.schema_arrow) if ids else None
-    return ids, [Reject(i, reason) for i, reason in said], form
+class Shard(NamedTuple):
+    """Which samples a shard is for, and the form of its rows and the type of their ids."""
+
+    ids: list[Id]
+    rejects: list[Reject]
+    form: Form | None
+    id_type: str | None
+
+
+def read_ids(path: Path) -> Shard:
+    """What a shard is for."""
+    table, schema = _read(path, ["id"])
+    rejects = [Reject(i, reason) for i, reason in json.loads(schema.metadata[REJECTS_KEY])]
+    if not table.num_rows:  # its type says nothing
+        return Shard([], rejects, None, None)
+    column = table.column("id")
+    return Shard(column.to_pylist(), rejects, _form(schema), str(column.type))
+
+
+def _read(path: Path, columns: Sequence[str] | None) -> tuple[Any, Any]:
+    """Columns of a shard, and the schema of all, where every byte is as it was written."""
+    pa, pq = pyarrow()
+    content = memoryview(path.read_bytes())
+    try:
+        is_sealed = _check_seal(content)
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=not is_sealed)
+        schema, table = file.schema_arrow, file.read(columns=columns)
+        known = schema.metadata or {}
+        if SEALED_KEY in known and not is_sealed:
+            raise OSError("its checksum is gone")
+    except (OSError, pa.ArrowException) as error:
+        message = (
+            f"{path} is damaged ({first_line(error)}): delete it, and a run that goes on "
+            "attributes its samples again"
+        )
+        raise ValueError(message) from error
+    if REJECTS_KEY not in known or "id" not in schema.names:
+        message = f"{path} is no shard of captum_xdnn: move it out of the folder"
+        raise ValueError(message)
+    kind = str(schema.field("id").type)
+    if kind not in TYPES:
+        message = f"{path} has ids of type {kind}, which are not as they were: give another folder"
+        raise ValueError(message)
+    return table, schema
+
+
+def _check_seal(content: memoryview) -> bool:
+    """Whether a file has a seal; an OSError where it is not that of the file."""
+    end = _footer(content)
+    start = max(end - len(SEAL) - hashlib.sha256().digest_size, 0)
+    seal = bytes(content[start:end])
+    if not seal.startswith(SEAL):
+        return False
+    total = hashlib.sha256(content[:start])
+    total.update(content[end:])
+    if seal != SEAL + total.digest():
+        raise OSError("its checksum is another")
+    return True
 
 
 def _form(schema: Any) -> Form:
@@ -103,6 +181,7 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
 
     Raises:
         FileNotFoundError: If the folder holds no shard.
+        ValueError: If a shard is damaged, no shard of this package, or of other columns.
 
     Example:
         >>> from captum_xdnn.dataset import read_shards
@@ -110,7 +189,7 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
         Traceback (most recent call last):
         FileNotFoundError: no shards in no such folder
     """
-    pa, pq = _pyarrow()
+    pa, _ = pyarrow()
     paths = sorted(Path(folder).glob(SHARDS))
     if not paths:
         if any(Path(folder).glob(SET_ASIDE)):
@@ -118,8 +197,12 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
         message = f"no shards in {folder}"
         raise FileNotFoundError(message)
     wanted = None if columns is None else list(dict.fromkeys(("id", *columns)))
-    tables = [pq.read_table(path, columns=wanted) for path in paths]
-    table = pa.concat_tables([t.replace_schema_metadata() for t in tables])
+    tables = [_read(path, wanted)[0].replace_schema_metadata() for path in paths]
+    for path, each in zip(paths, tables, strict=True):
+        if each.schema != tables[0].schema:
+            message = f"{path} has other columns than {paths[0]}: they are of different runs"
+            raise ValueError(message)
+    table = pa.concat_tables(tables)
     arrays = {name: _array(name, table.column(name)) for name in table.column_names}
     order = np.argsort(arrays["id"], kind="stable")
     found = {name: array[order] for name, array in arrays.items()}

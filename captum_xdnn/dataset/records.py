@@ -9,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Id: TypeAlias = int | str
+from captum_xdnn.dataset.ids import Id, id_array
+
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 Form: TypeAlias = tuple[tuple[str, tuple[int, ...], str], ...]
 """Names, shapes of one row and dtypes of the columns that differ from run to run."""
@@ -88,8 +89,9 @@ class Records:
         Args:
             parts: At least one, all of one form.
         """
-        names = parts[0].columns
-        return Records({n: np.concatenate([p.columns[n] for p in parts]) for n in names})
+        columns = {n: np.concatenate([p.columns[n] for p in parts]) for n in parts[0].columns}
+        # NumPy would make float64 of integers of two types.
+        return Records({**columns, "id": id_array([i for part in parts for i in part.ids])})
 
 
 Outcome: TypeAlias = tuple[list[Records], list[Reject]]

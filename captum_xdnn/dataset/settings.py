@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import CellType, CodeType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -91,8 +94,8 @@ class Settings:
     def described(self) -> dict[str, Any]:
         """What has to be the same where a run goes on, in words and digests.
 
-        Weights count by their digest, so a run does not go on with another checkpoint. Of a
-        function that is no module, only its name is known.
+        Weights count by their digest, so a run does not go on with another checkpoint. A function
+        that is no module counts by its code and by what it has of values and networks around it.
         """
         method = self.method
         model = model_of(method.forward_func)
@@ -103,11 +106,13 @@ class Settings:
             "strategy": getattr(method, "strategy", None),
             "multiply_by_inputs": getattr(method, "multiplies_by_inputs", None),
             "function": _name(method.forward_func if model is None else model),
+            "code": None if method.forward_func is model else _code(method.forward_func),
             "weights": None if model is None else _digest(sorted(model.state_dict().items())),
             "layer": next((name for name, m in modules if m is layer), None),
             "target": _said(self.target),
             "baselines": _said(self.baselines),
             "reduce": repr(self.reduce),
+            "unpack": _code(self.unpack),
             "autocast": _said(self.autocast),
             "arguments": {name: _said(value) for name, value in sorted(self.arguments.items())},
         }
@@ -131,6 +136,47 @@ def _refuse_training(model: nn.Module) -> None:
 def _name(function: Any) -> str:
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _code(function: Any) -> str:
+    """A digest of a function: its code, what it encloses, and the networks that it names."""
+    found: list[tuple[str, Any]] = []
+    left, seen = [function], set[int]()
+    while left:
+        each = left.pop()
+        if isinstance(each, nn.Module):
+            found += sorted(each.state_dict().items())
+        elif isinstance(each, CodeType):
+            found += [("code", each.co_code), ("names", each.co_names)]
+            left += each.co_consts
+        elif not callable(each) or isinstance(each, type):
+            found.append(("value", each if isinstance(each, Tensor) else _said(each)))
+        elif id(each) not in seen:  # a function may enclose itself
+            seen.add(id(each))
+            left += _parts(each)
+    # The same text has another code in another Python.
+    return f"Python {sys.version_info[0]}.{sys.version_info[1]}: {_digest(found)}"
+
+
+def _parts(function: Any) -> Iterator[Any]:
+    """What decides what a callable gives."""
+    if isinstance(function, partial):
+        yield from (function.func, *function.args, *function.keywords.values())
+        return
+    owner = getattr(function, "__self__", function)
+    yield from (v for v in getattr(owner, "__dict__", {}).values() if isinstance(v, nn.Module))
+    name = getattr(function, "__qualname__", "")
+    if not hasattr(function, "__code__"):
+        function = type(function).__call__
+    if not hasattr(function, "__code__"):  # it is written in C
+        yield name
+        return
+    yield function.__code__
+    yield from function.__defaults__ or ()
+    # A cell that is empty yet is equal to a new one.
+    yield from (c.cell_contents for c in function.__closure__ or () if c != CellType())
+    named = (function.__globals__.get(name) for name in function.__code__.co_names)
+    yield from (value for value in named if isinstance(value, nn.Module))
 
 
 def _said(value: Any) -> Any:

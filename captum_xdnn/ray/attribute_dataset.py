@@ -12,8 +12,8 @@ import ray
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attribute_dataset import Run, run_into
-from captum_xdnn.dataset.loading import Collate, fetch
-from captum_xdnn.dataset.records import Id
+from captum_xdnn.dataset.ids import Id, planned
+from captum_xdnn.dataset.loading import Collate, description_of, fetch
 from captum_xdnn.dataset.settings import Settings
 from captum_xdnn.dataset.shards import ParquetShards
 from captum_xdnn.ray.attributor import Attributor
@@ -60,7 +60,7 @@ def attribute_dataset(
         num_gpus: How many GPUs each actor has, parts allowed.
         device: Where an actor computes, ``"cuda"`` with GPUs; None for where the model is.
         collate: How samples are put together.
-        ids: The samples' ids by index; None for the indices.
+        ids: The samples' ids by index, as there; None for the indices.
         retry_rejected: Whether samples that an earlier run set aside are tried again.
         attribute: Further arguments of ``method.attribute``.
         settings: ``target``, ``baselines``, ``reduce``, ``autocast`` and ``unpack``, as there.
@@ -70,8 +70,8 @@ def attribute_dataset(
 
     Raises:
         TypeError: If a setting is not known, or ``method`` is no method of Captum's kind.
-        ValueError: If the folder holds another run, or none of some samples from all over the
-            data set can be attributed.
+        ValueError: If the folder holds another run, an id cannot be kept or is another sample's
+            too, or none of some samples from all over the data set can be attributed.
 
     Example:
         With a method ``xig``, a data set ``data`` and a folder that all nodes see,
@@ -88,9 +88,14 @@ def attribute_dataset(
         raise TypeError(message)
     least, most = (concurrency, concurrency) if isinstance(concurrency, int) else concurrency
     description = Settings(method, arguments=attribute, **settings).described()
+    size = len(dataset)
+    # The batches of a run from the start.
+    starts = range(0, size, batch_size)
+    plan = planned((range(i, min(i + batch_size, size)) for i in starts), ids, size)
+    description |= description_of(dataset, plan, ids)
 
     def work(shards: ParquetShards, done: set[Id]) -> None:
-        batches = _remaining(len(dataset), batch_size, done, ids)
+        batches = [np.array(indices, np.int64) for _, indices in plan.without(done)]
         if not batches:
             return
         arguments = Attributor.arguments(
@@ -99,7 +104,7 @@ def attribute_dataset(
             attribute=attribute,
             dataset=dataset,
             collate=collate,
-            names=ids,
+            names=None if ids is None else list(plan.index_of),
             device=device,
             **settings,
         )
@@ -114,14 +119,14 @@ def attribute_dataset(
             num_cpus=num_cpus,
             num_gpus=num_gpus,
         ).write_datasink(
-            ShardSink(shards.folder, shards.shard_size),
+            ShardSink(shards.folder, shards.shard_size, shards.id_type),
             concurrency=most,
             ray_remote_args={"num_cpus": 0},  # else it waits for actors that hold all of them
         )
         shards.close()
-        shards.open(description)  # what Ray's tasks have written
+        shards.open(description, ids=plan.index_of)  # what Ray's tasks have written
 
-    return run_into(sink, description, work, retry_rejected=retry_rejected)
+    return run_into(sink, description, plan.index_of, work, retry_rejected=retry_rejected)
 
 
 def _forgive_deaths(context: Any) -> None:
@@ -129,15 +134,6 @@ def _forgive_deaths(context: Any) -> None:
     name = "max_consecutive_actor_init_deaths"  # since Ray 2.60
     if getattr(context, name, None) == 0:
         setattr(context, name, MOST_DEATHS)
-
-
-def _remaining(
-    size: int, batch_size: int, done: set[Id], names: Sequence[Id] | None
-) -> list[np.ndarray[Any, np.dtype[np.int64]]]:
-    """The indices that are left, in the batches of a run from the start."""
-    batches = [range(i, min(i + batch_size, size)) for i in range(0, size, batch_size)]
-    left = ([i for i in b if (i if names is None else names[i]) not in done] for b in batches)
-    return [np.array(indices, np.int64) for indices in left if indices]
 
 
 def _example(dataset: Any, collate: Collate) -> Any:

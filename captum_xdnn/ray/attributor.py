@@ -11,8 +11,9 @@ import torch
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attributing import Attributing
+from captum_xdnn.dataset.ids import Id, id_array, ids_of, planned, type_of, type_of_array
 from captum_xdnn.dataset.loading import Batch, Collate, Fetched, fetch
-from captum_xdnn.dataset.records import NONE, Columns, Form, Id, Records, Reject, of_form
+from captum_xdnn.dataset.records import NONE, Columns, Form, Records, Reject, of_form
 from captum_xdnn.dataset.reductions import Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label, model_of
 
@@ -60,7 +61,11 @@ class Attributor:
         self._attributing = Attributing(Settings(method, device=device, **settings), shapes=shapes)
         self._form = form
         self._inputs, self._label = columns
-        self._dataset, self._collate, self._names = dataset, collate, names
+        self._dataset, self._collate, self._names = dataset, collate, None
+        self._id_type: str | None = None
+        if names is not None:
+            self._names = list(planned([range(len(names))], names).index_of)
+            self._id_type = type_of(self._names)
 
     @staticmethod
     def arguments(
@@ -141,13 +146,16 @@ class Attributor:
         rejects += of_other_form
         errors = [""] * sum(map(len, records)) + [reject.reason for reject in rejects]
         records += [_set_aside(rejects, self._form)] if rejects else []
-        return {**Records.joined(records).columns, ERROR: np.array(errors)}
+        joined = Records.joined(records)
+        # Of one type in all batches.
+        id_type = type_of_array(batch["id"]) if "id" in batch else self._id_type
+        return {**joined.columns, "id": id_array(joined.ids, id_type), ERROR: np.array(errors)}
 
     def _fetched(self, batch: dict[str, npt.NDArray[Any]]) -> Fetched:
         if self._dataset is not None:
             return fetch(self._dataset, batch["index"].tolist(), self._collate, self._names)
         rows = _Rows([batch[name] for name in self._inputs], batch.get(self._label or ""))
-        ids = batch["id"].tolist() if "id" in batch else None
+        ids = ids_of(list(batch["id"])) if "id" in batch else None
         return fetch(rows, range(len(batch[self._inputs[0]])), self._collate, ids)
 
 
@@ -167,7 +175,7 @@ def _set_aside(rejects: list[Reject], form: Form) -> Records:
     """Rows of samples that have no attribution."""
     size = len(rejects)
     columns: Columns = {
-        "id": np.array([r.id for r in rejects]),
+        "id": id_array([r.id for r in rejects]),
         "target": np.full(size, NONE),
         "prediction": np.full(size, NONE),
         "output": np.full(size, np.nan),

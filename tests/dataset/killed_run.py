@@ -92,9 +92,9 @@ def ids_in(folder: Path) -> Counter[int | str]:
     """How often each id is in the shards, set aside or not."""
     times: Counter[int | str] = Counter()
     for path in shards_in(folder):
-        ids, rejects, _ = read_ids(path)
-        times.update(ids)
-        times.update(reject.id for reject in rejects)
+        shard = read_ids(path)
+        times.update(shard.ids)
+        times.update(reject.id for reject in shard.rejects)
     return times
 
 

@@ -42,6 +42,16 @@ def test_it_attributes_columns() -> None:
     assert set(found["error"]) == {""}
 
 
+def test_ids_are_of_one_type_in_all_batches() -> None:
+    attributor = arrived(XIntegratedGradients(network()))
+    for first in (0, 2**63):
+        ids = np.arange(COUNT, dtype=np.uint64) + np.uint64(first)
+        found = attributor(columns(id=ids))
+        assert (found["id"].dtype, found["id"].tolist()) == (np.uint64, ids.tolist())
+    with pytest.raises(ValueError, match=r"0\.5\)? at index 0 \(float64\)"):
+        attributor(columns(id=np.arange(COUNT) + 0.5))
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -96,7 +96,7 @@ def test_an_actor_that_is_killed(when: str, tmp_path: Path) -> None:
 
 def test_a_run_goes_on_from_either(tmp_path: Path) -> None:
     alone(tmp_path / "whole", Rows(COUNT))
-    loader = DataLoader(torch.utils.data.Subset(Rows(COUNT), range(40)), 4)
+    loader = DataLoader(Rows(COUNT), 4, sampler=range(40))
     attribute_dataset(XIntegratedGradients(network()), loader, tmp_path / "ray", progress=False)
     run = on_ray(tmp_path / "ray", Rows(COUNT))
     assert (run.attributed, run.before) == (COUNT - 40, 40)
@@ -123,6 +123,27 @@ def test_names_and_samples_that_are_tried_again(tmp_path: Path) -> None:
     again = on_ray(tmp_path, Rows(20), ids=names, retry_rejected=True)
     assert (again.attributed, again.rejects) == (len(BAD), ())
     assert sorted(read_shards(tmp_path, ["id"])["id"]) == sorted(names)
+
+
+HASHES = [2**64 - 1 - i if i % 2 else i for i in range(20)]
+STRINGS = [f"{i}\n\0" for i in range(20)]
+
+
+@pytest.mark.parametrize("ids", [HASHES, STRINGS], ids=["hashes", "strings"])
+def test_ids_come_back_as_they_went_in(ids: list[int | str], tmp_path: Path) -> None:
+    first = on_ray(tmp_path, bad_rows(20), ids=ids)
+    assert {r.id for r in first.rejects} == {ids[i] for i in BAD}
+    assert read_shards(tmp_path)["id"].tolist() == sorted(ids[i] for i in range(20) if i not in BAD)
+    loader, xig = DataLoader(bad_rows(20), 4), XIntegratedGradients(network())
+    alone = attribute_dataset(xig, loader, tmp_path, ids=ids, progress=False)
+    assert (alone.before, alone.attributed) == (20 - len(BAD), 0)
+
+
+@pytest.mark.parametrize("ids", [[0, 1, 1, 2], [0, None, 1, 2], [0, "1", 2, 3]])
+def test_ids_are_refused_before_anything_is_done(ids: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at index 1"):
+        on_ray(tmp_path / "out", Rows(4), ids=ids)
+    assert not (tmp_path / "out").exists()
 
 
 def test_processors_of_an_actor(tmp_path: Path) -> None:

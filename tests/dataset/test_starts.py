@@ -1,0 +1,154 @@
+"""What a start refuses: the folder of another run, labels that are no targets; and what it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_data import FEATURES, Rows, network, rows
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from captum_xdnn import XIntegratedGradients
+from captum_xdnn.dataset import Run, attribute_dataset
+
+COUNT = 20
+
+
+def attribute(folder: Path, data: Rows | None = None, size: int = 8, **settings: Any) -> Run:
+    loader = DataLoader(data or Rows(COUNT), size)
+    function = settings.pop("function", None) or network()
+    method = XIntegratedGradients(function)
+    return attribute_dataset(method, loader, folder, progress=False, **settings)
+
+
+def scaled(factor: float) -> Any:
+    net = network()
+    return lambda x: net(x) * factor
+
+
+def by_name(x: Tensor) -> Tensor:
+    return NETWORK(x)
+
+
+NETWORK = network()
+
+
+def changed_network() -> nn.Module:
+    net = network()
+    with torch.no_grad():
+        net[2].weight[0, 0] += 1
+    return net
+
+
+class Doubled:
+    def __init__(self, net: nn.Module) -> None:
+        self.net, self.calls = net, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.net(x) * 2
+
+
+class OtherRows(Rows):
+    pass
+
+
+def other_unpack(data: Any) -> Any:
+    return data[0] * 2, data[1]
+
+
+# A function, and others that look alike; None is as it was.
+FUNCTIONS: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+    "a value around it": (lambda: scaled(1.0), lambda: scaled(2.0)),
+    "the same": (lambda: scaled(1.0), None),
+    "a network around it": (
+        lambda: (lambda net: lambda x: net(x))(network()),
+        lambda: (lambda net: lambda x: net(x))(changed_network()),
+    ),
+    "code": (lambda: lambda x: NETWORK(x) + 1, lambda: lambda x: NETWORK(x) - 1),
+    "a constant": (lambda: lambda x: NETWORK(x) * 2, lambda: lambda x: NETWORK(x) * 3),
+    "an object": (lambda: Doubled(network()), lambda: Doubled(changed_network())),
+    "the same object": (lambda: Doubled(network()), None),
+    "partial": (lambda: partial(torch.mul, other=2), lambda: partial(torch.mul, other=3)),
+    "the same by name": (lambda: by_name, None),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_another_function_does_not_go_on(name: str, tmp_path: Path) -> None:
+    first, other = FUNCTIONS[name]
+    attribute(tmp_path, function=first())
+    if other is not None:
+        with pytest.raises(ValueError, match=r"code: 'Python .*', now 'Python .*'\): give"):
+            attribute(tmp_path, function=other())
+    assert attribute(tmp_path, function=first()).before == COUNT
+
+
+def test_a_network_that_a_function_names_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attribute(tmp_path, function=by_name)
+    monkeypatch.setitem(by_name.__globals__, "NETWORK", changed_network())
+    with pytest.raises(ValueError, match=r"another run \(code: "):
+        attribute(tmp_path, function=by_name)
+
+
+def test_other_data_does_not_go_on(tmp_path: Path) -> None:
+    attribute(tmp_path)
+    with pytest.raises(ValueError, match="samples: 20, now 19"):
+        attribute(tmp_path, Rows(COUNT - 1))
+    with pytest.raises(ValueError, match="data: 'Rows', now 'OtherRows'"):
+        attribute(tmp_path, OtherRows(COUNT))
+    with pytest.raises(ValueError, match="ids: 'indices', now 'given'"):
+        attribute(tmp_path, ids=range(100, 100 + COUNT))
+    with pytest.raises(ValueError, match="unpack: "):
+        attribute(tmp_path, unpack=other_unpack)
+    assert attribute(tmp_path, size=5).before == COUNT
+
+
+# Labels that are values, by what is wrong with taking them as targets.
+VALUES: dict[str, tuple[Tensor, int]] = {
+    "floats": (torch.linspace(-1, 1, 40), 1),
+    "floats for several outputs": (torch.linspace(0.1, 1.7, 40), 3),
+    "float64": (torch.linspace(-1, 1, 40, dtype=torch.float64), 1),
+    "half": (torch.linspace(0.1, 1.1, 40).half(), 1),
+    "ages": (torch.arange(40) + 20, 1),
+    "ages as floats": (torch.arange(40.0) + 20, 1),
+    "two classes of one output": ((torch.arange(40) + 1) % 2, 1),
+    "bool": (torch.arange(40) % 2 == 0, 2),
+}
+
+
+@pytest.mark.parametrize("size", [1, 8])
+@pytest.mark.parametrize("name", VALUES)
+def test_labels_that_are_no_targets_stop_the_run_at_once(
+    name: str, size: int, tmp_path: Path
+) -> None:
+    labels, outputs = VALUES[name]
+    loader = DataLoader(TensorDataset(rows(40), labels), size)
+    xig = XIntegratedGradients(nn.Linear(FEATURES, outputs, bias=False))
+    folder = tmp_path / "out"
+    with pytest.raises(
+        ValueError, match=r"is no index of an output.*target=0.*labels are left out"
+    ):
+        attribute_dataset(xig, loader, folder, progress=False)
+    assert not folder.exists()
+    assert attribute_dataset(xig, loader, folder, target=0, progress=False).attributed == 40
+
+
+def test_a_start_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    loader = DataLoader(Rows(COUNT, {0: (torch.ones(FEATURES), 0.5)}), 1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="target=0"):
+        attribute_dataset(XIntegratedGradients(network()), loader, tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []
+    attribute(tmp_path / "some")
+    before = sorted(tmp_path.glob("some/*"))
+    with pytest.raises(ValueError, match="another run"):
+        attribute(tmp_path / "some", target=0)
+    assert sorted(tmp_path.glob("some/*")) == before
