@@ -10,7 +10,7 @@ from captum import attr as captum_attr
 from torch import nn
 from torch.utils.data import DataLoader
 
-from captum_xdnn.cli.console import UsageError, blaming, expecting, say, writable
+from captum_xdnn.cli.console import UsageError, blaming, expecting, say
 from captum_xdnn.cli.loading import add_keyword_arguments, load_data, load_model
 from captum_xdnn.dataset import ParquetShards, Run, SumChannels, TopK, attribute_dataset
 from captum_xdnn.dataset.shards import REJECTS
@@ -72,7 +72,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Attribute the data set and say what came of it."""
-    folder = writable(options.out)
+    folder: Path = options.out
     model = load_model(options.model, dict(options.kwargs)).eval()
     data = load_data(options.data, options.split, options.transform)
     method = _method(options.method, model)

@@ -25,7 +25,6 @@ from captum_xdnn.dataset.records import Form, Records, Reject, of_form
 from captum_xdnn.errors import first_line
 
 RUN, REJECTS, LOCK = "run.json", "rejects.csv", ".lock"
-MEBIBYTE = 2**20
 NOTED_LATER = ("data", "samples", "ids", "code", "unpack")
 """What the ``run.json`` of earlier versions does not tell."""
 
@@ -69,7 +68,7 @@ class ParquetShards:
         pyarrow()  # before the work
         self.folder = Path(folder)
         self.shard_size = shard_size
-        self.shard_bytes = int(shard_mebibytes * MEBIBYTE)
+        self.shard_bytes = int(shard_mebibytes * 2**20)
         #: Samples that are attributed, as far as they are written.
         self.attributed = 0
         #: The type of the column of ids in all shards; None while that is open.
@@ -155,9 +154,9 @@ class ParquetShards:
         path = self.folder / RUN
         wanted = json.loads(json.dumps(run))
         if not path.exists():
-            names = sorted(p.name for p in self.folder.iterdir() if p.name[0] != ".")
-            if names and not self._found:
-                message = f"{self.folder} holds {names[0]} and no {RUN}: give a folder of its own"
+            others = sorted(p.name for p in self.folder.iterdir() if p.name[0] != ".")
+            if others and not self._found:
+                message = f"{self.folder} holds {others[0]} and no {RUN}: give a folder of its own"
                 raise ValueError(message)
             return
         try:
@@ -171,7 +170,8 @@ class ParquetShards:
         # What earlier versions did not note is not compared.
         noted = {n for n in wanted if n in found or n not in NOTED_LATER}
         names = sorted(n for n in {*found, *noted} if found.get(n) != wanted.get(n))
-        if names:
+        grown = names == ["samples"] and (wanted["samples"] or 0) > (found["samples"] or 0)
+        if names and not grown:
             differing = "; ".join(f"{n}: {found.get(n)!r}, now {wanted.get(n)!r}" for n in names)
             message = f"{self.folder} holds another run ({differing}): give another folder"
             raise ValueError(message)

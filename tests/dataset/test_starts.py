@@ -98,6 +98,13 @@ def test_a_network_that_a_function_names_counts(
         attribute(tmp_path, function=by_name)
 
 
+def test_data_that_has_grown_goes_on(tmp_path: Path) -> None:
+    attribute(tmp_path)
+    for _ in range(2):
+        run = attribute(tmp_path, Rows(COUNT + 5))
+        assert run.attributed + run.before == COUNT + 5
+
+
 def test_other_data_does_not_go_on(tmp_path: Path) -> None:
     attribute(tmp_path)
     with pytest.raises(ValueError, match="samples: 20, now 19"):
