@@ -16,9 +16,10 @@ from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.verdict import Baseline, Given, Verdict, prove
 from captum_xdnn.recording import known_runs
+from captum_xdnn.recording.calls_of_torch import Calls
 from captum_xdnn.recording.compiling import compiler_left_alone
-from captum_xdnn.recording.modes import Calls, operations
-from captum_xdnn.recording.places import watched as call
+from captum_xdnn.recording.following import operations
+from captum_xdnn.recording.following import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of

@@ -14,20 +14,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from captum_xdnn._torch import (
     OPDEFS,
     PACKING,
     OpOverload,
-    OpOverloadPacket,
     TensorBase,
-    disabled_torch_function,
     pad,
     python_kernels,
     pytree,
 )
 from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording.following import COMMON, MAY_RUN_OTHERS, OF_TORCH, Functions
 from captum_xdnn.recording.steps import MEASURED, READ, REPLACED
 from captum_xdnn.recording.watch import Tape
 
@@ -137,24 +135,11 @@ def _divide(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     return func(*args, **kwargs)
 
 
-_of_tensors: Any = Tensor.__torch_function__
-_PLAIN_FUNCTIONS = (_of_tensors.__func__, disabled_torch_function)
-
-
-def has_own_functions(kind: Any) -> bool:
-    """Whether a class of tensors says itself what torch's functions do with it."""
-    own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
-    return own not in _PLAIN_FUNCTIONS
-
-
 _TORCH = str(Path(torch.__file__).parent)
-_OF_TORCH: set[Any] = set()
-"""Torch's own functions in Python that were called; as many as torch has, and no more."""
 _COMPOSED = ("CompositeImplicitAutograd",)
 _AUTOGRAD = ("Autograd", "AutogradCPU", "AutogradCUDA")
 RULED: set[str] = set()
 """Names of operators with a rule of the user's."""
-_MAY_RUN_OTHERS = frozenset((types.FunctionType, OpOverload, OpOverloadPacket))
 
 
 def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
@@ -165,13 +150,13 @@ def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None)
         given = (*args, *(kwargs or {}).values())
         if has_strange(given) or (type(func) is types.FunctionType and any(map(callable, given))):
             return True
-    if type(func) not in _MAY_RUN_OTHERS or func in _OF_TORCH:
+    if type(func) not in MAY_RUN_OTHERS or func in OF_TORCH:
         return False
     if type(func) is types.FunctionType:
         codes = [getattr(f, "__code__", None) for f in (func, getattr(func, "__wrapped__", func))]
         if any(c is not None and not c.co_filename.startswith(_TORCH) for c in codes):
             return True
-        _OF_TORCH.add(func)
+        OF_TORCH.add(func)
         return False
     packet = func.overloadpacket if type(func) is OpOverload else func
     name = packet._qualified_op_name
@@ -207,7 +192,6 @@ _KNOWN_KINDS: tuple[Any, ...] = (
     ),
     *(torch.nn.Module, torch.autograd.graph.GradientEdge, enum.Enum, torch.Stream, type),
 )
-COMMON = frozenset((Tensor, Parameter, int, float, bool, type(None), str, tuple, torch.Size))
 
 
 def has_strange(values: Iterable[Any]) -> bool:
@@ -258,3 +242,10 @@ def _events() -> dict[Any, Event]:
 
 EVENTS = _events()
 """What is noted of each function, method and property."""
+
+
+class Calls(Functions):
+    """Shows a tape the calls of torch's functions that no operation shows."""
+
+    events = EVENTS
+    runs_others = staticmethod(runs_others)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from captum_xdnn._torch import compiler
+from captum_xdnn._torch import TorchDispatchMode, compiler
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -78,11 +78,6 @@ def uncompiled() -> Iterator[None]:
         _EAGER.leave()
 
 
-def compiler_left_alone() -> AbstractContextManager[None]:
-    """A run under a mode, for which compiled code steps aside, and after which it is compiled as ever."""
-    return _left_alone() if _SKIPS_FOR_GOOD else nullcontext()
-
-
 @contextmanager
 def _left_alone() -> Iterator[None]:
     if compiler() is not None:
@@ -94,3 +89,24 @@ def _left_alone() -> Iterator[None]:
     finally:
         if compiler() is not None:  # the run itself has brought it; nobody else has compiled yet
             compiler().reset()
+
+
+compiler_left_alone = _left_alone if _SKIPS_FOR_GOOD else nullcontext
+"""A run under a mode, for which compiled code steps aside, and after which it is compiled as ever."""
+
+
+class BesideCompiler(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode where torch's compiler is at work, which must not compile what the mode does."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, mode: TorchDispatchMode) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._mode = mode
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Show the operation to the mode."""
+        shown: Any = self._mode.__torch_dispatch__
+        return shown(func, types, args, kwargs)

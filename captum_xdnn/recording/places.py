@@ -65,8 +65,8 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}: {code}"
 
 
-def here() -> Place:
-    """The place of the operation that is being noted."""
+def here(above: types.CodeType) -> Place:
+    """The place of the operation that is being noted; what is above a piece of code is not the user's."""
     frame: types.FrameType | None = sys._getframe(1)
     file, line = "", 0
     module: Any = None
@@ -78,7 +78,7 @@ def here() -> Place:
             root = frame.f_locals.get("self")
             if module is None:
                 module = root
-        elif code is WATCHED:
+        elif code is above:
             break
         elif not file and not _is_foreign(code.co_filename):
             file, line = code.co_filename, frame.f_lineno
@@ -93,14 +93,6 @@ def _is_foreign(filename: str) -> bool:
         known = library or filename.startswith((*_OWN, "<frozen"))
         _FOREIGN[filename] = known
     return known
-
-
-def watched(function: Any, *args: Any) -> Any:
-    """Call a function; what is above this frame is not the user's."""
-    return function(*args)
-
-
-WATCHED = watched.__code__
 
 
 class MadeOfAnother:

@@ -36,14 +36,13 @@ class Ref:
         return f"%{self.number}"
 
 
-_REFS: list[Ref] = []
+class _Refs(dict[int, Ref]):
+    def __missing__(self, number: int) -> Ref:
+        return self.setdefault(number, Ref(number))
 
 
-def ref(number: int) -> Ref:
-    """The one object that stands for a number: comparing runs is comparing identities."""
-    while len(_REFS) <= number:
-        _REFS.append(Ref(len(_REFS)))
-    return _REFS[number]
+REF = _Refs()
+"""The one object that stands for a number: comparing runs is comparing identities."""
 
 
 class Real(NamedTuple):

@@ -11,24 +11,26 @@ from torch import Tensor
 from captum_xdnn._torch import disabled_torch_dispatch
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
+LITERALS = frozenset(
+    (
+        *(int, bool, type(None), str, complex),
+        *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+    )
+)
 _TENSORS = frozenset((Ref, Source, Mixed))
 
 
-class Group:
-    """Tensors that share memory.
+class Group(list[Ref]):
+    """Tensors that share memory: the values that were written into it, in order.
 
     Attributes:
-        writes: The values that were written into it, in order.
         origin: The tensor that the run did not compute and whose memory it is, if any.
         handed_out: Whether somebody outside of torch holds that memory.
     """
 
-    __slots__ = ("handed_out", "origin", "writes")
-
-    def __init__(self, origin: Tensor | None) -> None:
-        self.writes: list[Ref] = []
-        self.origin = origin
-        self.handed_out = False
+    __slots__ = ("handed_out", "origin")
+    origin: Tensor | None
+    handed_out: bool
 
 
 class Entry(weakref.ref[Tensor]):
