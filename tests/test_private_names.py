@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from captum_xdnn import HomogeneityWarning, XIntegratedGradients, _captum, _torch
 from captum_xdnn.recording import following, watch
-from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording.tensors import custom_nodes_of
 
 
 def test_no_other_file_reaches_past_them() -> None:

@@ -15,7 +15,7 @@ from captum_xdnn.proof import registry
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.verdict import Baseline, Given, Verdict, prove
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
 from captum_xdnn.recording.calls_of_torch import Calls
 from captum_xdnn.recording.compiling import compiler_left_alone
 from captum_xdnn.recording.following import operations
@@ -84,7 +84,7 @@ def watch(
     noted = Noted(function, dice=dice, arguments=arguments)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
     key = (forms, _autocast(leaves[0].device.type))
-    root = known_runs.root_of(key, registry.edition())
+    root = steps.root_of(key, registry.edition())
     tape = Tape(root, leaves, keep, placed=placed)
     error: BaseException | None = None
     returned: Any = None
@@ -103,7 +103,7 @@ def watch(
     _put_back_inputs(tape, leaves, arguments)
     if error is not None:
         if tape.grown:
-            known_runs.settle(key, tape.grown)
+            steps.settle(key, tape.grown)
         watched = Watched(None, None, None, None, error, noted)
         watched.tape = tape
         return watched
@@ -116,7 +116,7 @@ def watch(
     given = _given(tape, leaves, baselines, arguments)
     verdict, grown = _verdict(tape, leaves, given)
     if grown:
-        known_runs.settle(key, grown)
+        steps.settle(key, grown)
     return Watched(returned, tape, verdict, given, None, noted)
 
 

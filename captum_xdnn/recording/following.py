@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import types as python_types
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -37,7 +37,7 @@ _COMPARED = LITERALS | {float}
 _SEVERAL = frozenset((tuple, list))
 _PLAIN = (Tensor,)
 OWN = frozenset((Tensor, Parameter))
-COMMON = frozenset((Tensor, Parameter, int, float, bool, type(None), str, tuple, torch.Size))
+_COMMON = frozenset((Tensor, Parameter, int, float, bool, type(None), str, tuple, torch.Size))
 MAY_RUN_OTHERS = frozenset((python_types.FunctionType, OpOverload, OpOverloadPacket))
 OF_TORCH: set[Any] = set()
 """Torch's own functions in Python that were called; as many as torch has, and no more."""
@@ -53,11 +53,9 @@ def watched(function: Any, *args: Any) -> Any:
 class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """A run so far, shown by torch operation by operation: its steps, and which tensor has which value.
 
-    Args:
-        root: The tree of the runs that begin as this one does.
-        inputs: The tensors that move.
-        keep: Numbers of the values to hold on to.
-        placed: Whether to note the source line and the module of every step.
+    It begins at the root of a tree of known runs, with the tensors that move. Of the values it holds
+    on to those with certain numbers (``keep``); the source line and the module of each step are noted
+    where the run is ``placed``.
 
     Attributes:
         grown: How many of its steps were not known.
@@ -79,7 +77,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self,
         root: Step,
         inputs: Iterable[Tensor],
-        keep: frozenset[int] = frozenset(),
+        keep: Container[int] = (),
         *,
         placed: bool = True,
     ) -> None:
@@ -103,8 +101,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._versions: dict[int, tuple[Tensor, int]] = {}
         self._entries: dict[int, Entry] = {}
         self._count = 0
-        hooks = top_hooks(False)
-        self._saving = None if hooks is None else hooks[0]
+        self._saving = (top_hooks(False) or (None,))[0]
         self.inputs = tuple(inputs)
         for tensor in self.inputs:
             self._take(tensor)
@@ -188,13 +185,14 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Whether a value is a tensor of a known form that the run did not compute."""
         if type(tensor) not in OWN or self._written_memory or known.flaw:
             return False
+        form = known.info
         with DisableTorchFunction():
             return (
                 tensor.layout is torch.strided
-                and tensor.shape == known.shape
-                and tensor.stride() == known.strides
-                and tensor.dtype is known.dtype
-                and tensor.device == known.device
+                and tensor.shape == form.shape
+                and tensor.stride() == form.strides
+                and tensor.dtype is form.dtype
+                and tensor.device == form.device
                 and (not tensor.requires_grad or tensor.grad_fn is None)
             )
 
@@ -259,7 +257,7 @@ class Functions(TorchFunctionMode):
     """Shows a tape the calls of torch's functions that no operation shows.
 
     Attributes:
-        events: What is noted of some of the functions.
+        events: How some of the functions are called, and what is noted of them.
         runs_others: Whether a call of another one may run code that is not torch's.
     """
 
@@ -284,8 +282,8 @@ class Functions(TorchFunctionMode):
             event = self.events.get(func)
             usual = (
                 (type(func) not in MAY_RUN_OTHERS or func in OF_TORCH)
-                and COMMON.issuperset(map(type, args))
-                and (not kwargs or COMMON.issuperset(map(type, kwargs.values())))
+                and _COMMON.issuperset(map(type, args))
+                and (not kwargs or _COMMON.issuperset(map(type, kwargs.values())))
             )
             if (
                 (types and any(map(has_own_functions, types)))

@@ -8,13 +8,19 @@ from typing import Any
 from torch import Tensor
 
 from captum_xdnn._torch import DisableTorchFunction
-from captum_xdnn.recording.autograd_graph import leads_to
 from captum_xdnn.recording.following import OWN, Following
-from captum_xdnn.recording.steps import REF, REPLACED, Mixed, Opaque, Real, Source, strides_of
-from captum_xdnn.recording.tensors import LITERALS, Entry, Group, infos_of, is_foreign, lies_in
-
-UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
-OPAQUE = "a tensor of a class with operations of its own"
+from captum_xdnn.recording.steps import (
+    OPAQUE,
+    REF,
+    REPLACED,
+    UNSEEN,
+    Mixed,
+    Opaque,
+    Real,
+    Source,
+    info_of,
+)
+from captum_xdnn.recording.tensors import LITERALS, Group, infos_of, is_foreign, leads_to, lies_in
 
 
 class Values(Following):  # type: ignore[no-untyped-call]
@@ -42,9 +48,12 @@ class Values(Following):  # type: ignore[no-untyped-call]
 
     def _note(self, signature: Any, result: Any, group: Group | None) -> int:
         """Follow or add a step, and enter its results; gives the number of the first of them."""
-        step = self._step.following(signature)
+        last = self._step
+        step = last.first
+        if step is not None and step.signature != signature:
+            step = last.others.get(signature)
         if step is None:
-            step = self._step.append(signature, infos_of(result))
+            step = last.append(signature, infos_of(result))
             self.grown += 1
         first = self._count
         self._advance(step, result, group)
@@ -68,10 +77,13 @@ class Values(Following):  # type: ignore[no-untyped-call]
         entry = self._entries.get(id(tensor))
         if entry is None or entry() is not tensor:
             return self._source(tensor)
-        if entry.version >= 0 and not tensor.is_inference():
-            self._look_at_version(tensor, entry)
         group = entry.group
-        if group is not None and entry.seen != len(group):
+        behind = group is not None and entry.seen != len(group)
+        if entry.version >= 0 and not tensor.is_inference():
+            before, entry.version = entry.version, tensor._version
+            if before != entry.version and not behind:  # somebody wrote into it whom nobody saw
+                self.note_event(REPLACED, (tensor,))
+        if group is not None and behind:
             mixed = Mixed(entry.token, tuple(group[entry.seen :]))
             entry.token, entry.seen = REF[self._count], len(group)
             if self._count in self._keep:
@@ -79,14 +91,6 @@ class Values(Following):  # type: ignore[no-untyped-call]
             self._count += 1
             return mixed
         return entry.token
-
-    def _look_at_version(self, tensor: Tensor, entry: Entry) -> None:
-        """Whether somebody wrote into a tensor of the run whom nobody saw: torch counts writes."""
-        version, group = tensor._version, entry.group
-        seen = group is None or entry.seen == len(group)
-        if entry.version != version and seen:
-            self.note_event(REPLACED, (tensor,))
-        entry.version = version
 
     def close(self) -> None:
         """At the end of a run: whether somebody wrote into a tensor that the run took, unseen."""
@@ -115,6 +119,6 @@ class Values(Following):  # type: ignore[no-untyped-call]
                 flaw = UNSEEN
             if self._written_memory and any(lies_in(tensor, s) for s in self._written_memory):
                 flaw = UNSEEN
-            known = Source(tensor.shape, strides_of(tensor), tensor.dtype, tensor.device, flaw)
+            known = Source(info_of(tensor), flaw)
         self._take_source(tensor)
         return known

@@ -17,7 +17,7 @@ from captum_xdnn._torch import (
     top_hooks,
 )
 from captum_xdnn.recording.operations import Operation, operation_of
-from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, Ref, Tail
+from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
     is_foreign,
@@ -26,7 +26,7 @@ from captum_xdnn.recording.tensors import (
     tensors_of,
     without_values,
 )
-from captum_xdnn.recording.values import UNSEEN, Values
+from captum_xdnn.recording.values import Values
 
 
 class Stopped(BaseException):
@@ -51,12 +51,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
         self._given = [*encoded, *(value for _, value in named)]
         tail = Tail(named, graded, any(map(is_foreign, types)))
-        if not operation.plain:
-            return self._run_with_effects(operation, (operation, *encoded), tail, args, kwargs)
-        result = overload(*args, **kwargs)
-        group = self._group_of(args[0]) if operation.shows else None
-        self._note((operation, *encoded, tail), result, group)
-        return result
+        return self._run_with_effects(operation, encoded, tail, args, kwargs)
 
     def _stop_before(self, operation: Operation, given: list[Any]) -> None:
         """End the run: other processes wait for as many operations as Captum's passes have.
@@ -118,15 +113,9 @@ class Tape(Values):  # type: ignore[no-untyped-call]
                 self._keep_content(group.origin)
 
     def _run_with_effects(
-        self,
-        operation: Operation,
-        signature: tuple[Any, ...],
-        tail: Tail,
-        args: tuple[Any, ...],
-        kwargs: Any,
+        self, operation: Operation, encoded: list[Any], tail: Tail, args: Any, kwargs: Any
     ) -> Any:
-        """Run an operation that writes, shows the memory of another tensor, or draws numbers."""
-        overload = operation.overload
+        """Run an operation that may write, show the memory of another tensor, or draw numbers."""
         if operation.is_random:
             self._save_random_state(kwargs)
         written = list(operation.written(args, kwargs))
@@ -137,12 +126,12 @@ class Tape(Values):  # type: ignore[no-untyped-call]
                 self._set_apart(tensor)
         if operation.by_storage:
             tail = tail._replace(extra=covers_its_storage(args[0]))
-        result = overload(*args, **kwargs)
+        result = operation.overload(*args, **kwargs)
         if operation.sized_by_values:
             self.sized.update(id(r) for r in tensors_of(result))
             tail = tail._replace(extra=tuple([r.shape for r in tensors_of(result)]))
         group = self._group_of(args[0]) if operation.shows or operation.reshapes else None
-        first = self._note((*signature, tail), result, group)
+        first = self._note((operation, *encoded, tail), result, group)
         if shared:
             self.note_event(REPLACED, shared)
         if not written or operation.reshapes:
