@@ -254,12 +254,7 @@ def operations(tape: Following) -> TorchDispatchMode:
 
 
 class Functions(TorchFunctionMode):
-    """Shows a tape the calls of torch's functions that no operation shows.
-
-    Attributes:
-        events: How some of the functions are called, and what is noted of them.
-        runs_others: Whether a call of another one may run code that is not torch's.
-    """
+    """Shows a tape the calls of torch's functions that no operation shows: see ``Calls``."""
 
     events: ClassVar[dict[Any, Callable[..., Any]]]
     runs_others: ClassVar[Callable[..., bool]]

@@ -230,17 +230,15 @@ def _namespaces(function: Any, arguments: Sequence[Any]) -> list[dict[str, Any]]
     found: dict[int, dict[str, Any]] = {}
     stack = owners_of(function)
     stack += [a for a in arguments if not _is(a, Tensor)]
+    script, attributes = torch.jit.ScriptModule, object.__getattribute__
     while stack:
         owner = stack.pop()
         kind = type(owner)
         if issubclass(kind, nn.Module):
-            space = object.__getattribute__(owner, "__dict__")
-            # The state of a script is not in Python.
-            if not (
-                issubclass(kind, torch.jit.ScriptModule)
-                or id(space) in found
-                or "_modules" not in space
-            ):
+            if issubclass(kind, script):
+                continue  # the state of a script is not in Python
+            space = attributes(owner, "__dict__")
+            if id(space) not in found and "_modules" in space:
                 found[id(space)] = space
                 stack += space["_modules"].values()
         elif not issubclass(kind, type | ModuleType) and (space := namespace_of(owner)):
