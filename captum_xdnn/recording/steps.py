@@ -28,9 +28,8 @@ MEASURED = "measured"
 REPLACED = "replaced"
 """A tensor's memory is exchanged, or written by Python."""
 
-
 UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
-"""A flaw of a tensor, like the next one."""
+"""A flaw of a tensor: that nothing can be known of it. So is the next one."""
 OPAQUE = "a tensor of a class with operations of its own"
 
 
