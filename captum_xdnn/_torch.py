@@ -60,8 +60,8 @@ try:
     disabled_torch_dispatch: Any = torch._C._disabled_torch_dispatch_impl
     # Whether another mode than the watch's is on, and whether torch traces.
     len_torch_dispatch_stack = torch._C._len_torch_dispatch_stack
-    get_dispatch_mode = torch._C._get_dispatch_mode
-    DispatchModeKey = torch._C._TorchDispatchModeKey
+    _get_dispatch_mode = torch._C._get_dispatch_mode
+    _TRACING = (torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FUNCTIONAL)
     # Whether an operation runs under vmap, or is made of others by torch itself.
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     # Kernels of operators that are written in Python, as "namespace/operator/key".
@@ -151,9 +151,9 @@ def compiled_from(function: FunctionType) -> Any:
     return function.__dict__.get("__wrapped__") if is_compilers else None
 
 
-def in_forward_mode() -> bool:
-    """Whether forward-mode derivatives are being taken, which no recorded run would carry."""
-    return forward_ad._current_level >= 0
+def is_transformed() -> bool:
+    """Whether a call is being traced, or differentiated in forward mode, which no run would carry."""
+    return forward_ad._current_level >= 0 or any(map(_get_dispatch_mode, _TRACING))
 
 
 def unfit() -> list[str]:

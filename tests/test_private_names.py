@@ -28,8 +28,8 @@ from private_names import (
 from torch import Tensor, nn
 
 from captum_xdnn import HomogeneityWarning, XIntegratedGradients, _captum, _torch
-from captum_xdnn.recording import values, watch
-from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording import following, watch
+from captum_xdnn.recording.tensors import custom_nodes_of
 
 
 def test_no_other_file_reaches_past_them() -> None:
@@ -167,7 +167,7 @@ def test_so_does_one_of_another_form(holder, name, other, monkeypatch) -> None:
 def test_torch_before_2_8_takes_every_run_for_one_with_hooks_on_saved_tensors(monkeypatch) -> None:
     monkeypatch.delattr(torch._C._autograd, "_top_saved_tensors_default_hooks")
     older = runpy.run_path(str(PACKAGE / "_torch.py"))["top_hooks"]
-    for module in (values, watch):
+    for module in (following, watch):
         monkeypatch.setattr(module, "top_hooks", older)
     net = nn.Sequential(nn.Linear(4, 5, bias=False), nn.ReLU(), nn.Linear(5, 2, bias=False))
     x, xig = torch.randn(3, 4), XIntegratedGradients(net)

@@ -15,13 +15,13 @@ from captum_xdnn._captum import (
     format_input_baseline,
     validate_input,
 )
+from captum_xdnn._torch import is_transformed
 from captum_xdnn.attr.layer_functions import Shifted, ToLayer
 from captum_xdnn.checks.gradient_law import custom_functions_of
 from captum_xdnn.proof.baseline_values import Unavailable
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import values_of
 from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
-from captum_xdnn.recording.modes import is_transformed
 from captum_xdnn.routes.certification import certificate_of
 from captum_xdnn.routes.known_functions import memory_of
 from captum_xdnn.routes.request import Call, Quadrature

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.checks.completeness import entries
-from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording.tensors import custom_nodes_of
 
 COARSE, FINE = 2.0**-7, 2.0**-24
 """How far the gradients of an example may differ, in parts of their sum, in float32 and float64.

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.autograd.graph import get_gradient_edge
 
-from captum_xdnn.recording.autograd_graph import nodes_behind
+from captum_xdnn.recording.tensors import nodes_behind
 
 Gradients = tuple[Tensor | None, ...]
 

@@ -24,8 +24,7 @@ from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.taken_apart import parts_of
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import Graph, overwritten, shown_again
-from captum_xdnn.recording.steps import TensorInfo
-from captum_xdnn.recording.values import OPAQUE
+from captum_xdnn.recording.steps import OPAQUE, TensorInfo
 
 NO_RULE = "write one with captum_xdnn.register_rule"
 LARGEST = 2**24

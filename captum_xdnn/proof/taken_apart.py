@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._torch import core_aten_decompositions, decomposition_table, has_kernel
-from captum_xdnn.recording.modes import operations
+from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.steps import Step

@@ -15,10 +15,11 @@ from captum_xdnn.proof import registry
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.findings import Blocker
 from captum_xdnn.proof.verdict import Baseline, Given, Verdict, prove
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
+from captum_xdnn.recording.calls_of_torch import Calls
 from captum_xdnn.recording.compiling import compiler_left_alone
-from captum_xdnn.recording.modes import Calls, operations
-from captum_xdnn.recording.places import watched as call
+from captum_xdnn.recording.following import operations
+from captum_xdnn.recording.following import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of
@@ -74,7 +75,7 @@ def watch(
     noted = Noted(function, dice=dice, arguments=arguments)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
     key = (forms, _autocast(leaves[0].device.type))
-    root = known_runs.root_of(key, registry.edition())
+    root = steps.root_of(key, registry.edition())
     tape = Tape(root, leaves, keep, placed=placed)
     error: BaseException | None = None
     returned: Any = None
@@ -93,7 +94,7 @@ def watch(
     _put_back_inputs(tape, leaves, arguments)
     if error is not None:
         if tape.grown:
-            known_runs.settle(key, tape.grown)
+            steps.settle(key, tape.grown)
         return Watched(None, tape, None, None, error, noted)
     for tensor, _, _ in tape.saved:  # who else holds it may read what was written
         known = any(tensor is t for t in pytree.tree_leaves([*leaves, *arguments]))
@@ -104,7 +105,7 @@ def watch(
     given = _given(tape, leaves, baselines, arguments)
     verdict, grown = _verdict(tape, leaves, given)
     if grown:
-        known_runs.settle(key, grown)
+        steps.settle(key, grown)
     return Watched(returned, tape, verdict, given, None, noted)
 
 

@@ -14,88 +14,81 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 
 from captum_xdnn._torch import (
     OPDEFS,
     PACKING,
     OpOverload,
-    OpOverloadPacket,
     TensorBase,
-    disabled_torch_function,
     pad,
     python_kernels,
     pytree,
 )
-from captum_xdnn.recording.autograd_graph import custom_nodes_of
+from captum_xdnn.recording.following import MAY_RUN_OTHERS, OF_TORCH, Functions
 from captum_xdnn.recording.steps import MEASURED, READ, REPLACED
+from captum_xdnn.recording.tensors import custom_nodes_of
 from captum_xdnn.recording.watch import Tape
 
 Event = Callable[[Tape, Any, tuple[Any, ...], dict[str, Any]], Any]
-
-_READS = ("tolist", "__contains__", "__repr__", "__format__")
-_MEMORY = (
-    "numpy",
-    "__array__",
-    "__dlpack__",
-    "data_ptr",
-    "untyped_storage",
-    "storage",
-    "_typed_storage",
-)
-_REPLACES = ("apply_", "map_", "map2_")
-_TOUCHES = ("register_hook", "register_post_accumulate_grad_hook")
+"""Calls a function, or runs it otherwise, and notes that."""
+Note = Callable[[Tape, list[Any]], None]
+"""Notes a call, of which it is told what is given to the function."""
 
 
-def _read(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tape.note_event(READ, args[:1])
-    return func(*args, **kwargs)
+def _read(tape: Tape, given: list[Any]) -> None:
+    tape.note_event(READ, given[:1])
 
 
-def _hand_out(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _hand_out(tape: Tape, given: list[Any]) -> None:
     """What is written there later, on either side, is seen on the other."""
-    tape.note_event(READ, args[:1])
-    if isinstance(args[0], Tensor):
-        tape.hand_out(args[0])
-    return func(*args, **kwargs)
+    tape.note_event(READ, given[:1])
+    if isinstance(given[0], Tensor):
+        tape.hand_out(given[0])
 
 
-def _measure(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _measure(tape: Tape, given: list[Any]) -> None:
     """A shape is read: that is a value, where values have decided it."""
-    if tape.sized and id(args[0]) in tape.sized:
-        tape.note_event(MEASURED, args[:1])
-    return func(*args, **kwargs)
+    if tape.sized and id(given[0]) in tape.sized:
+        tape.note_event(MEASURED, given[:1])
 
 
-def _gather(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _gather(tape: Tape, given: list[Any]) -> None:
     """A tensor made of lists: the tensors in them are read as numbers."""
-    given = [*args, *kwargs.values()]
     inside = [leaf for g in given if isinstance(g, list | tuple) for leaf in pytree.tree_leaves(g)]
     if any(isinstance(leaf, Tensor) for leaf in inside):
         tape.note_event(READ, inside)
     if has_strange(inside):
         tape.note_event(READ, tape.inputs)
-    return func(*args, **kwargs)
 
 
-def _index(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _index(tape: Tape, given: list[Any]) -> None:
     """An index that is an object of the user's is asked for its number by code of the user's."""
-    parts = args[1] if isinstance(args[1], tuple | list) else args[1:2]
+    parts = given[1] if isinstance(given[1], tuple | list) else given[1:2]
     slices = [p for p in parts if isinstance(p, slice)]
     inside = [*parts, *(end for s in slices for end in (s.start, s.stop, s.step))]
     if has_strange(pytree.tree_leaves(inside)):
         tape.note_event(READ, tape.inputs)
-    return func(*args, **kwargs)
 
 
-def _replace(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    tape.note_event(REPLACED, args)
-    return func(*args, **kwargs)
+def _divide(tape: Tape, given: list[Any]) -> None:
+    """Where to split, how long a sequence is, may be told by a tensor, which torch reads by pointer."""
+    tape.note_event(READ, given[1:])
 
 
-def _touch(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _replace(tape: Tape, given: list[Any]) -> None:
+    tape.note_event(REPLACED, given)
+
+
+def _touch(tape: Tape, _: list[Any]) -> None:
     tape.touches.append("a hook on a tensor, or code that takes hold of autograd's nodes")
-    return func(*args, **kwargs)
+
+
+def _noting(note: Note) -> Event:
+    def event(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        note(tape, [*args, *kwargs.values()])
+        return func(*args, **kwargs)
+
+    return event
 
 
 def _differentiate(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -126,52 +119,29 @@ def _pad(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if given.get("mode") != "circular":
         return func(*args, **kwargs)
     whole = lambda x, pad: func(x, pad, "circular")  # noqa: E731
-    return tape.run_whole(
-        torch.ops.aten._pad_circular.default, whole, (given["input"], given["pad"]), {}
-    )
-
-
-def _divide(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Where to split, how long a sequence is, may be told by a tensor, which torch reads by pointer."""
-    tape.note_event(READ, [*args[1:], *kwargs.values()])
-    return func(*args, **kwargs)
-
-
-_of_tensors: Any = Tensor.__torch_function__
-_PLAIN_FUNCTIONS = (_of_tensors.__func__, disabled_torch_function)
-
-
-def has_own_functions(kind: Any) -> bool:
-    """Whether a class of tensors says itself what torch's functions do with it."""
-    own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
-    return own not in _PLAIN_FUNCTIONS
+    circular = torch.ops.aten._pad_circular.default
+    return tape.run_whole(circular, whole, (given["input"], given["pad"]), {})
 
 
 _TORCH = str(Path(torch.__file__).parent)
-_OF_TORCH: set[Any] = set()
-"""Torch's own functions in Python that were called; as many as torch has, and no more."""
 _COMPOSED = ("CompositeImplicitAutograd",)
 _AUTOGRAD = ("Autograd", "AutogradCPU", "AutogradCUDA")
 RULED: set[str] = set()
 """Names of operators with a rule of the user's."""
-_MAY_RUN_OTHERS = frozenset((types.FunctionType, OpOverload, OpOverloadPacket))
 
 
 def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None) -> bool:
     """Whether a function may run code that is not torch's: an argument's, or a kernel in Python."""
-    if not COMMON.issuperset(map(type, args)) or (
-        kwargs and not COMMON.issuperset(map(type, kwargs.values()))
-    ):
-        given = (*args, *(kwargs or {}).values())
-        if has_strange(given) or (type(func) is types.FunctionType and any(map(callable, given))):
-            return True
-    if type(func) not in _MAY_RUN_OTHERS or func in _OF_TORCH:
+    given = (*args, *(kwargs or {}).values())
+    if has_strange(given) or (type(func) is types.FunctionType and any(map(callable, given))):
+        return True
+    if type(func) not in MAY_RUN_OTHERS or func in OF_TORCH:
         return False
     if type(func) is types.FunctionType:
         codes = [getattr(f, "__code__", None) for f in (func, getattr(func, "__wrapped__", func))]
         if any(c is not None and not c.co_filename.startswith(_TORCH) for c in codes):
             return True
-        _OF_TORCH.add(func)
+        OF_TORCH.add(func)
         return False
     packet = func.overloadpacket if type(func) is OpOverload else func
     name = packet._qualified_op_name
@@ -183,31 +153,12 @@ def runs_others(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None)
 
 
 _KNOWN_KINDS: tuple[Any, ...] = (
-    *(
-        Tensor,
-        int,
-        float,
-        complex,
-        str,
-        bytes,
-        type(None),
-        type(Ellipsis),
-        tuple,
-        list,
-        dict,
-        slice,
-    ),
-    *(
-        torch.dtype,
-        torch.device,
-        torch.layout,
-        torch.memory_format,
-        torch.Generator,
-        types.FunctionType,
-    ),
-    *(torch.nn.Module, torch.autograd.graph.GradientEdge, enum.Enum, torch.Stream, type),
+    *(Tensor, int, float, complex, str, bytes, type(None), type(Ellipsis), tuple, list, dict),
+    *(slice, type, enum.Enum, types.FunctionType, torch.dtype, torch.device, torch.layout),
+    *(torch.memory_format, torch.Generator, torch.Stream, torch.nn.Module),
+    torch.autograd.graph.GradientEdge,
 )
-COMMON = frozenset((Tensor, Parameter, int, float, bool, type(None), str, tuple, torch.Size))
+_LIBRARIES = ("builtins", "numpy", "torch")
 
 
 def has_strange(values: Iterable[Any]) -> bool:
@@ -218,43 +169,50 @@ def has_strange(values: Iterable[Any]) -> bool:
     )
 
 
-_LIBRARIES = ("builtins", "numpy", "torch")
-
-
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def _events() -> dict[Any, Event]:
-    events: dict[Any, Event] = {getattr(Tensor, name): _read for name in _READS}
-    events.update({getattr(Tensor, name): _hand_out for name in _MEMORY})
-    events.update({getattr(Tensor, name): _replace for name in _REPLACES})
-    events[TensorBase.shape.__get__] = _measure
-    sizes = (Tensor.size, Tensor.__len__, Tensor.numel, Tensor.nelement)
-    events.update(dict.fromkeys(sizes, _measure))
-    sparse = ("coo", "csr", "csc", "bsr", "bsc", "compressed")
-    makers = [torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor]
-    makers += [getattr(torch, f"sparse_{form}_tensor") for form in sparse]
-    events.update(dict.fromkeys(makers, _gather))
     split = torch.ops.aten.tensor_split
-    dividing = (
-        *PACKING,
-        torch.tensor_split,
-        Tensor.tensor_split,
-        split,
-        split.tensor_indices_or_sections,
-    )
-    events.update(dict.fromkeys(dividing, _divide))
-    events.update(dict.fromkeys((Tensor.__getitem__, Tensor.__setitem__), _index))
-    events.update({getattr(Tensor, name): _touch for name in _TOUCHES})
-    events[TensorBase.data.__set__] = _replace
-    events[Tensor.__cuda_array_interface__.__get__] = _hand_out
-    events[TensorBase.grad_fn.__get__] = _touch
+    splitting = (torch.tensor_split, Tensor.tensor_split, split, split.tensor_indices_or_sections)
+    makers = (torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor)
+    sparse = ("coo", "csr", "csc", "bsr", "bsc", "compressed")
+    memory = ("numpy", "__array__", "__dlpack__", "data_ptr", "untyped_storage", "storage")
+    noted: dict[Note, Iterable[Any]] = {
+        _read: _methods("tolist", "__contains__", "__repr__", "__format__"),
+        _hand_out: (
+            *_methods(*memory, "_typed_storage"),
+            Tensor.__cuda_array_interface__.__get__,
+        ),
+        _replace: (*_methods("apply_", "map_", "map2_"), TensorBase.data.__set__),
+        _measure: (
+            TensorBase.shape.__get__,
+            *(Tensor.size, Tensor.__len__, Tensor.numel, Tensor.nelement),
+        ),
+        _gather: (*makers, *(getattr(torch, f"sparse_{form}_tensor") for form in sparse)),
+        _divide: (*PACKING, *splitting),
+        _index: (Tensor.__getitem__, Tensor.__setitem__),
+        _touch: (
+            *_methods("register_hook", "register_post_accumulate_grad_hook"),
+            TensorBase.grad_fn.__get__,
+        ),
+    }
+    events = {func: _noting(note) for note, functions in noted.items() for func in functions}
     events[torch.autograd.grad] = events[Tensor.backward] = _differentiate
     events[torch.nn.functional.pad] = events[pad] = _pad
-    for name in RECURRENT:
-        events[getattr(torch, name)] = _recurrent(name)
-    return events
+    return events | {getattr(torch, name): _recurrent(name) for name in RECURRENT}
+
+
+def _methods(*names: str) -> list[Any]:
+    return [getattr(Tensor, name) for name in names]
 
 
 EVENTS = _events()
 """What is noted of each function, method and property."""
+
+
+class Calls(Functions):
+    """Shows a tape the calls of torch's functions that no operation shows."""
+
+    events = EVENTS
+    runs_others = staticmethod(runs_others)

@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from captum_xdnn._torch import compiler
+from captum_xdnn._torch import TorchDispatchMode, compiler
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -32,7 +32,7 @@ def not_compiled(function: Callable[_P, _R]) -> Callable[_P, _R]:
     return call
 
 
-class _Eager:
+class _Eager(AbstractContextManager[None]):
     """torch's stance towards compiled functions, which is one for all threads, while it is eager.
 
     The first who comes in sets it, the last who goes out puts back what was there.
@@ -43,16 +43,14 @@ class _Eager:
         self._inside = 0
         self._stance: Any = None
 
-    def enter(self) -> None:
-        """Compiled functions run as they are written from here on."""
+    def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
                 self._stance = torch.compiler.set_stance("force_eager")  # set when it is made
                 self._stance.__enter__()
             self._inside += 1
 
-    def leave(self) -> None:
-        """They run compiled again, unless another thread is inside."""
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._inside -= 1
             if not self._inside:
@@ -62,35 +60,41 @@ class _Eager:
 _EAGER = _Eager()
 
 
-@contextmanager
-def uncompiled() -> Iterator[None]:
+def uncompiled() -> AbstractContextManager[None]:
     """Run what ``torch.compile`` compiled as it was written, with the same parameters.
 
     A compiled backward pass cannot be differentiated; the rest of the training step stays compiled.
     """
-    if compiler() is None:  # nothing has been compiled
-        yield
-        return
-    _EAGER.enter()
-    try:
-        yield
-    finally:
-        _EAGER.leave()
-
-
-def compiler_left_alone() -> AbstractContextManager[None]:
-    """A run under a mode, for which compiled code steps aside, and after which it is compiled as ever."""
-    return _left_alone() if _SKIPS_FOR_GOOD else nullcontext()
+    return nullcontext() if compiler() is None else _EAGER
 
 
 @contextmanager
 def _left_alone() -> Iterator[None]:
-    if compiler() is not None:
+    before = compiler()
+    try:
         with uncompiled():
             yield
-        return
-    try:
-        yield
     finally:
-        if compiler() is not None:  # the run itself has brought it; nobody else has compiled yet
-            compiler().reset()
+        if before is None and compiler() is not None:  # the run itself has brought it
+            compiler().reset()  # nobody else has compiled yet
+
+
+compiler_left_alone = _left_alone if _SKIPS_FOR_GOOD else nullcontext
+"""A run under a mode, for which compiled code steps aside, and after which it is compiled as ever."""
+
+
+class BesideCompiler(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode where torch's compiler is at work, which must not compile what the mode does."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self, mode: TorchDispatchMode) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._mode = mode
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Show the operation to the mode."""
+        shown: Any = self._mode.__torch_dispatch__
+        return shown(func, types, args, kwargs)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ import torch
 from captum_xdnn._torch import OpOverload
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.operations import operation_of
-from captum_xdnn.recording.steps import TensorInfo
+from captum_xdnn.recording.steps import forms_in
 
 MOVED, CALLED = 40.0, 5e5
 ROW = 4e5
@@ -26,7 +25,6 @@ class Cost:
     Attributes:
         flops: Floating-point operations of convolutions and matrix products, by torch's formulas.
         moved: Entries of the tensors that operations read and write.
-        operations: Number of operations.
     """
 
     flops: int = 0
@@ -46,33 +44,22 @@ class Cost:
         return Cost(int(self.flops * factor), int(self.moved * factor), self.operations)
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.flops + other.flops,
-            self.moved + other.moved,
-            self.operations + other.operations,
-        )
+        operations = self.operations + other.operations
+        return Cost(self.flops + other.flops, self.moved + other.moved, operations)
 
 
 def cost_of(nodes: Iterable[Node]) -> Cost:
     """The cost of one forward pass through some operations."""
-    total = Cost()
-    for node in nodes:
-        total += _cost_of(node)
-    return total
+    return sum(map(_cost_of, nodes), Cost())
 
 
 def _cost_of(node: Node) -> Cost:
     target: Any = node.target
     if not isinstance(target, OpOverload) or operation_of(target).shows:
         return Cost()
-    shapes = [_shapes(n.value) for n in (node, *node.all_input_nodes)]
-    moved = sum(prod(shape) for several in shapes for shape in several)
+    given = (node, *node.all_input_nodes)
+    moved = sum(info.numel() for each in given for info in forms_in(each.value))
     return Cost(flops_of(node), moved, 1)
-
-
-def _shapes(value: Any) -> list[tuple[int, ...]]:
-    values = value if isinstance(value, tuple) else (value,)
-    return [v.shape for v in values if isinstance(v, TensorInfo)]
 
 
 def flops_of(node: Node) -> int:
@@ -83,14 +70,13 @@ def flops_of(node: Node) -> int:
     if not isinstance(node.target, OpOverload):
         return 0
     formula = flop_registry.get(node.target.overloadpacket)
-    results = _shapes(node.value)
-    if formula is None or not results:
+    if formula is None or not forms_in(node.value):
         return 0
     args = map_nodes(node.args, _meta)
     kwargs = map_nodes(node.kwargs, _meta)
-    return int(formula(*args, **kwargs, out_val=torch.empty(results[0], device="meta")))
+    return int(formula(*args, **kwargs, out_val=_meta(node)))
 
 
 def _meta(node: Node) -> Any:
-    shapes = _shapes(node.value)
-    return torch.empty(shapes[0], device="meta") if shapes else None
+    forms = forms_in(node.value)
+    return torch.empty(forms[0].shape, device="meta") if forms else None

@@ -10,13 +10,8 @@ class Node:
     """A value of a run, or several.
 
     Attributes:
-        name: A name for people.
-        op: ``"placeholder"`` or ``"call_function"``.
-        target: The operation, in its functional form.
-        args: Its arguments; nodes stand for tensors.
-        kwargs: Its keyword arguments.
-        all_input_nodes: The nodes among them.
-        users: The nodes that take this one.
+        target: The operation, in its functional form; None of a placeholder.
+        all_input_nodes: The nodes among its arguments; ``users`` are those that take this one.
         value: Its form, or those of several results.
         step: The position of its step in the run; -1 for placeholders.
         number: Its number in the run, by which it can be kept; -1 for several results.
@@ -25,22 +20,6 @@ class Node:
         ungraded_write: Whether it wrote in place while none were: autograd goes on as if nothing had
             been written.
     """
-
-    __slots__ = (
-        "all_input_nodes",
-        "args",
-        "flaw",
-        "graded",
-        "kwargs",
-        "name",
-        "number",
-        "op",
-        "step",
-        "target",
-        "ungraded_write",
-        "users",
-        "value",
-    )
 
     def __init__(
         self,
@@ -52,20 +31,19 @@ class Node:
         value: Any = None,
         step: int = -1,
         number: int = -1,
+        flaw: str = "",
+        graded: bool = True,
     ) -> None:
         self.name, self.target, self.args, self.kwargs = name, target, args, kwargs or {}
         self.op = "placeholder" if target is None else "call_function"
         self.value, self.step, self.number = value, step, number
-        self.flaw, self.graded, self.ungraded_write = "", True, False
+        self.flaw, self.graded, self.ungraded_write = flaw, graded, False
         self.users: dict[Node, None] = {}
         found: dict[Node, None] = {}
         for held in (*args, *self.kwargs.values()):
-            if type(held) is Node:
-                found[held] = None
-            elif type(held) is tuple:
-                for part in held:
-                    if type(part) is Node:
-                        found[part] = None
+            for part in held if type(held) is tuple else (held,):
+                if type(part) is Node:
+                    found[part] = None
         self.all_input_nodes = tuple(found)
         for node in found:
             node.users[self] = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 
 from captum_xdnn._torch import OpOverload
 
-_STATISTICS = {
+_STATISTICS: dict[str, tuple[int | None, tuple[int, ...]]] = {
     "aten::native_batch_norm": (5, (3, 4)),
     "aten::cudnn_batch_norm": (5, (3, 4)),
     "aten::miopen_batch_norm": (5, (3, 4)),
@@ -25,10 +26,8 @@ class Operation:
     """An overload, and what its schema says of it.
 
     Attributes:
-        overload: The overload.
-        name: Its full name, such as ``aten.relu_.default``.
-        writes: Positions and names of the arguments that it writes into.
-        beside: Those of them that it does not return.
+        writes: Positions and names of the arguments that it writes into; ``beside`` are those of
+            them that it does not return.
         shows: Whether its results share the memory of its first argument.
         reshapes: Whether it writes nothing but the shape and strides of its first argument.
         is_random: Whether it draws random numbers.
@@ -36,35 +35,16 @@ class Operation:
         reads: Whether it hands a value to Python.
         is_collective: Whether it waits for other processes.
         tells: Whether it is not torch's own and returns a number, or tensors whose number may tell.
-        plain: Whether it does nothing but return results.
+        by_storage: Whether what it shows may depend on memory that is not its argument's.
         is_in_place: Whether it does nothing but write its first argument and return it.
-        is_usual: Whether it is of one of these two kinds.
+        is_usual: Whether it does nothing but that, or return results.
     """
-
-    __slots__ = (
-        "_statistics",
-        "beside",
-        "by_storage",
-        "is_collective",
-        "is_in_place",
-        "is_random",
-        "is_usual",
-        "name",
-        "overload",
-        "plain",
-        "reads",
-        "reshapes",
-        "shows",
-        "sized_by_values",
-        "tells",
-        "writes",
-    )
 
     def __init__(self, overload: OpOverload) -> None:
         schema = overload._schema
         self.overload = overload
         self.name = str(overload)
-        self._statistics = _STATISTICS.get(schema.name)
+        self._statistics = _STATISTICS.get(schema.name, (None, ()))
         self.reshapes = torch.Tag.inplace_view in overload.tags
         self.writes = tuple(
             (place, argument.name)
@@ -89,54 +69,42 @@ class Operation:
         foreign = namespace not in ("aten", "prims", "torchvision") and not self.is_collective
         self.tells = foreign and any(k != "Tensor" and "__torch__" not in k for k in kinds)
         self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
-        # The kinds that most operations are of; what is of neither takes a longer way.
-        unusual = self._statistics or self.sized_by_values or self.by_storage or self.is_random
-        self.plain = not (self.writes or unusual)
+        # The kinds that most operations are of.
+        unusual = self._statistics[1] or self.sized_by_values or self.by_storage or self.is_random
         first = bool(self.writes) and self.writes == ((0, schema.arguments[0].name),)
         alone = len(returned) == 1 and not self.beside and not self.reshapes
         self.is_in_place = first and alone and not unusual
-        self.is_usual = self.plain or self.is_in_place
+        self.is_usual = self.is_in_place or not (self.writes or unusual)
 
     def __repr__(self) -> str:
         return self.name
 
     def written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         """The tensors among the arguments that a call writes into."""
-        yield from self._held(self.writes, args, kwargs)
-        yield from self.statistics(args)
+        return self._held(self.writes, args, kwargs)
 
     def written_beside(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         """Those of them that it does not return; tensors, or what stands for them."""
-        yield from self._held(self.beside, args, kwargs)
-        yield from self.statistics(args)
+        return self._held(self.beside, args, kwargs)
 
     def _held(self, places: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
-        for place, name in places:
+        for place, name in (*places, *self._unannounced(args)):
             held = args[place] if place < len(args) else kwargs.get(name)
             for tensor in held if isinstance(held, list | tuple) else (held,):
                 if tensor is not None:
                     yield tensor
 
-    def statistics(self, args: tuple[Any, ...]) -> Iterator[Any]:
-        """The running statistics that a batch norm updates unannounced."""
-        if self._statistics is None:
-            return
+    def _unannounced(self, args: tuple[Any, ...]) -> list[tuple[int, str]]:
+        """Where the running statistics are that a batch norm updates."""
         flag, places = self._statistics
-        if flag is None or (flag < len(args) and args[flag]):
-            for place in places:
-                if place < len(args) and args[place] is not None:
-                    yield args[place]
+        updates = flag is None or (flag < len(args) and args[flag])
+        return [(place, "") for place in places if updates]
 
 
-_KNOWN: dict[OpOverload, Operation] = {}
-
-
+@functools.cache
 def operation_of(overload: OpOverload) -> Operation:
     """The facts about an overload, read once."""
-    found = _KNOWN.get(overload)
-    if found is None:
-        found = _KNOWN[overload] = Operation(overload)
-    return found
+    return Operation(overload)
 
 
 def functional_twin(overload: OpOverload) -> tuple[OpOverload, str] | None:
@@ -147,31 +115,20 @@ def functional_twin(overload: OpOverload) -> tuple[OpOverload, str] | None:
     """
     schema = overload._schema
     namespace, _, name = schema.name.partition("::")
-    packets = getattr(torch.ops, namespace)
+    dropped = ""
     if name.endswith("_") and not name.endswith("__"):
-        packet = getattr(packets, name[:-1], None)
-        # By its arguments: pow_.Scalar is no form of pow.Scalar, whose exponent is the tensor.
-        names = [a.name for a in schema.arguments]
-        types = [str(a.type) for a in schema.arguments]
-        twin = None if packet is None else _alike(packet, names, types)
-        return None if twin is None else (twin, "")
-    outs = [a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-    if len(outs) != 1 or not any(a.name == outs[0] and a.kwarg_only for a in schema.arguments):
-        return None
-    kept = [a.name for a in schema.arguments if a.name != outs[0]]
-    twin = _alike(
-        getattr(packets, name), kept, [str(a.type) for a in schema.arguments if a.name != outs[0]]
-    )
-    return None if twin is None else (twin, outs[0])
-
-
-def _alike(packet: Any, names: list[str], types: list[str]) -> OpOverload | None:
-    """The overload of a packet that takes these arguments and writes nothing."""
-    for name in packet.overloads():
-        overload: OpOverload = getattr(packet, name)
-        schema = overload._schema
-        if schema.is_mutable or [a.name for a in schema.arguments] != names:
-            continue
-        if [str(a.type) for a in schema.arguments] == types:
-            return overload
+        name = name[:-1]
+    else:
+        outs = [a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        if len(outs) != 1 or not outs[0].kwarg_only:
+            return None
+        dropped = outs[0].name
+    packet = getattr(getattr(torch.ops, namespace), name, None)
+    # By its arguments: pow_.Scalar is no form of pow.Scalar, whose exponent is the tensor.
+    wanted = [(a.name, str(a.type)) for a in schema.arguments if a.name != dropped]
+    for form in () if packet is None else packet.overloads():
+        twin: OpOverload = getattr(packet, form)
+        found = [(a.name, str(a.type)) for a in twin._schema.arguments]
+        if found == wanted and not twin._schema.is_mutable:
+            return twin, dropped
     return None

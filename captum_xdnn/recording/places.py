@@ -26,7 +26,6 @@ _OWN = tuple(
 )
 _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _SITE = f"{sysconfig.get_path('purelib')}{os.sep}"
-_FOREIGN: dict[str, bool] = {}
 _LOOKED_INTO = 100
 """So many entries of a list, tuple or dict that a function holds are looked at for modules."""
 _READ = 500
@@ -43,14 +42,7 @@ _UNWRAPPED: dict[type, Callable[[Any], Any]] = {
 
 
 class Place(NamedTuple):
-    """Where an operation was called from.
-
-    Attributes:
-        file: The user's file; empty if none was on the way.
-        line: The line in it.
-        module: The innermost module that ran; None outside of modules.
-        root: The outermost module that ran.
-    """
+    """The user's line, if any is on the way; the innermost and the outermost module that ran."""
 
     file: str
     line: int
@@ -65,8 +57,8 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}: {code}"
 
 
-def here() -> Place:
-    """The place of the operation that is being noted."""
+def here(above: types.CodeType) -> Place:
+    """The place of the operation that is being noted; what is above a piece of code is not the user's."""
     frame: types.FrameType | None = sys._getframe(1)
     file, line = "", 0
     module: Any = None
@@ -78,7 +70,7 @@ def here() -> Place:
             root = frame.f_locals.get("self")
             if module is None:
                 module = root
-        elif code is WATCHED:
+        elif code is above:
             break
         elif not file and not _is_foreign(code.co_filename):
             file, line = code.co_filename, frame.f_lineno
@@ -86,21 +78,10 @@ def here() -> Place:
     return Place(file, line, module, root)
 
 
+@functools.cache
 def _is_foreign(filename: str) -> bool:
-    known = _FOREIGN.get(filename)
-    if known is None:
-        library = filename.startswith(_LIBRARY) and not filename.startswith(_SITE)
-        known = library or filename.startswith((*_OWN, "<frozen"))
-        _FOREIGN[filename] = known
-    return known
-
-
-def watched(function: Any, *args: Any) -> Any:
-    """Call a function; what is above this frame is not the user's."""
-    return function(*args)
-
-
-WATCHED = watched.__code__
+    library = filename.startswith(_LIBRARY) and not filename.startswith(_SITE)
+    return library or filename.startswith((*_OWN, "<frozen"))
 
 
 class MadeOfAnother:
@@ -157,12 +138,11 @@ class Names:
         return found
 
 
-def roots_of(function: Any) -> Iterator[tuple[str, nn.Module]]:
+def roots_of(
+    value: Any, name: str = "", seen: set[int] | None = None
+) -> Iterator[tuple[str, nn.Module]]:
     """The modules that a function is made of, with the names by which it knows them."""
-    yield from _roots_of(function, "", set())
-
-
-def _roots_of(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, nn.Module]]:
+    seen = set() if seen is None else seen
     if id(value) in seen:
         return
     seen.add(id(value))
@@ -173,11 +153,11 @@ def _roots_of(value: Any, name: str, seen: set[int]) -> Iterator[tuple[str, nn.M
             yield name, inner
         yield name, value
     elif issubclass(kind, MadeOfAnother):
-        yield from _roots_of(value.base, name, seen)
+        yield from roots_of(value.base, name, seen)
     elif kind is types.MethodType:
-        yield from _roots_of(value.__self__, name, seen)
+        yield from roots_of(value.__self__, name, seen)
     elif issubclass(kind, functools.partial):
-        yield from _roots_of(value.func, name, seen)
+        yield from roots_of(value.func, name, seen)
         named = {f"arg{index}": held for index, held in enumerate(value.args)}
         yield from _all_held({**named, **value.keywords}, seen)
     elif kind is types.FunctionType:
@@ -201,7 +181,7 @@ def _of_function(
 ) -> Iterator[tuple[str, nn.Module]]:
     compiled = compiled_from(function)
     if compiled is not None:
-        yield from _roots_of(compiled, name, seen)
+        yield from roots_of(compiled, name, seen)
         return
     code = function.__code__
     held: dict[str, Any] = {}
@@ -243,7 +223,7 @@ def _if_held(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, nn.Mo
     method = kind is types.MethodType and is_module(value.__self__)
     closure = kind is types.FunctionType and value.__closure__
     if method or closure or is_module(value):
-        yield from _roots_of(value, name, seen)
+        yield from roots_of(value, name, seen)
 
 
 def _named_modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -7,18 +7,27 @@ Nodes are named as in ``torch.fx``: a placeholder is a tensor that the run did n
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xdnn._torch import OpOverload
+from captum_xdnn._torch import OpOverload, pytree
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import Operation, functional_twin
-from captum_xdnn.recording.steps import Mixed, Opaque, Real, Ref, Source, Step, TensorInfo
-from captum_xdnn.recording.values import OPAQUE, UNSEEN
+from captum_xdnn.recording.steps import (
+    OPAQUE,
+    UNSEEN,
+    Mixed,
+    Real,
+    Ref,
+    Source,
+    Step,
+    TensorInfo,
+    forms_in,
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,6 @@ class Graph:
         inputs: Those of the inputs that are attributed.
         sources: By number, those of the other tensors that the run did not compute.
         output: What the function returned; None if that is no tensor.
-        events: What concerns the run as a whole.
         size: The batch size.
         coarsest: The largest unit of rounding among the floating dtypes of the results.
     """
@@ -85,10 +93,10 @@ class _Reading:
                 output = given[0] if len(given) == 1 else None
             elif step.op == UNSEEN:
                 for info in step.results:
-                    self._place(self._flawed(Node("unseen", None, value=info), UNSEEN))
+                    self._place(Node("unseen", None, value=info, flaw=UNSEEN))
             else:
-                decoded = (self._decoded(part) for part in step.signature[1])
-                nodes = tuple(n for n in _leaves(decoded) if type(n) is Node)
+                decoded = [self._decoded(part) for part in step.signature[1]]
+                nodes = tuple(n for n in pytree.tree_leaves(decoded) if type(n) is Node)
                 Node(step.op, step.op, nodes, step=self._step)  # whoever reads them, uses them
                 self._events.append(Event(step.op, nodes, self._step))
         return Graph(
@@ -113,29 +121,25 @@ class _Reading:
             kwargs,
             value=step.results,
             step=self._step,
+            flaw=OPAQUE if tail.foreign else "",
+            graded=tail.graded,
         )
-        node.graded = tail.graded
         node.ungraded_write = bool(operation.writes) and not tail.graded
-        if tail.foreign:
-            self._flawed(node, OPAQUE)
         if operation.by_storage and not (tail.extra or _same_form(node)):
-            self._flawed(node, BY_STORAGE)
+            node.flaw = BY_STORAGE
         self._results(node)
         for held in operation.written_beside(args, kwargs):
             beside = Node(f"written_{self._step}", written_beside, (node, held), value=held.value)
-            beside.step = self._step
-            self._place(self._flawed(beside, "an operation writes it beside its results"))
+            beside.step, beside.flaw = self._step, "an operation writes it beside its results"
+            self._place(beside)
 
     def _results(self, node: Node) -> None:
         """Number the results of an operation."""
-        if not isinstance(node.value, tuple):
-            if node.value is None:
-                self._nodes.append(node)
-            else:
-                self._place(node)
+        if not isinstance(node.value, tuple | None):
+            self._place(node)
             return
         self._nodes.append(node)
-        for index, info in enumerate(node.value):
+        for index, info in enumerate(node.value or ()):
             if info is not None:
                 part = Node(f"{node.name}_{index}", operator.getitem, (node, index), value=info)
                 part.step, part.flaw, part.graded = node.step, node.flaw, node.graded
@@ -148,10 +152,6 @@ class _Reading:
         self._count += 1
         return node
 
-    def _flawed(self, node: Node, flaw: str) -> Node:
-        node.flaw = flaw
-        return node
-
     def _decoded(self, part: Any) -> Any:
         kind = type(part)
         if kind is Ref:
@@ -159,14 +159,12 @@ class _Reading:
         if kind is Real:
             return float.fromhex(part.hexadecimal)
         if kind is Source:
-            info = TensorInfo(part.shape, part.strides, part.dtype, part.device)
-            node = self._place(Node(f"source{self._count}", None, value=info))
+            name = f"source{self._count}"
+            node = self._place(Node(name, None, value=part.info, flaw=part.flaw))
             self._sources[node.number] = node
-            return self._flawed(node, part.flaw)
+            return node
         if kind is Mixed:
             return self._mixed(part)
-        if kind is Opaque:
-            return part
         if kind is tuple:
             return tuple([self._decoded(each) for each in part])
         return part
@@ -177,13 +175,11 @@ class _Reading:
         writes = [self._values[token.number] for token in mixed.writes]
         value = before
         for write in writes:
+            if value is not before:
+                self._nodes.append(value)
             value = self._overwritten(value, before, write)
             value.step = self._step
-            self._nodes.append(value)
-        value.number = self._count
-        self._values[self._count] = value
-        self._count += 1
-        return value
+        return self._place(value)
 
     def _overwritten(self, value: Node, before: Node, write: Node) -> Node:
         """A tensor after one write into its memory."""
@@ -196,14 +192,6 @@ class _Reading:
             if up is not None:  # it is a part of what was written
                 return Node("shown_again", shown_again, (write, up), value=before.value)
         return Node("mixed", written_beside, (value, write), value=before.value)
-
-
-def _leaves(values: Iterable[Any]) -> Iterator[Any]:
-    for value in values:
-        if type(value) is tuple:
-            yield from _leaves(value)
-        else:
-            yield value
 
 
 def in_form(node: Node, result: Any) -> Any:
@@ -220,24 +208,14 @@ BY_STORAGE = "what it shows depends on memory that is not the tensor's own"
 
 
 def overwritten(value: Tensor, part: Tensor, views: tuple[Any, ...]) -> Tensor:
-    """A tensor a view of which was written.
-
-    Args:
-        value: The tensor before.
-        part: What was written into the view.
-        views: The operations that lead to the view, each with its further arguments.
-    """
+    """A tensor a view of which was written, by the operations that lead to the view."""
     whole = value.clone()
-    view: Tensor = whole
-    for overload, index, args, kwargs in views:
-        view = overload(view, *args, **kwargs)
-        view = view if index is None else view[index]
-    view.copy_(part)
+    shown_again(whole, views).copy_(part)
     return whole
 
 
 def shown_again(value: Tensor, views: tuple[Any, ...]) -> Tensor:
-    """A view of a tensor that was written, by the operations that lead to it."""
+    """A view of a tensor, by the operations that lead to it, each with its further arguments."""
     view: Tensor = value
     for overload, index, args, kwargs in views:
         view = overload(view, *args, **kwargs)
@@ -289,8 +267,8 @@ def _same_form(node: Node) -> bool:
 def _unit(results: Any) -> float:
     """The largest unit of rounding among floating results."""
     units = [
-        torch.finfo(r.dtype).eps
-        for r in (results if isinstance(results, tuple) else (results,))
-        if isinstance(r, TensorInfo) and (r.is_floating_point() or r.is_complex())
+        torch.finfo(info.dtype).eps
+        for info in forms_in(results)
+        if info.is_floating_point() or info.is_complex()
     ]
     return max(units, default=0.0)

@@ -1,4 +1,4 @@
-"""State of the user's: noted before a run and after it, put back when Captum's code is to follow.
+"""State of the user's, put back when Captum's code is to follow.
 
 Captum's code has to see the network as the caller left it, although the function has run once more.
 Other threads may change the same objects meanwhile: what they did stays.
@@ -6,166 +6,47 @@ Other threads may change the same objects meanwhile: what they did stays.
 
 from __future__ import annotations
 
-import random
-import sys
-import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from itertools import chain, islice
-from types import MethodType, ModuleType
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from captum_xdnn._torch import set_version_counter
-from captum_xdnn.recording.containers import (
-    CONTAINERS,
+from captum_xdnn.recording.places import names_in_code
+from captum_xdnn.recording.snapshot import (
     PLAIN,
     Change,
+    Snapshot,
     by_key,
     content_of,
     is_same,
-    is_same_table,
-    only,
-    plain_pairs,
-    refill,
-    undo,
-    values_of,
+    owners_of,
 )
-from captum_xdnn.recording.dice import Dice, comparable, dice_of, draws
-from captum_xdnn.recording.places import is_module, names_in_code, namespace_of, roots_of
 from captum_xdnn.recording.tensors import is_hollow
 
-_OWN = len(nn.Module().__dict__)
-"""So many attributes every module keeps for itself, before its own."""
-_SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
-_LARGE = 1000
-"""Larger containers are vocabularies, not state."""
 
+class Noted(Snapshot):
+    """State noted before a run, as it is put back.
 
-class Noted:
-    """The attributes of a function's modules at one time, shallowly, and Python's random numbers.
-
-    What a run has changed is noted right after it (``close``). Where no other thread has run since
-    the beginning, all that differs is put back; else only what the run itself changed.
-
-    Args:
-        function: The function.
-        dice: Whether to note the state of Python's and NumPy's random numbers as well.
-        arguments: What it takes beside its inputs.
+    Where no other thread has run since the beginning, all that differs is put back; else only what
+    the run itself changed.
     """
-
-    __slots__ = ("_changes", "_containers", "_dice", "_function", "_spaces", "_threads")
-
-    def __init__(
-        self, function: Callable[..., Any] | None, *, dice: bool, arguments: Sequence[Any] = ()
-    ) -> None:
-        self._function = function
-        self._threads = [_others()]
-        self._changes: tuple[list[Change], list[Change]] | None = None
-        self._containers: list[tuple[Any, Any, Any]] = []
-        self._dice: list[Dice] = []
-        self._spaces = [(s, s.copy()) for s in _namespaces(function, arguments)]
-        for value in arguments:
-            self._note(value, type(value))
-        for _, held in self._spaces:
-            of_module = "_buffers" in held
-            for value in islice(held.values(), _OWN if of_module else 0, None):
-                kind = type(value)
-                if kind not in _SIMPLE:
-                    self._note(value, kind)
-            if of_module and held["_buffers"]:
-                self._note(held["_buffers"], dict)
-        if dice:
-            numpy: Any = sys.modules.get("numpy")
-            self._dice.append(dice_of(random, is_shared=True))
-            if numpy is not None:
-                self._dice.append(dice_of(numpy.random, is_shared=True))
-
-    def _note(self, value: Any, kind: type) -> None:
-        if issubclass(kind, CONTAINERS):
-            base: Any = next(base for base in CONTAINERS if issubclass(kind, base))
-            if base.__len__(value) < _LARGE:
-                self._containers.append((value, base, content_of(base, value)))
-        elif draws(kind):
-            self._dice.append(dice_of(value, is_shared=False))
-
-    def close(self) -> None:
-        """Note what the run has changed, right after it; what comes later is not the run's."""
-        if self._changes is None:
-            self._changes = self._differences()
-            for index, dice in enumerate(self._dice):
-                state = dice.read()
-                if comparable(state) != comparable(dice.before):
-                    self._dice[index] = dice._replace(after=state)
-            self._threads.append(_others())
-
-    def _differences(self) -> tuple[list[Change], list[Change]]:
-        """The namespaces and the containers that hold something else now."""
-        spaces = [Change(s, dict, b, s.copy()) for s, b in self._spaces if not is_same_table(s, b)]
-        containers = [
-            Change(held, base, before, content_of(base, held))
-            for held, base, before in self._containers
-            if not is_same(held, base, before)
-        ]
-        return spaces, containers
-
-    def _closed(self) -> tuple[list[Change], list[Change]]:
-        self.close()
-        return self._changes or ([], [])
-
-    def replaced(self) -> set[int]:
-        """The addresses of what was held where something else is held after the run."""
-        found: set[int] = set()
-        spaces, containers = self._closed()
-        for _, _, before, after in spaces:
-            gone = [v for n, v in before.items() if after.get(n, self) is not v]
-            found.update(map(id, gone))
-            found.update(
-                id(t) for v in gone if issubclass(type(v), tuple) for t in tuple.__iter__(v)
-            )
-        for change in containers:
-            found.update(map(id, values_of(change)))
-        return found
-
-    def plain_changed(self) -> bool:
-        """Whether an attribute changed that held a number or the like."""
-        return any(
-            after.get(n) is not v and issubclass(type(v), PLAIN)
-            for _, _, before, after in self._closed()[0]
-            for n, v in before.items()
-        )
-
-    def rolled(self) -> bool:
-        """Whether random numbers were drawn, of those whose state is noted."""
-        self.close()
-        return any(dice.after is not None for dice in self._dice)
-
-    def holds(self, tensor: Tensor) -> bool:
-        """Whether a tensor is an attribute or a buffer."""
-        tables = [held for _, held in self._spaces]
-        tables += [before for _, _, before in self._containers if type(before) is dict]
-        return any(value is tensor for table in tables for value in table.values())
 
     def put_back_plain(self) -> None:
         """Put back what holds numbers and the like, before and now: counters."""
-        for held, base, before, after in self._to_undo()[0]:
+        for held, base, before, after, _ in self._to_undo()[0]:
             if issubclass(base, dict):
-                now, plain = (
-                    by_key(content_of(base, held)),
-                    (plain_pairs(before), plain_pairs(after)),
-                )
-                for address, (key, value) in plain[1].items():
-                    was = plain[0].get(address, (key, value))[1]
+                now, were = by_key(content_of(base, held)), _plain_pairs(before)
+                for address, (key, value) in _plain_pairs(after).items():
+                    was = were.get(address, (key, value))[1]
                     if was is not value and now.get(address, (key, was))[1] is value:
                         base.__setitem__(held, key, was)
 
     def put_back_appended(self) -> None:
         """Take away what the run appended to lists, where another run has appended as much since."""
-        for held, base, before, after in self._closed()[1]:
+        for held, base, before, after, _ in self._closed():
             if base in (list, deque):
                 now, start, end = list(base.__iter__(held)), len(before), len(after)
                 grown = end > start and is_same(after[:start], list, before)
@@ -177,10 +58,10 @@ class Noted:
         """Put the attributes and the random numbers back."""
         changes, alone = self._to_undo()
         for change in changes:
-            undo(change)
+            _undo(change)
             if alone and not is_same(*change[:3]):
-                refill(change)
-        self._changes = ([], [])
+                _refill(change)
+        self._changes = []
         for dice in self._dice:
             if dice.after is None:
                 continue  # the run drew none: if others have, they must not draw them again
@@ -195,83 +76,111 @@ class Noted:
         Whose a change is that was made while another thread ran nobody has seen: it counts as the
         run's where the network's code uses the name.
         """
-        spaces, containers = self._closed()
-        every = [*chain(*self._differences())]
+        changes = self._closed()
+        every = self._differences()
         if self._alone():  # asked after looking: nobody has changed anything before that
             return every, True
-        if self._undisturbed() or not (spaces or containers):
-            return [*spaces, *containers], False
-        used = names_in_code(self._function, _owners(self._function))
+        if self._undisturbed() or not changes:
+            return changes, False
+        used = names_in_code(self._function, owners_of(self._function))
         used.add("_buffers")
-        mine = [c._replace(after=only(used, c.before, c.after)) for c in spaces]
         names: dict[int, set[str]] = {}
-        for name, value in chain.from_iterable(held.items() for _, held in self._spaces):
-            names.setdefault(id(value), set()).add(name)
-        return mine + [c for c in containers if used & names.get(id(c.held), used)], False
-
-    def _alone(self) -> bool:
-        """Whether no other thread has run since the beginning."""
-        return self._threads[0] == _others()
-
-    def _undisturbed(self) -> bool:
-        """Whether no other thread ran while the function did."""
-        return self._threads[0] == self._threads[1]
+        for held, _, _, is_space in self._held:
+            for name, value in held.items() if is_space else ():
+                names.setdefault(id(value), set()).add(name)
+        return [
+            c._replace(after=_only(used, c.before, c.after)) if c.is_space else c
+            for c in changes
+            if c.is_space or used & names.get(id(c.held), used)
+        ], False
 
 
 def put_back_tensors(saved: Iterable[tuple[Tensor, Tensor, int]]) -> None:
-    """Put back what tensors held before a run wrote into them.
-
-    Args:
-        saved: Tensors with copies of their content, and how often they had been written.
-    """
+    """Put back what tensors held before a run wrote into them, and how often they had been written."""
     with torch.no_grad():
         for tensor, content, version in saved:
-            if is_hollow(tensor):
-                continue
-            tensor.detach().copy_(content)
-            if not tensor.is_inference():
-                set_version_counter(tensor, version)
+            if not is_hollow(tensor):
+                tensor.detach().copy_(content)
+                if not tensor.is_inference():
+                    set_version_counter(tensor, version)
 
 
-def _owners(function: Any) -> list[Any]:
-    """The object that a function belongs to, and its modules."""
-    if is_module(function):
-        return [function]
-    owner = function.__self__ if type(function) is MethodType else function
-    return [owner, *(root for _, root in roots_of(function))]
+def _only(used: set[str], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a namespace would hold after the run if that had changed only what its code names."""
+    others = {name: value for name, value in before.items() if name not in used}
+    return {**others, **{name: value for name, value in after.items() if name in used}}
 
 
-def _namespaces(function: Any, arguments: Sequence[Any]) -> list[dict[str, Any]]:
-    """The namespaces of a function's modules, of the object that it belongs to, and of arguments."""
-    found: dict[int, dict[str, Any]] = {}
-    stack = _owners(function)
-    stack += [a for a in arguments if not issubclass(type(a), Tensor)]
-    script = torch.jit.ScriptModule
-    attributes = object.__getattribute__
-    while stack:
-        owner = stack.pop()
-        kind = type(owner)
-        if issubclass(kind, nn.Module):
-            if issubclass(kind, script):
-                continue  # the state of a script is not in Python
-            space = attributes(owner, "__dict__")
-            if id(space) not in found and "_modules" in space:
-                found[id(space)] = space
-                stack += space["_modules"].values()
-        elif not issubclass(kind, type | ModuleType) and (space := namespace_of(owner)):
-            found[id(space)] = space
-    return list(found.values())
+def _undo(change: Change) -> None:
+    """Take back what a run did to a container, where it still is as the run left it."""
+    held, base, before, after, _ = change
+    if issubclass(base, dict):
+        _undo_keys(held, base, by_key(before), by_key(after))
+    elif base is set:
+        now = set(map(id, set.__iter__(held)))
+        for item in _without(after, before):
+            set.discard(held, item)
+        for item in _without(before, after):
+            if id(item) not in now:
+                set.add(held, item)
+    else:
+        _undo_items(held, base, before, after)
 
 
-def _others() -> tuple[Any, ...]:
-    """How long each of the other threads has worked; never the same twice where that is not known."""
-    if threading.active_count() == 1:
-        return ()
-    if sys.platform != "linux":
-        return (object(),)
-    mine = threading.get_ident()
-    numbers = [t.native_id for t in threading.enumerate() if t.ident != mine]
-    with suppress(OSError):
-        # The kernel's clock of a thread stands still while that one sleeps.
-        return tuple((n, time.clock_gettime((~n << 3) | 6)) for n in numbers if n is not None)
-    return (object(),)
+def _undo_keys(
+    held: Any, base: Any, before: dict[int, tuple[Any, Any]], after: dict[int, tuple[Any, Any]]
+) -> None:
+    now, none = by_key(content_of(base, held)), (None, None)
+    for address, (key, value) in after.items():
+        was = before.get(address, none)
+        if (was is not none and was[1] is value) or now.get(address, (0, before))[1] is not value:
+            continue  # the run did not change it, or somebody else has since
+        if was is none:
+            base.__delitem__(held, key)
+        else:
+            base.__setitem__(held, key, was[1])
+    for address, (key, value) in before.items():
+        if address not in after and address not in now:
+            base.__setitem__(held, key, value)
+
+
+def _undo_items(held: Any, base: Any, before: list[Any], after: list[Any]) -> None:
+    now = list(base.__iter__(held))
+    if base is list and is_same(now[: len(after)], list, after):
+        list.__setitem__(held, slice(0, len(after)), before)  # what follows came later
+    elif is_same(now, list, after):
+        deque.clear(held)
+        deque.extend(held, before)
+    else:
+        added = list(map(id, _without(after, before)))
+        for index in range(len(now) - 1, -1, -1):
+            if id(now[index]) in added:
+                added.remove(id(now[index]))
+                base.__delitem__(held, index)
+
+
+def _refill(change: Change) -> None:
+    """Bring a dictionary, of which nobody else has changed anything, into its order again."""
+    held, base, before, _, _ = change
+    if issubclass(base, dict):
+        base.clear(held)
+        for key, value in by_key(before).values():
+            base.__setitem__(held, key, value)
+
+
+def _plain_pairs(content: Any) -> dict[int, tuple[Any, Any]]:
+    """The pairs of a dictionary whose value is a number or the like."""
+    pairs = by_key(content).items()
+    return {address: pair for address, pair in pairs if issubclass(type(pair[1]), PLAIN)}
+
+
+def _without(items: list[Any], others: list[Any]) -> list[Any]:
+    """Of some items those that are no others, each as often as it is there more often."""
+    left = [id(other) for other in others]
+    found = []
+    for item in items:
+        if id(item) in left:
+            left.remove(id(item))
+        else:
+            found.append(item)
+    return found

@@ -1,11 +1,16 @@
-"""The steps of runs, kept as a tree: runs that begin alike share what they have in common.
+"""The steps of runs, and the runs that were seen: trees of steps, as runs that begin alike share them.
 
 A step says which operation ran, on which earlier results or sources, with which literals, and what
-came of it: shapes, strides, dtypes and devices, never a tensor or a module.
+came of it: shapes, strides, dtypes and devices, never a tensor or a module, so there is nothing in it
+to go stale. The table of trees is bounded, and shared by all functions, threads and explainers.
 """
 
 from __future__ import annotations
 
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,6 +28,10 @@ MEASURED = "measured"
 REPLACED = "replaced"
 """A tensor's memory is exchanged, or written by Python."""
 
+UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
+"""A flaw of a tensor: that nothing can be known of it. So is the next one."""
+OPAQUE = "a tensor of a class with operations of its own"
+
 
 class Ref:
     """The number of a value of a run, in the order in which the values appear."""
@@ -36,14 +45,13 @@ class Ref:
         return f"%{self.number}"
 
 
-_REFS: list[Ref] = []
+class _Refs(dict[int, Ref]):
+    def __missing__(self, number: int) -> Ref:
+        return self.setdefault(number, Ref(number))
 
 
-def ref(number: int) -> Ref:
-    """The one object that stands for a number: comparing runs is comparing identities."""
-    while len(_REFS) <= number:
-        _REFS.append(Ref(len(_REFS)))
-    return _REFS[number]
+REF = _Refs()
+"""The one object that stands for a number: comparing runs is comparing identities."""
 
 
 class Real(NamedTuple):
@@ -58,16 +66,6 @@ class Opaque(NamedTuple):
     kind: str
 
 
-class Source(NamedTuple):
-    """A tensor that the run did not compute, where it is used first."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...] | None
-    dtype: torch.dtype
-    device: torch.device
-    flaw: str
-
-
 class Mixed(NamedTuple):
     """A tensor whose memory was written through others since it was seen last."""
 
@@ -76,10 +74,9 @@ class Mixed(NamedTuple):
 
 
 class Tail(NamedTuple):
-    """What ends the signature of an operation.
+    """What ends the signature of an operation: its keyword arguments, and how it was called.
 
     Attributes:
-        named: The keyword arguments.
         graded: Whether gradients were recorded.
         foreign: Whether a tensor of a class with operations of its own took part.
         extra: Shapes that values decided; for what reads by storage, whether it reads a tensor's own.
@@ -97,14 +94,7 @@ class Tail(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """The form of a tensor, without its values.
-
-    Attributes:
-        shape: Its shape.
-        strides: Its strides; None for a layout that has none.
-        dtype: Its dtype.
-        device: Its device.
-    """
+    """The form of a tensor, without its values; a layout may have no strides."""
 
     shape: tuple[int, ...]
     strides: tuple[int, ...] | None
@@ -117,10 +107,7 @@ class TensorInfo:
 
     def numel(self) -> int:
         """Number of entries."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
+        return math.prod(self.shape)
 
     def is_floating_point(self) -> bool:
         """Whether the entries are real numbers."""
@@ -145,6 +132,19 @@ def strides_of(tensor: Tensor) -> tuple[int, ...] | None:
     return tensor.stride() if tensor.layout is torch.strided else None
 
 
+def forms_in(results: Any) -> list[TensorInfo]:
+    """The forms of the tensors among the results of a step."""
+    parts = results if isinstance(results, tuple) else (results,)
+    return [part for part in parts if isinstance(part, TensorInfo)]
+
+
+class Source(NamedTuple):
+    """A tensor that the run did not compute, where it is used first."""
+
+    info: TensorInfo
+    flaw: str
+
+
 def _decoded(part: Any) -> Any:
     """A whole number as the float that it is; zero, which has two signs, stays apart."""
     if type(part) is not Real:
@@ -156,38 +156,23 @@ class Step:
     """One operation of a run, and the steps that were seen to follow it.
 
     Attributes:
-        signature: Operation, arguments, keyword arguments, whether gradients were recorded.
+        signature: Operation, arguments, and a ``Tail``.
         results: The forms of its results: one, a tuple of them, None for no tensor.
         verdicts: What was proved of runs that end here.
-        first: The step that was seen to follow first; None before any was.
-        overload: The overload, where nothing but tensors and literals by position decides what it
-            does, and it does nothing beside returning results, or writing its first argument; else
-            None.
-        wanted: The arguments of that overload.
-        is_graded: Whether gradients were recorded.
-        shows: Whether its results share the memory of its first argument.
-        writes: Whether it writes its first argument.
+        size: Of a tree's root, how many steps are counted for it.
+        first: The step that was seen to follow first; ``others`` are the later ones, by signature.
+        overload: The overload, where nothing but tensors and literals by position (``wanted``) decides
+            what it does, and it does nothing beside returning results, or writing its first argument;
+            else None.
     """
-
-    __slots__ = (
-        "_others",
-        "first",
-        "is_graded",
-        "overload",
-        "results",
-        "shows",
-        "signature",
-        "verdicts",
-        "wanted",
-        "writes",
-    )
 
     def __init__(self, signature: Any, results: Any) -> None:
         self.signature = signature
         self.results = results
         self.verdicts: tuple[Any, ...] = ()
+        self.size = 0
         self.first: Step | None = None
-        self._others: dict[Any, Step] | None = None
+        self.others: dict[Any, Step] = {}
         self.overload: Any = None
         self.wanted: tuple[Any, ...] = ()
         self.is_graded = self.shows = self.writes = False
@@ -198,27 +183,60 @@ class Step:
             self.is_graded = signature[-1].graded
             self.shows, self.writes = operation.shows, operation.is_in_place
 
-    def following(self, signature: Any) -> Step | None:
-        """The step with this signature that was seen to follow; None if none was."""
-        first = self.first
-        if first is None:
-            return None
-        if first.signature == signature:
-            return first
-        return None if self._others is None else self._others.get(signature)
-
     def append(self, signature: Any, results: Any) -> Step:
         """Note a step that follows this one."""
         step = Step(signature, results)
         if self.first is None:
             self.first = step
         else:
-            if self._others is None:
-                self._others = {}
-            self._others[signature] = step
+            self.others[signature] = step
         return step
 
     @property
     def op(self) -> Any:
         """What ran."""
         return self.signature[0]
+
+
+MOST_STEPS = 3072
+"""So many steps are kept, those of graphs counted as well; a longer run is kept alone."""
+
+_LOCK = threading.Lock()
+_ROOTS: OrderedDict[Hashable, Step] = OrderedDict()
+"""For each form of the inputs the tree of runs that begin with it, the least recently used first."""
+_edition = 0
+
+
+def root_of(key: Hashable, edition: int) -> Step:
+    """The tree of the runs that begin with these inputs; another edition of the rules forgets all."""
+    global _edition
+    with _LOCK:
+        if edition != _edition:
+            _ROOTS.clear()
+            _edition = edition
+        root = _ROOTS.get(key)
+        if root is None:
+            root = _ROOTS[key] = Step(None, None)
+        _ROOTS.move_to_end(key)
+        return root
+
+
+def settle(key: Hashable, grown: int) -> None:
+    """Account for new steps in a tree, and forget the trees that were not used for longest."""
+    with _LOCK:
+        root = _ROOTS.get(key)
+        if root is None:
+            return
+        alone = root.size == 0
+        root.size += grown
+        total = sum(each.size for each in _ROOTS.values())
+        while total > MOST_STEPS and len(_ROOTS) > 1:
+            total -= _ROOTS.popitem(last=False)[1].size
+        if total > MOST_STEPS and not alone:
+            _ROOTS.clear()
+
+
+def forget() -> None:
+    """Forget all runs."""
+    with _LOCK:
+        _ROOTS.clear()

@@ -1,34 +1,37 @@
-"""Facts about single tensors that the watch asks for."""
+"""Facts about single tensors that the watch asks for, and the graph that autograd recorded behind them."""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xdnn._torch import disabled_torch_dispatch
+from captum_xdnn._torch import NODE_OF_CPP, SCRIPTED, disabled_torch_dispatch
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
+LITERALS = frozenset(
+    (
+        *(int, bool, type(None), str, complex),
+        *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+    )
+)
 _TENSORS = frozenset((Ref, Source, Mixed))
 
 
-class Group:
-    """Tensors that share memory.
+class Group(list[Ref]):
+    """Tensors that share memory: the values that were written into it, in order.
 
     Attributes:
-        writes: The values that were written into it, in order.
         origin: The tensor that the run did not compute and whose memory it is, if any.
         handed_out: Whether somebody outside of torch holds that memory.
     """
 
-    __slots__ = ("handed_out", "origin", "writes")
-
-    def __init__(self, origin: Tensor | None) -> None:
-        self.writes: list[Ref] = []
-        self.origin = origin
-        self.handed_out = False
+    __slots__ = ("handed_out", "origin")
+    origin: Tensor | None
+    handed_out: bool
 
 
 class Entry(weakref.ref[Tensor]):
@@ -107,3 +110,44 @@ def covers_its_storage(tensor: Tensor) -> bool:
     size = tensor.numel() * tensor.element_size()
     whole = tensor.storage_offset() == 0 and tensor.untyped_storage().nbytes() == size
     return bool(whole) and tensor.is_contiguous()
+
+
+_OF_TORCH: set[type] = set()
+"""Kinds of nodes that torch derived itself; as many as torch has, and no more."""
+
+
+def nodes_behind(tensors: Iterable[Tensor]) -> Iterator[Any]:
+    """The nodes from which some tensors were computed, each once."""
+    seen: set[Any] = set()
+    stack: list[Any] = [tensor.grad_fn for tensor in tensors]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            stack += [following for following, _ in node.next_functions]
+
+
+def custom_nodes_of(output: Tensor) -> list[str]:
+    """The nodes that torch did not derive itself: names of custom functions, "" for TorchScript's."""
+    found: list[str] = []
+    for node in nodes_behind((output,)):
+        kind = type(node)
+        if kind in _OF_TORCH:
+            continue
+        if issubclass(kind, torch.autograd.function.BackwardCFunction):
+            found.append(kind.__name__.removesuffix("Backward"))
+        elif kind.__name__ != NODE_OF_CPP:
+            _OF_TORCH.add(kind)
+        elif SCRIPTED in node.name():
+            found.append("")
+    return found
+
+
+def leads_to(tensor: Tensor, inputs: tuple[Tensor, ...]) -> bool:
+    """Whether autograd's graph of a tensor reaches one of the inputs."""
+    ends = {x.grad_fn for x in inputs if x.grad_fn is not None}
+    return any(
+        node in ends or any(x is getattr(node, "variable", None) for x in inputs)
+        for node in nodes_behind((tensor,))
+    )

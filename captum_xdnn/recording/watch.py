@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from captum_xdnn._torch import (
     pytree,
     top_hooks,
 )
-from captum_xdnn.recording.operations import _KNOWN, Operation, operation_of
-from captum_xdnn.recording.steps import RAISED, READ, REPLACED, Ref, Step, Tail, ref
+from captum_xdnn.recording.operations import Operation, operation_of
+from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
     is_foreign,
@@ -26,94 +26,32 @@ from captum_xdnn.recording.tensors import (
     tensors_of,
     without_values,
 )
-from captum_xdnn.recording.values import UNSEEN, Values
-
-_PLAIN = (Tensor,)
-GRADED, UNGRADED = Tail((), True), Tail((), False)
+from captum_xdnn.recording.values import Values
 
 
 class Stopped(BaseException):
     """Ends a run that must not go on; no exception that a function would handle."""
 
 
-class Tape(Values):
-    """What is noted of one run, and how its operations run.
+class Tape(Values):  # type: ignore[no-untyped-call]
+    """What is noted of one run, and how operations run that were not seen to follow."""
 
-    Args:
-        root: The tree of the runs that begin as this one does.
-        inputs: The tensors that move.
-        keep: Numbers of the values to hold on to.
-        placed: Whether to note the source line and the module of every step.
-
-    Attributes:
-        saved: Tensors of the user's that the run wrote into, with copies of what they held and their versions.
-        sized: Addresses of results whose shape values have decided.
-        touches: What acts on the gradient beside the operations.
-        stopped: What ended the run before its end.
-        is_noting: Whether an operation is being noted: what is read of tensors then, the tape reads.
-        random_state: How to put back torch's random numbers, and their states.
-    """
-
-    def __init__(
-        self,
-        root: Step,
-        inputs: Iterable[Tensor],
-        keep: frozenset[int] = frozenset(),
-        *,
-        placed: bool = True,
-    ) -> None:
-        super().__init__(root, inputs, keep, placed=placed)
-        self.saved: list[tuple[Tensor, Tensor, int]] = []
-        self.sized: set[int] = set()
-        self.touches: list[str] = []
-        self.stopped: Stopped | None = None
-        self.is_noting = False
-        self.random_state: list[tuple[Any, Any]] = []
-        self._generators: list[Any] = []
-        self._given: Sequence[Any] = ()
-        hooks = top_hooks(False)
-        self._saving = None if hooks is None else hooks[0]
-
-    def run(self, overload: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run an operation and note it."""
-        is_plain = not kwargs and (not types or types == _PLAIN)
-        step = self._step.first
-        # On the way of every operation of every call: no calls where a look will do.
-        if (
-            step is not None
-            and step.overload is overload
-            and is_plain
-            and self._is_next(step, args)
-        ):
-            self._given = step.wanted
-            result = overload(*args)
-            self._advance(step, result, self._group_of(args[0]) if step.shows else None)
-            return result
+    def _run_new(self, overload: Any, types: Any, args: tuple[Any, ...], kwargs: Any) -> Any:
         self._given = ()  # nothing of this operation is numbered yet
-        operation = _KNOWN.get(overload)
-        if operation is None:
-            if isinstance(overload, HigherOrderOperator):
-                return self._run_unseen(overload, args, kwargs)
-            operation = operation_of(overload)
+        if isinstance(overload, HigherOrderOperator):
+            return self._run_unseen(overload, args, kwargs)
+        operation = operation_of(overload)
         if operation.is_collective and torch.distributed.is_initialized():
             self._stop_before(operation, pytree.tree_leaves((args, kwargs)))
-        signature: list[Any] = [operation, *map(self._encoded, args)]
-        self._given = signature[1:]
+        encoded = [self._encoded(value) for value in args]
+        self._given = encoded
         graded = torch.is_grad_enabled()
         if graded and (hooks := top_hooks(False)) is not None and hooks[0] is not self._saving:
             self.touches.append("hooks on saved tensors")
-        if is_plain:
-            tail = GRADED if graded else UNGRADED
-        else:
-            named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
-            self._given += [value for _, value in named]
-            tail = Tail(named, graded, any(map(is_foreign, types)))
-        if not operation.plain:
-            return self._run_with_effects(operation, (signature, tail), args, kwargs)
-        result = overload(*args, **kwargs)
-        signature.append(tail)
-        self._note(tuple(signature), result, self._group_of(args[0]) if operation.shows else None)
-        return result
+        named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
+        self._given = [*encoded, *(value for _, value in named)]
+        tail = Tail(named, graded, any(map(is_foreign, types)))
+        return self._run_with_effects(operation, encoded, tail, args, kwargs)
 
     def _stop_before(self, operation: Operation, given: list[Any]) -> None:
         """End the run: other processes wait for as many operations as Captum's passes have.
@@ -126,10 +64,11 @@ class Tape(Values):
             self.stopped = Stopped(f"{operation} talks to other processes")
             raise self.stopped
 
-    def note_failure(self, overload: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _note_failure(self, overload: Any, args: tuple[Any, ...], kwargs: Any) -> None:
         """Note that an operation has raised: that tells of its values, unless their forms alone say so."""
         kind = READ
-        operation = _KNOWN.get(overload)
+        whole = isinstance(overload, HigherOrderOperator)
+        operation = None if whole else operation_of(overload)
         if operation is not None and not (operation.reads or operation.sized_by_values):
             forms = pytree.tree_map_only(Tensor, without_values, (args, kwargs))
             try:
@@ -174,15 +113,9 @@ class Tape(Values):
                 self._keep_content(group.origin)
 
     def _run_with_effects(
-        self,
-        operation: Operation,
-        noted: tuple[list[Any], Tail],
-        args: tuple[Any, ...],
-        kwargs: Any,
+        self, operation: Operation, encoded: list[Any], tail: Tail, args: Any, kwargs: Any
     ) -> Any:
-        """Run an operation that writes, shows the memory of another tensor, or draws numbers."""
-        overload = operation.overload
-        signature, tail = noted
+        """Run an operation that may write, show the memory of another tensor, or draw numbers."""
         if operation.is_random:
             self._save_random_state(kwargs)
         written = list(operation.written(args, kwargs))
@@ -193,13 +126,12 @@ class Tape(Values):
                 self._set_apart(tensor)
         if operation.by_storage:
             tail = tail._replace(extra=covers_its_storage(args[0]))
-        result = overload(*args, **kwargs)
+        result = operation.overload(*args, **kwargs)
         if operation.sized_by_values:
             self.sized.update(id(r) for r in tensors_of(result))
             tail = tail._replace(extra=tuple([r.shape for r in tensors_of(result)]))
-        signature.append(tail)
         group = self._group_of(args[0]) if operation.shows or operation.reshapes else None
-        first = self._note(tuple(signature), result, group)
+        first = self._note((operation, *encoded, tail), result, group)
         if shared:
             self.note_event(REPLACED, shared)
         if not written or operation.reshapes:
@@ -215,10 +147,10 @@ class Tape(Values):
         returned = {id(r): first + place for place, r in enumerate(results)}
         for tensor in written:
             if id(tensor) in beside:  # not among the results: numbered here
-                self._write(tensor, ref(self._count))
+                self._write(tensor, REF[self._count])
                 self._count += 1
             else:
-                self._write(tensor, ref(returned.get(id(tensor), first)))
+                self._write(tensor, REF[returned.get(id(tensor), first)])
         for tensor in written:
             held = self._entries[id(tensor)].group
             if held is not None and held.handed_out:
@@ -230,8 +162,8 @@ class Tape(Values):
             return
         entry.token, entry.version = token, -1
         if entry.group is not None:
-            entry.group.writes.append(token)
-            entry.seen = len(entry.group.writes)
+            entry.group.append(token)
+            entry.seen = len(entry.group)
 
     def _save(self, tensor: Tensor) -> list[Tensor]:
         """Keep what a tensor of the user's holds before it is written into.

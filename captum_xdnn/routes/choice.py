@@ -14,12 +14,12 @@ from typing import Any, cast
 
 import torch
 
+from captum_xdnn._torch import is_transformed
 from captum_xdnn.checks.completeness import loosest, precision_of
 from captum_xdnn.errors import first_line
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.proof.watching import unsuitable, watch
-from captum_xdnn.recording.modes import is_transformed
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
 from captum_xdnn.routes import plan
 
 
 @pytest.fixture
 def always_hoisted(monkeypatch: pytest.MonkeyPatch) -> None:
-    known_runs.forget()  # and with them what other tests measured and forbade
+    steps.forget()  # and with them what other tests measured and forbade
     monkeypatch.setattr(plan, "WORTH_IT", 0)
     monkeypatch.setattr(plan, "CERTAIN", 0)

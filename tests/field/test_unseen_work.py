@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from captum_xdnn import XIntegratedGradients
+from captum_xdnn.homogeneity import certify
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::captum_xdnn.errors.HomogeneityWarning"),
@@ -269,3 +270,13 @@ def test_a_tensor_kept_from_an_earlier_call_with_its_graph():
     function = lambda z: last(functional.relu(first(z)) * gate)  # noqa: E731
     explainer = XIntegratedGradients(function, strategy="single_pass")
     compare(explainer, function, x)
+
+
+def test_memory_that_nobody_saw_being_written_is_what_the_certificate_names():
+    last = linear(2)
+
+    def function(x: Tensor) -> Tensor:
+        return last(_empty_written_by_a_thread(x.detach()).relu()) + last(x.relu())
+
+    reasons = {blocker.reason for blocker in certify(function, inputs(2)).blockers}
+    assert "a tensor's memory is exchanged, or written where no operation shows it" in reasons

@@ -6,13 +6,13 @@ import pytest
 from calls import Counter
 
 from captum_xdnn.proof import watching
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
 
 
 @pytest.fixture
 def proofs(monkeypatch: pytest.MonkeyPatch) -> Counter:
     """Proofs since the test began, which begins without a known run."""
-    known_runs.forget()
+    steps.forget()
     counter = Counter(watching.prove)
     monkeypatch.setattr(watching, "prove", counter)
     return counter

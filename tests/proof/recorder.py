@@ -11,7 +11,8 @@ from torch import Tensor
 
 from captum_xdnn.proof.verdict import Given, Verdict, prove
 from captum_xdnn.proof.watching import Watched, known_baseline, watch
-from captum_xdnn.recording.modes import Calls, operations
+from captum_xdnn.recording.calls_of_torch import Calls
+from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.state import put_back_tensors

@@ -14,7 +14,7 @@ from captum_xdnn import certify
 from captum_xdnn.proof.baseline_values import BaselineValues, Unavailable
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power, Unknown
 from captum_xdnn.proof.operand import Operand, itself
-from captum_xdnn.recording.modes import operations
+from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.steps import Step, TensorInfo

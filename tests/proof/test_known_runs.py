@@ -18,7 +18,7 @@ from verdicts import stack
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.homogeneity import certify
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
 from captum_xdnn.recording.steps import Step
 
 X = torch.ones(2, 3)
@@ -163,17 +163,17 @@ def test_running_statistics_that_move_are_noticed(proofs: Counter) -> None:
 def test_many_forms_do_not_fill_the_memory(proofs: Counter) -> None:
     for n in range(1, 400):
         assert certify(lambda x: x.relu().exp().sum(1), torch.ones(n, 3)).blockers
-    steps = sum(count[0] for _, count in known_runs._ROOTS.values())
-    assert 0 < steps <= known_runs.MOST_STEPS
+    held = sum(root.size for root in steps._ROOTS.values())
+    assert 0 < held <= steps.MOST_STEPS
     for n in range(600):
         assert certify(lambda x, n=n: (x * (n + 0.5)).relu(), X).homogeneous
-    steps = sum(_size(root) for root, _ in known_runs._ROOTS.values())
-    assert 0 < steps <= known_runs.MOST_STEPS
+    held = sum(map(_size, steps._ROOTS.values()))
+    assert 0 < held <= steps.MOST_STEPS
 
 
 def test_a_run_that_is_longer_than_the_memory_is_proved_all_the_same() -> None:
     def function(x: Tensor) -> Tensor:
-        for _ in range(known_runs.MOST_STEPS + 100):
+        for _ in range(steps.MOST_STEPS + 100):
             x = x.relu()
         return x
 
@@ -186,7 +186,7 @@ def _size(root: Step) -> int:
     while stack:
         step = stack.pop()
         following = [step.first] if step.first is not None else []
-        following += list((step._others or {}).values())
+        following += list(step.others.values())
         count += len(following)
         stack += following
     return count
@@ -195,13 +195,13 @@ def _size(root: Step) -> int:
 def test_no_tensor_and_no_module_is_kept() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Softmax(-1)).eval()
     nn.init.zeros_(model[0].bias)
-    known_runs.forget()
+    steps.forget()
     for function in (model, model[:3]):
         certify(function, X)
         xig = XIntegratedGradients(function)
         xig.attribute(X, target=0)
         xig.attribute(X, torch.full_like(X, 0.5), target=0)
-    assert not [type(held) for held in _reachable(known_runs._ROOTS)]
+    assert not [type(held) for held in _reachable(steps._ROOTS)]
 
 
 def _reachable(start: Any) -> list[Any]:

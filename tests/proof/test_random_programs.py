@@ -22,7 +22,7 @@ from captum_xdnn import certify
 from captum_xdnn.proof import laws, outcomes, registry
 from captum_xdnn.proof.domain import SCALE_INVARIANT, Motion
 from captum_xdnn.proof.operand import Operand, motion_of
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
 from captum_xdnn.recording.watch import Tape
 from captum_xdnn.routes.repeated_head import Crossing
 
@@ -33,9 +33,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 @pytest.fixture(autouse=True)
 def _nothing_known() -> Iterator[None]:
     """Verdicts that a wrong rule led to are not kept for other tests, nor right ones for it."""
-    known_runs.forget()
+    steps.forget()
     yield
-    known_runs.forget()
+    steps.forget()
 
 
 QUICK = 2_000
@@ -164,7 +164,7 @@ RARE = {"eps is overlooked"}
 def test_a_wrong_rule_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     theme, overload, rule = MUTANTS[name]
     monkeypatch.setitem(registry.RULES, overload, rule)
-    known_runs.forget()  # what the right rule has proved
+    steps.forget()  # what the right rule has proved
     with pytest.raises(AssertionError, match="but"):
         sweep(theme, 2_000, phases=(Phase.generate,))
 

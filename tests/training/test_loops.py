@@ -14,7 +14,7 @@ from trained_networks import convolutional, images, perceptron, rows
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.priors import gini_sparsity, l1
 from captum_xdnn.proof import watching
-from captum_xdnn.recording import known_runs
+from captum_xdnn.recording import steps
 
 LOOPS: dict[str, tuple[Callable[[], nn.Module], Callable[..., Tensor]]] = {
     "perceptron": (perceptron, rows),
@@ -35,7 +35,7 @@ def test_one_proof_and_one_certificate_for_all_steps(
     net, x = build(), data()
     labels = torch.arange(len(x)) % 3
     optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
-    known_runs.forget()
+    steps.forget()
     proofs, prove = [], watching.prove
     monkeypatch.setattr(watching, "prove", lambda *a, **k: proofs.append(1) or prove(*a, **k))
     losses, certificates = [], []

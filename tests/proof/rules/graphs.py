@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from captum_xdnn.recording.modes import operations
+from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph, graph_of
 from captum_xdnn.recording.steps import Step, info_of

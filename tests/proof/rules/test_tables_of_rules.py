@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from captum_xdnn.proof import registry
-from captum_xdnn.recording.modes import operations
+from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.steps import Step
 from captum_xdnn.recording.watch import Tape

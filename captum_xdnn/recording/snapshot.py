@@ -1,0 +1,260 @@
+"""State of the user's before a run and after it: attributes, containers, random numbers.
+
+Only the base classes' own methods are called, and only identities compared: what a subclass or an
+``__eq__`` does is the user's code.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from operator import is_
+from types import MethodType, ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from captum_xdnn.recording.places import is_module, namespace_of, roots_of
+
+_CONTAINERS = (OrderedDict, dict, list, set, deque)
+PLAIN = (int, float, complex, str, bytes)
+_OWN = len(nn.Module().__dict__)
+"""So many attributes every module keeps for itself, before its own."""
+_SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
+_LARGE = 1000
+"""Larger containers are vocabularies, not state."""
+_GENERATORS = ("Random", "Generator", "RandomState")
+_LIBRARIES = ("random", "numpy", "torch")
+
+
+class Change(NamedTuple):
+    """A container, or a namespace, that holds something else after a run than before it."""
+
+    held: Any
+    base: Any
+    before: Any
+    after: Any
+    is_space: bool
+
+
+class Dice(NamedTuple):
+    """A source of random numbers: how to read and write its state; before a run, and after it."""
+
+    write: Callable[[Any], None]
+    read: Callable[[], Any]
+    before: Any
+    is_shared: bool
+    after: Any = None
+
+    def is_at(self, state: Any) -> bool:
+        """Whether this is its state now."""
+        return bool(comparable(self.read()) == comparable(state))
+
+
+class Snapshot:
+    """The attributes of a function's modules at one time, shallowly, and Python's random numbers.
+
+    What a run has changed is noted right after it (``close``). The random numbers of Python and
+    NumPy themselves are noted where ``dice`` says so, those that an attribute holds always.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any] | None, *, dice: bool, arguments: Sequence[Any] = ()
+    ) -> None:
+        self._function = function
+        self._threads = [_others()]
+        self._changes: list[Change] | None = None
+        self._dice: list[Dice] = []
+        spaces = _namespaces(function, arguments)
+        self._held: list[tuple[Any, Any, Any, bool]] = [
+            (space, dict, space.copy(), True) for space in spaces
+        ]
+        for value in arguments:
+            self._note(value, type(value))
+        for held in spaces:
+            of_module = "_buffers" in held
+            for value in islice(held.values(), _OWN if of_module else 0, None):
+                kind = type(value)
+                if kind not in _SIMPLE:
+                    self._note(value, kind)
+            if of_module and held["_buffers"]:
+                self._note(held["_buffers"], dict)
+        if dice:
+            shared = (random, getattr(sys.modules.get("numpy"), "random", None))
+            self._dice += [_dice_of(source, is_shared=True) for source in shared if source]
+
+    def _note(self, value: Any, kind: type) -> None:
+        if issubclass(kind, _CONTAINERS):
+            base: Any = next(base for base in _CONTAINERS if issubclass(kind, base))
+            if base.__len__(value) < _LARGE:
+                self._held.append((value, base, content_of(base, value), False))
+        elif _draws(kind):
+            self._dice.append(_dice_of(value, is_shared=False))
+
+    def close(self) -> None:
+        """Note what the run has changed, right after it; what comes later is not the run's."""
+        if self._changes is None:
+            self._changes = self._differences()
+            for index, dice in enumerate(self._dice):
+                state = dice.read()
+                if comparable(state) != comparable(dice.before):
+                    self._dice[index] = dice._replace(after=state)
+            self._threads.append(_others())
+
+    def _differences(self) -> list[Change]:
+        """The namespaces and the containers that hold something else now."""
+        return [
+            Change(held, base, before, content_of(base, held), is_space)
+            for held, base, before, is_space in self._held
+            if not is_same(held, base, before)
+        ]
+
+    def _closed(self) -> list[Change]:
+        self.close()
+        return self._changes or []
+
+    def replaced(self) -> set[int]:
+        """The addresses of what was held where something else is held after the run."""
+        gone: list[Any] = []
+        for _, base, before, after, is_space in self._closed():
+            if is_space:
+                lost = [v for n, v in before.items() if after.get(n, self) is not v]
+                gone += chain(lost, *(tuple.__iter__(v) for v in lost if _is(v, tuple)))
+            elif issubclass(base, dict):
+                gone += [value for _, value in by_key(before).values()]
+            else:
+                gone += before
+        return set(map(id, gone))
+
+    def plain_changed(self) -> bool:
+        """Whether an attribute changed that held a number or the like."""
+        return any(
+            after.get(n) is not v and _is(v, PLAIN)
+            for _, _, before, after, is_space in self._closed()
+            if is_space
+            for n, v in before.items()
+        )
+
+    def rolled(self) -> bool:
+        """Whether random numbers were drawn, of those whose state is noted."""
+        self.close()
+        return any(dice.after is not None for dice in self._dice)
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether a tensor is an attribute or a buffer."""
+        tables = [h if space else before for h, _, before, space in self._held]
+        return any(v is tensor for t in tables if type(t) is dict for v in t.values())
+
+    def _alone(self) -> bool:
+        """Whether no other thread has run since the beginning."""
+        return self._threads[0] == _others()
+
+    def _undisturbed(self) -> bool:
+        """Whether no other thread ran while the function did."""
+        return self._threads[0] == self._threads[1]
+
+
+def content_of(base: Any, held: Any) -> Any:
+    """What a container holds: a copy that calls no code of the user's, not even of its keys."""
+    if type(held) is dict:
+        return held.copy()
+    return list(base.items(held) if issubclass(base, dict) else base.__iter__(held))
+
+
+def is_same(held: Any, base: Any, content: Any) -> bool:
+    """Whether a container holds the very same things, in the same order."""
+    if base.__len__(held) != len(content):
+        return False
+    if type(content) is dict:
+        return all(map(is_, held.values(), content.values())) and all(map(is_, held, content))
+    if issubclass(base, dict):
+        pairs = chain.from_iterable(base.items(held))
+        return all(map(is_, pairs, chain.from_iterable(content)))
+    return all(map(is_, base.__iter__(held), content))
+
+
+def by_key(content: Any) -> dict[int, tuple[Any, Any]]:
+    """The pairs of a dictionary by the address of the key: comparing keys is the user's code."""
+    return {id(pair[0]): pair for pair in (content.items() if type(content) is dict else content)}
+
+
+def _is(value: Any, kinds: Any) -> bool:
+    return issubclass(type(value), kinds)
+
+
+def _dice_of(source: Any, *, is_shared: bool) -> Dice:
+    """A source of random numbers, with the state that it has now."""
+    for setter, getter in (("setstate", "getstate"), ("set_state", "get_state")):
+        if hasattr(source, getter):
+            read = getattr(source, getter)
+            return Dice(getattr(source, setter), read, read(), is_shared)
+    bits = source.bit_generator
+    write = lambda state: setattr(bits, "state", state)  # noqa: E731
+    return Dice(write, lambda: bits.state, bits.state, is_shared)
+
+
+def _draws(kind: type) -> bool:
+    """Whether a class is one of sources of random numbers, of Python, NumPy or torch."""
+    return any(
+        k.__name__ in _GENERATORS and k.__module__.partition(".")[0] in _LIBRARIES
+        for k in kind.__mro__
+    )
+
+
+def comparable(state: Any) -> Any:
+    """The state of a source of random numbers in a form of which two can be compared."""
+    if isinstance(state, dict):
+        return {name: comparable(value) for name, value in state.items()}
+    if isinstance(state, tuple) and len(state) < 10:
+        return tuple(map(comparable, state))
+    return state.tolist() if hasattr(state, "tolist") else state
+
+
+def owners_of(function: Any) -> list[Any]:
+    """The object that a function belongs to, and its modules."""
+    if is_module(function):
+        return [function]
+    owner = function.__self__ if type(function) is MethodType else function
+    return [owner, *(root for _, root in roots_of(function))]
+
+
+def _namespaces(function: Any, arguments: Sequence[Any]) -> list[dict[str, Any]]:
+    """The namespaces of a function's modules, of the object that it belongs to, and of arguments."""
+    found: dict[int, dict[str, Any]] = {}
+    stack = owners_of(function)
+    stack += [a for a in arguments if not _is(a, Tensor)]
+    script, attributes = torch.jit.ScriptModule, object.__getattribute__
+    while stack:
+        owner = stack.pop()
+        kind = type(owner)
+        if issubclass(kind, nn.Module):
+            if issubclass(kind, script):
+                continue  # the state of a script is not in Python
+            space = attributes(owner, "__dict__")
+            if id(space) not in found and "_modules" in space:
+                found[id(space)] = space
+                stack += space["_modules"].values()
+        elif not issubclass(kind, type | ModuleType) and (space := namespace_of(owner)):
+            found[id(space)] = space
+    return list(found.values())
+
+
+def _others() -> tuple[Any, ...]:
+    """How long each of the other threads has worked; never the same twice where that is not known."""
+    if threading.active_count() == 1:
+        return ()
+    if sys.platform != "linux":
+        return (object(),)
+    mine = threading.get_ident()
+    numbers = [t.native_id for t in threading.enumerate() if t.ident != mine]
+    with suppress(OSError):
+        # The kernel's clock of a thread stands still while that one sleeps.
+        return tuple((n, time.clock_gettime((~n << 3) | 6)) for n in numbers if n is not None)
+    return (object(),)
