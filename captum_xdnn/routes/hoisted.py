@@ -52,13 +52,17 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
         return nothing  # it runs otherwise each time
     start, most = time.perf_counter(), _most(attempt, plan)
-    try:
-        crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
-        result = crossing.hoisted(call, _points(attempt), most)
-        seconds = time.perf_counter() - start
-        choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, most)
-    except ERRORS:  # Captum's code answers, or raises what is wrong with the call
-        choice.rehearsed = False
+    for _ in range(2):
+        try:
+            crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
+            result = crossing.hoisted(call, _points(attempt), most)
+            seconds = time.perf_counter() - start
+            choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, most)
+        except ERRORS:  # Captum's code answers, or raises what is wrong with the call
+            choice.rehearsed = False
+        if choice.rehearsed or not plan.stacks:
+            break
+        plan.stacks = False  # torch.vmap bears what takes the batch at its word
     if not choice.rehearsed:
         choice.forbid()
         return nothing
