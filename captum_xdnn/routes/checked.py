@@ -120,7 +120,8 @@ def _contradicted(attempt: Attempt, found: Found, products: tuple[Tensor, ...]) 
     if gap is not None:
         if not math.isfinite(gap.size):
             return NOT_FINITE
-        nothing = NOISE * precision * max(float(d.abs().max()) for d in call.differences())
+        inputs = (d.detach().abs().max() for d in call.differences())
+        nothing = NOISE * precision * max(map(float, inputs))
         return ROUNDED if gap.size <= nothing else MISSED[found.route].format(gap)
     if found.repeated is None:
         return ""
