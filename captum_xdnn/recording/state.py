@@ -46,7 +46,7 @@ class Noted(Snapshot):
 
     def put_back_appended(self) -> None:
         """Take away what the run appended to lists, where another run has appended as much since."""
-        for held, base, before, after, _ in self._closed():
+        for held, base, before, after, _ in self._of_the_run():
             if base in (list, deque):
                 now, start, end = list(base.__iter__(held)), len(before), len(after)
                 grown = end > start and is_same(after[:start], list, before)
@@ -71,17 +71,22 @@ class Noted(Snapshot):
                 dice.write(dice.before)
 
     def _to_undo(self) -> tuple[list[Change], bool]:
-        """What is to be put back, and whether it is all that has changed since the beginning.
+        """What is to be put back, and whether it is all that has changed since the beginning."""
+        self.close()
+        every = self._differences()
+        if self._alone():  # asked after looking: nobody has changed anything before that
+            return every, True
+        return self._of_the_run(), False
+
+    def _of_the_run(self) -> list[Change]:
+        """What the run itself changed.
 
         Whose a change is that was made while another thread ran nobody has seen: it counts as the
         run's where the network's code uses the name.
         """
         changes = self._closed()
-        every = self._differences()
-        if self._alone():  # asked after looking: nobody has changed anything before that
-            return every, True
         if self._undisturbed() or not changes:
-            return changes, False
+            return changes
         used = names_in_code(self._function, owners_of(self._function))
         used.add("_buffers")
         names: dict[int, set[str]] = {}
@@ -92,7 +97,7 @@ class Noted(Snapshot):
             c._replace(after=_only(used, c.before, c.after)) if c.is_space else c
             for c in changes
             if c.is_space or used & names.get(id(c.held), used)
-        ], False
+        ]
 
 
 def put_back_tensors(saved: Iterable[tuple[Tensor, Tensor, int]]) -> None:

@@ -262,3 +262,30 @@ def test_what_one_of_two_runs_appended_is_taken_away() -> None:
     net.log.append("later")
     first.put_back_appended()
     assert net.log == ["before", marked, "of the second", "later"]
+
+
+def test_what_others_append_as_often_as_a_run_is_not_taken_for_two_runs_of_one() -> None:
+    """Another thread appends once in each of two runs: that is what a list of the network's own shows."""
+    net, append = Served(), threading.Event()
+    done = threading.Semaphore(0)
+
+    def work() -> None:
+        for step in range(2):
+            append.wait(10)
+            append.clear()
+            net.requests.append(step)
+            done.release()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    noted = Noted(net, dice=False)
+    append.set()
+    done.acquire(timeout=10)
+    net.log.append("run")
+    noted.close()
+    append.set()
+    done.acquire(timeout=10)
+    net.log.append("run")
+    noted.put_back_appended()
+    thread.join()
+    assert (net.requests, net.log) == ([0, 1], ["run"])
