@@ -18,7 +18,7 @@ DESCRIPTION = """\
 Report whether Integrated Gradients of a model is exact in one forward and one backward pass, and if
 not, which operations prevent it and what to do about each.
 
-MODULE is imported, with the working directory on the path. If its attribute CALLABLE is an
+MODULE is imported, with the working directory on the path, or is a file such as ./nets.py. If its attribute CALLABLE is an
 nn.Module it is the model; anything else, a class or a function, is called with the --kwarg
 arguments and must return an nn.Module.
 
@@ -129,7 +129,11 @@ def _run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Na
     # stands in its own way.
     shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
     kind = f"({options.dtype}, {options.device})"
-    with blaming(f"{options.address} does not run on input of shape {shapes} {kind}"):
+    hint = ""
+    if inputs[0].is_floating_point() and any(isinstance(m, nn.Embedding) for m in model.modules()):
+        hint = "; an embedding takes indices: --dtype int64"
+    what = f"{options.address} does not run on input of shape {shapes} {kind}{hint}"
+    with blaming(what):
         model.to(options.device)
         if inputs[0].is_floating_point():
             model.to(inputs[0].dtype)

@@ -6,8 +6,10 @@ import importlib
 import inspect
 import sys
 from collections.abc import Mapping
+from importlib.util import module_from_spec, spec_from_file_location
 from operator import attrgetter
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -20,7 +22,7 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
 
     An instance of ``nn.Module`` is the model itself. Anything else, a class or a function, is
     called with ``arguments`` and must return one. ``MODULE`` is looked for in the working directory
-    too, and ``CALLABLE`` may have dots: ``package.module:builders.small``.
+    too, or is a file such as ``./nets.py``, and ``CALLABLE`` may have dots: ``package.module:builders.small``.
     """
     found = _attribute(address)
     if isinstance(found, nn.Module):
@@ -83,8 +85,10 @@ def _attribute(address: str) -> Any:
     name, _, path = address.partition(":")
     if not (name and path):
         raise UsageError(
-            f"expected MODULE:CALLABLE, for example torchvision.models:resnet18, got {address!r}"
+            f"expected MODULE:CALLABLE or FILE.py:CALLABLE, for example torchvision.models:resnet18, got {address!r}"
         )
+    if name.endswith(".py"):
+        return _attribute_of(_module_of(Path(name)), path, name)
     # A console script, unlike `python -m`, does not put the working directory on the path.
     working_directory = str(Path.cwd())
     if working_directory not in sys.path and "" not in sys.path:
@@ -92,8 +96,25 @@ def _attribute(address: str) -> Any:
     # A script without a main guard may exit when it is imported.
     with blaming(f"cannot import {name}", (Exception, SystemExit)):
         module = importlib.import_module(name)
+    return _attribute_of(module, path, name)
+
+
+def _attribute_of(module: ModuleType, path: str, name: str) -> Any:
     with blaming(f"{name} has no {path}", AttributeError):
         return attrgetter(path)(module)
+
+
+def _module_of(file: Path) -> ModuleType:
+    """The module that a file holds, which may import what lies beside it."""
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    sys.path.insert(0, str(file.resolve().parent))
+    spec: Any = spec_from_file_location(file.stem, file)
+    module = module_from_spec(spec)
+    sys.modules.setdefault(file.stem, module)  # workers of a loader look it up by its name
+    with blaming(f"cannot import {file}", (Exception, SystemExit)):
+        spec.loader.exec_module(module)
+    return module
 
 
 def _called(found: Any, address: str, /, **arguments: Any) -> Any:

@@ -9,16 +9,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from captum.attr import (
-    Attribution,
-    DeepLift,
-    GradientShap,
-    InputXGradient,
-    IntegratedGradients,
-    Saliency,
-)
+from captum import attr
+from captum.attr import Attribution, DeepLift, IntegratedGradients
 from torch import Tensor, nn
 
+from captum_xdnn import attr as ours
 from captum_xdnn.attr import XIntegratedGradients
 from captum_xdnn.compare.problem import Problem, leaves_of
 
@@ -34,10 +29,6 @@ DEFAULT_METHODS = (
     "GradientShap",
 )
 _STEPS = re.compile(r"(IG|XIntegratedGradients)\((\d+)\)")
-_NAMED = {
-    kind.__name__: kind
-    for kind in (XIntegratedGradients, InputXGradient, Saliency, DeepLift, GradientShap)
-}
 TOGETHER = 50
 """So many steps of Captum's Integrated Gradients share a batch: its default number."""
 
@@ -99,14 +90,20 @@ def _named(name: str, given: str, problem: Problem) -> Method:
         more["internal_batch_size"] = TOGETHER * problem.call.size
     elif steps:
         kind = XIntegratedGradients
-    elif given in _NAMED:
-        kind = _NAMED[given]
     else:
-        message = (
-            f"methods are IG(n), XIntegratedGradients(n), {', '.join(_NAMED)}; found {given!r}"
-        )
-        raise ValueError(message)
-    return _captums(name, kind(problem.forward_func), problem, **more)
+        kind = getattr(ours, given, None) or getattr(attr, given, None)
+        if not (isinstance(kind, type) and issubclass(kind, Attribution)):
+            message = (
+                "methods are IG(n), XIntegratedGradients(n) and the classes of captum.attr, such as "
+                f"Saliency; found {given!r}"
+            )
+            raise ValueError(message)
+    try:
+        method = kind(problem.forward_func)
+    except TypeError as error:
+        message = f"{given} takes more than a function: give an object of it ({error})"
+        raise ValueError(message) from error
+    return _captums(name, method, problem, **more)
 
 
 def _captums(name: str, method: Any, problem: Problem, **more: Any) -> Method:

@@ -46,6 +46,10 @@ def build():
     return Net()
 
 
+def words():
+    return nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(12, 2, bias=False))
+
+
 def needs_argument(width):
     return nn.Linear(width, 1)
 
@@ -132,6 +136,18 @@ def test_training_mode_is_kept_when_asked(certify: Command) -> None:
     assert certify(*norm, "--train") == 1
 
 
+@pytest.mark.parametrize("address", ["user_models.py:Net", "./user_models.py:Net"])
+def test_a_file(certify: Command, address: str) -> None:
+    assert certify(address, "--shape", "2,4") == 0
+    assert certify(address.replace("Net", "Nothing"), "--shape", "2,4") == 2
+    assert certify(address.replace("user", "no"), "--shape", "2,4") == 2
+
+
+def test_a_hint_for_embeddings(certify: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    assert certify("user_models:words", "--shape", "2,4") == 2
+    assert "an embedding takes indices: --dtype int64" in capsys.readouterr().err
+
+
 def test_double_precision(certify: Command, capsys: pytest.CaptureFixture[str]) -> None:
     assert certify("user_models:Net", "--shape", "2,4", "--dtype", "float64") == 0
     assert "input 2x4 float64" in capsys.readouterr().out
@@ -140,8 +156,11 @@ def test_double_precision(certify: Command, capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("Net", "--shape", "2,4"), "expected MODULE:CALLABLE, for example"),
-        (("user_models:", "--shape", "2,4"), "expected MODULE:CALLABLE, for example"),
+        (("Net", "--shape", "2,4"), "expected MODULE:CALLABLE or FILE.py:CALLABLE, for example"),
+        (
+            ("user_models:", "--shape", "2,4"),
+            "expected MODULE:CALLABLE or FILE.py:CALLABLE, for example",
+        ),
         (("broken:Net", "--shape", "2,4"), "cannot import broken: ModuleNotFoundError: No module"),
         (("script:Net", "--shape", "2,4"), "cannot import script: SystemExit: 0"),
         (("user_models:Nat", "--shape", "2,4"), "user_models has no Nat: AttributeError"),

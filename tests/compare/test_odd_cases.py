@@ -216,3 +216,13 @@ def test_odd_pictures() -> None:
     assert black == [[], [], ["all zero"], ["not finite"], ["all zero"]]
     assert broken == [[], [], ["all zero"], ["not finite"], ["not finite"]]
     assert plain == [[], [], ["all zero"], ["not finite"], []]
+
+
+def test_any_method_of_captum_by_its_name() -> None:
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    names = ["Deconvolution", "FeatureAblation", "GuidedBackprop", "XInternalInfluence"]
+    found = compare(net, torch.rand(2, 3), 1, methods=names[:3], rounds=1, perturbations=0)
+    assert [row.method for row in found.rows] == names[:3]
+    for name, message in ((names[3], "takes more than a function"), ("Nothing", "captum.attr")):
+        with pytest.raises(ValueError, match=message):
+            compare(net, torch.rand(2, 3), 1, methods=[name], rounds=1)
