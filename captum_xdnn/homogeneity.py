@@ -1,6 +1,7 @@
 """The public address of the analysis: proves how every tensor of a network moves along the ray."""
 
-from captum_xdnn.proof import laws, rules  # noqa: F401 - importing rules registers them
+from captum_xdnn.proof import laws as laws
+from captum_xdnn.proof import rules  # noqa: F401 - importing them registers them
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.domain import Affine, Fixed, Motion, Power, Unknown
 from captum_xdnn.proof.findings import Blocker
@@ -18,7 +19,6 @@ __all__ = [
     "Power",
     "Unknown",
     "certify",
-    "laws",
     "register_rule",
     "unregister_rule",
 ]
