@@ -57,7 +57,8 @@ def test_every_case_claims_and_refuses_something_it_can_be_wrong_about() -> None
         "aten.remainder.Scalar",
         "aten.pow.Scalar",
     }
-    assert set(registry.RULES) - claimed == never
+    here = {name for name in registry.RULES if _overload(name) is not None}
+    assert here - claimed == never
 
 
 def _core() -> Iterator[str]:
