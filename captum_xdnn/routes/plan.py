@@ -174,6 +174,7 @@ def _is_repeatable(node: Node) -> bool:
     return node.value is not None and known
 
 
+@functools.cache  # torch takes as long to say it as for a small operation
 def is_batched(target: OpOverload) -> bool:
     """Whether ``torch.vmap`` runs an operation for all steps at once, rather than one by one."""
     keys = ("FuncTorchBatched", "FuncTorchBatchedDecomposition", "CompositeImplicitAutograd")
