@@ -117,6 +117,10 @@ def _contradicted(attempt: Attempt, found: Found, products: tuple[Tensor, ...]) 
 
     start = None if found.start is None else found.start()
     gap = contradiction(products, found.total, start, bounds, precision)
+    verdict = attempt.watched.verdict
+    if gap and gap.example is not None and verdict and not verdict.keeps_rows_apart:
+        # Examples may meet (nodes of a graph): they are complete together.
+        gap = contradiction(products, found.total.sum().reshape(1), start, bounds, precision)
     if gap is not None:
         if not math.isfinite(gap.size):
             return NOT_FINITE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from captum.attr import IntegratedGradients
 from rounding_gaps import NETWORKS, SCALES, inputs_of, largest
 from torch import Tensor, nn
 
@@ -123,3 +124,21 @@ def test_a_start_that_is_not_zero_counts() -> None:
 def test_a_number_that_is_none_is_a_gap() -> None:
     attributions = torch.tensor([[float("nan")]])
     assert gap_exceeds((attributions,), torch.zeros(1), None, sizes(attributions, 1.0))
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse"])
+def test_examples_that_meet_are_complete_together(kind: str) -> None:
+    """A layer of a graph network: the rows are nodes, and each takes from its neighbours."""
+    generator = torch.Generator().manual_seed(0)
+    graph = (torch.rand(6, 6, generator=generator) > 0.5).float()
+    weight = torch.randn(4, 3, generator=generator)
+    neighbours = graph if kind == "dense" else graph.to_sparse()
+    function = lambda x: neighbours @ (x @ weight).relu()  # noqa: E731
+    x = torch.rand(6, 4, generator=generator)
+    call = {"target": 1, "internal_batch_size": 6}
+    explainer = XIntegratedGradients(function)
+    for _ in range(3):
+        ours = explainer.attribute(x, **call)
+        assert explainer.last_route == "single_pass"
+    theirs = IntegratedGradients(function).attribute(x, **call)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
