@@ -60,7 +60,7 @@ def conclude(attempt: Attempt, verdict: Verdict, certificate: Certificate, found
         products = attributions
         if not multiply:
             products = attributed(gradients, call, multiply_by_inputs=True)
-        refusal = _contradicted(attempt, found, tuple([p.detach() for p in products]))
+        refusal = _contradicted(attempt, verdict, found, tuple([p.detach() for p in products]))
         if refusal:
             return refused(attempt, certificate, refusal)
     if found.rest is not None:
@@ -107,7 +107,9 @@ def differing(output: Tensor, real: Tensor, precision: float) -> str:
     return NOT_THE_FUNCTION if math.isfinite(gap) else NOT_FINITE
 
 
-def _contradicted(attempt: Attempt, found: Found, products: tuple[Tensor, ...]) -> str:
+def _contradicted(
+    attempt: Attempt, verdict: Verdict, found: Found, products: tuple[Tensor, ...]
+) -> str:
     """How a call contradicts its verdict; empty if completeness holds."""
     call, precision = attempt.call, attempt.precision()
 
@@ -117,8 +119,7 @@ def _contradicted(attempt: Attempt, found: Found, products: tuple[Tensor, ...]) 
 
     start = None if found.start is None else found.start()
     gap = contradiction(products, found.total, start, bounds, precision)
-    verdict = attempt.watched.verdict
-    if gap and gap.example is not None and verdict and not verdict.keeps_rows_apart:
+    if gap is not None and gap.example is not None and not verdict.keeps_rows_apart:
         # Examples may meet (nodes of a graph): they are complete together.
         gap = contradiction(products, found.total.sum().reshape(1), start, bounds, precision)
     if gap is not None:
@@ -126,7 +127,8 @@ def _contradicted(attempt: Attempt, found: Found, products: tuple[Tensor, ...]) 
             return NOT_FINITE
         inputs = (d.detach().abs().max() for d in call.differences())
         nothing = NOISE * precision * max(map(float, inputs))
-        return ROUNDED if gap.size <= nothing else MISSED[found.route].format(gap)
+        largest = max(gap.size, float(found.total.detach().abs().max()))
+        return ROUNDED if largest <= nothing else MISSED[found.route].format(gap)
     if found.repeated is None:
         return ""
     real = attempt.watched.output.detach()

@@ -146,7 +146,7 @@ def worthwhile(verdict: Verdict, steps: int) -> Plan | None:
     return plan if plan.pays(steps) else None
 
 
-SIZES = frozenset(("size", "N", "shape", "sizes", "sym_size", "repeats", "input_size"))
+SIZES = frozenset(("size", "N", "shape", "sizes", "repeats"))
 """Arguments that name lengths, that of the batch among them."""
 RESHAPING = ("aten::view", "aten::_unsafe_view", "aten::_reshape_alias")
 

@@ -12,7 +12,7 @@ The trunk is the watched run itself; the recorded operations of the head are rep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -113,19 +113,11 @@ class Crossing:
         along = [
             self._along(n, degree, start, points).detach() for n, degree, start in self._moving
         ]
-        nodes = [node for node, _, _ in self._moving]
-
-        def head(*values: Tensor) -> Any:
-            return self._head(dict(zip(nodes, values, strict=True)))
-
         if not together:
-            output: Tensor = head(*(t[1] for t in along))
-        elif self._plan.stacks:
-            stacked = dict(zip(nodes, (t.flatten(0, 1) for t in along), strict=True))
-            output = self._head(stacked, len(points)).unflatten(0, (len(points), -1))[1]
-        else:
-            output = torch.vmap(head)(*along)[1]
-        return output
+            return self._through([t[1:] for t in along], lambda output, _: output)
+        return self._through(
+            along, lambda output, steps: output.unflatten(0, (steps, -1)) if steps > 1 else output
+        )[1]
 
     def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The sum of the attributions, read off at the cut: ``v`` times the speed there."""
@@ -147,20 +139,9 @@ class Crossing:
         if not self._graph:
             for tensor in along:
                 tensor.requires_grad_()
-        nodes = [node for node, _, _ in self._moving]
-
-        def head(*values: Tensor) -> Tensor:
-            output = self._head(dict(zip(nodes, values, strict=True)))
-            return explained(output, call.target)
-
-        if len(points) == 1:
-            chosen = head(*(tensor[0] for tensor in along))
-        elif self._plan.stacks:
-            stacked = dict(zip(nodes, (t.flatten(0, 1) for t in along), strict=True))
-            output = self._head(stacked, len(points))
-            chosen = explained(output, _repeated_target(call.target, len(points)))
-        else:
-            chosen = torch.vmap(head)(*along)
+        chosen = self._through(
+            along, lambda output, steps: explained(output, _repeated_target(call.target, steps))
+        )
         gradients = torch.autograd.grad(
             chosen, along, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
         )
@@ -168,6 +149,21 @@ class Crossing:
             self._summed(_or_zeros(gradient, tensor), degree, points)
             for gradient, tensor, (_, degree, _) in zip(gradients, along, self._moving, strict=True)
         ]
+
+    def _through(self, along: list[Tensor], chosen: Callable[[Any, int], Tensor]) -> Tensor:
+        """Of what the head returns at all points what is ``chosen``: of the rows of so many steps."""
+        nodes, steps = [node for node, _, _ in self._moving], len(along[0])
+
+        def head(*values: Tensor) -> Tensor:
+            return chosen(self._head(dict(zip(nodes, values, strict=True))), 1)
+
+        if steps == 1:
+            return head(*(tensor[0] for tensor in along))
+        if not self._plan.stacks:
+            together: Tensor = torch.vmap(head)(*along)
+            return together
+        rows = dict(zip(nodes, (tensor.flatten(0, 1) for tensor in along), strict=True))
+        return chosen(self._head(rows, steps), steps)
 
     def _along(self, node: Node, degree: float, start: Tensor | None, points: Points) -> Tensor:
         """A frontier tensor at all points, one after the other in a new first dimension."""
