@@ -24,7 +24,7 @@ from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
-from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of, root_of
+from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.request import Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
@@ -45,9 +45,7 @@ def fast_route(request: Request) -> Outcome:
     if is_transformed():
         return Outcome(refusal=TRANSFORMED, ran=False)
     memory = memory_of(request.forward_func)
-    refused = unsuitable(request.call.inputs)
-    if refused is None and len(memory.contradictions) >= CONTRADICTIONS:
-        refused = Certificate.contradicted(memory.contradictions[-1])
+    refused = unsuitable(request.call.inputs) or memory.given_up
     if refused is not None:
         return Outcome(refused, ran=False)
     if any(x.is_meta for x in request.call.inputs):

@@ -51,7 +51,7 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     memory.keeps[attempt.form] = plan.keep
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
         return nothing  # it runs otherwise each time
-    start, most = time.perf_counter(), _most(attempt, plan)
+    start, most, stacks = time.perf_counter(), _most(attempt, plan), plan.stacks
     for _ in range(2):
         try:
             crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
@@ -64,7 +64,7 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
             break
         plan.stacks = False  # torch.vmap bears what takes the batch at its word
     if not choice.rehearsed:
-        choice.forbid()
+        plan.stacks = stacks  # neither way: it may be the call (a wrong target)
         return nothing
     outcome = conclude(
         attempt,

@@ -37,7 +37,8 @@ class Memory:
 
     Attributes:
         certificates: The certificate of each verdict, the last ones.
-        contradictions: How calls contradicted their verdicts.
+        contradictions: How many calls contradicted their verdicts.
+        given_up: The refusal of every further call, after too many of these.
         confirmed: The verdicts that were seen to hold in the middle of the ray as well.
         remembering: The verdicts on runs that were seen to read what an earlier one had left.
         left: By address, what runs have computed from the inputs and somebody has kept.
@@ -54,7 +55,8 @@ class Memory:
 
     def __init__(self) -> None:
         self.certificates: dict[Verdict, Certificate] = {}
-        self.contradictions: list[str] = []
+        self.contradictions = 0
+        self.given_up: Certificate | None = None
         self.confirmed: dict[Verdict, None] = {}
         self.remembering: dict[Verdict, None] = {}
         self.left: dict[int, Any] = {}
@@ -139,8 +141,10 @@ class Memory:
 
     def contradict(self, reason: str) -> None:
         """Note that a call contradicted its verdict."""
-        self.contradictions.append(reason)
+        self.contradictions += 1
         self.proved.clear()
+        if self.contradictions >= CONTRADICTIONS:
+            self.given_up = Certificate.contradicted(reason)
 
 
 def memory_of(function: Callable[..., Any]) -> Memory:

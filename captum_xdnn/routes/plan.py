@@ -202,8 +202,6 @@ class Choice:
     def __init__(self) -> None:
         self.rehearsed = False
         self._hoisted = self._captum = math.inf
-        self._calls = 0
-        self._forbidden = False
 
     def hoist(self, predicted: float) -> bool:
         """Whether to hoist this call.
@@ -211,18 +209,11 @@ class Choice:
         The first call is hoisted if that promises to pay; where the promise is small, Captum's way
         is timed in the second, and from the third on the faster one is taken.
         """
-        if self._forbidden:
-            return False
-        self._calls += 1
-        if predicted >= CERTAIN or self._calls == 1:
+        if predicted >= CERTAIN or self._hoisted == math.inf:
             return True
         if self._captum == math.inf:
             return False
         return self._hoisted < self._captum
-
-    def forbid(self) -> None:
-        """Hoist no more: the recorded operations cannot stand for the function."""
-        self._forbidden = True
 
     def note_hoisted(self, seconds: float) -> None:
         """Note what a hoisted call took."""

@@ -126,6 +126,18 @@ def test_a_wrong_call_raises_what_captum_raises(name: str) -> None:
     assert type(with_graph) is type(expected) or isinstance(expected, tuple | Tensor)
 
 
+@pytest.mark.parametrize("steps", [2, STEPS])
+def test_a_wrong_target_costs_the_next_call_nothing(steps: int) -> None:
+    net, x = gelu_mlp(), rows()
+    xig = XIntegratedGradients(net)
+    with pytest.raises(IndexError):
+        xig.attribute(x, target=99, n_steps=steps)
+    right = XIntegratedGradients(gelu_mlp())
+    for each in (xig, right):
+        each.attribute(x, target=1, n_steps=steps)
+    assert xig.last_route == right.last_route
+
+
 def test_a_trunk_of_two_frontiers_with_one_unused_input() -> None:
     """An input without influence on the output: Captum raises, and so does this."""
     net = Chain(bias_free(6, 8), torch.sigmoid).double()
