@@ -158,15 +158,13 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
             before[name] = _rehearsed(value, ready[name])
     except Exception as error:  # a tensor's class may answer with any
         raise RuntimeError(f"{source} cannot be loaded into {left}: {name}: {error}") from error
-    loaded = False
     try:
         model.load_state_dict(ready)
-        loaded = True
-    except Exception as error:  # a module may have its own way to load
+    except BaseException as error:  # a module may have its own way to load
+        _put_back(model, before)
+        if not isinstance(error, Exception):
+            raise
         raise RuntimeError(f"{source} cannot be loaded into {left}: {error}") from error
-    finally:
-        if not loaded:
-            _put_back(model, before)
 
 
 @torch.no_grad()
@@ -195,17 +193,13 @@ def _shape(value: Any) -> tuple[int, ...] | str:
 
 
 def _advice(missing: list[str], unexpected: list[str]) -> list[str]:
-    if unexpected and not missing and _are_biases(unexpected):
-        return ["It is of a network with biases: build the model with bias=True."]
-    if missing and not unexpected and _are_biases(missing):
-        return ["It is of a network without biases: build the model with bias=False."]
-    return []
-
-
-def _are_biases(names: list[str]) -> bool:
     # Fixup calls its biases bias1a, bias1b ..., and has a scale only where it has these.
-    last = [name.rpartition(".")[2] for name in names]
-    return all(name.startswith("bias") or name == "scale" for name in last)
+    last = [name.rpartition(".")[2] for name in (*missing, *unexpected)]
+    biases = all(name.startswith("bias") or name == "scale" for name in last)
+    if bool(missing) == bool(unexpected) or not biases:
+        return []
+    kind = "with" if unexpected else "without"
+    return [f"It is of a network {kind} biases: build the model with bias={bool(unexpected)}."]
 
 
 def _plain(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -6,12 +6,12 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.builders import build, other_depth
+from captum_xdnn.models.builders import build, described, other_depth
 from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 
 class _Block(nn.Module):
-    """What the two kinds of residual block share: Fixup's biases and scale, and the shortcut.
+    """A residual block: a branch of convolutions, each followed by ReLU, beside a shortcut.
 
     Args:
         in_channels: Channels of the input.
@@ -21,32 +21,48 @@ class _Block(nn.Module):
     """
 
     expansion: int
-    biases: tuple[str, ...]
+    sizes: tuple[int, ...]
+    """Of the kernels of the branch's convolutions."""
     bias1a: nn.Parameter | None
-    bias1b: nn.Parameter | None
-    bias2a: nn.Parameter | None
-    bias2b: nn.Parameter | None
     scale: nn.Parameter | None
 
     def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
         super().__init__()
-        for name in self.biases:
-            self.register_parameter(name, nn.Parameter(torch.zeros(1)) if bias else None)
+        for place in range(1, len(self.sizes) + 1):
+            for name in (f"bias{place}a", f"bias{place}b"):
+                self.register_parameter(name, nn.Parameter(torch.zeros(1)) if bias else None)
         self.register_parameter("scale", nn.Parameter(torch.ones(1)) if bias else None)
+        out_channels = channels * self.expansion
         self.downsample = (
-            _convolution(in_channels, channels * self.expansion, 1, stride)
-            if stride != 1 or in_channels != channels * self.expansion
+            _convolution(in_channels, out_channels, 1, stride)
+            if stride != 1 or in_channels != out_channels
             else None
         )
+        widths = [in_channels, *[channels] * (len(self.sizes) - 1), out_channels]
+        strides = [stride if n == self.sizes.index(3) else 1 for n in range(len(self.sizes))]
+        layers = map(_convolution, widths, widths[1:], self.sizes, strides)
+        for place, convolution in enumerate(layers, start=1):
+            self.add_module(f"conv{place}", convolution)
+            self.add_module(f"relu{place}", nn.ReLU())
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
         """The convolutions of the branch, first to last."""
-        convolutions = (child for child in self.children() if isinstance(child, nn.Conv2d))
-        return [convolution for convolution in convolutions if convolution is not self.downsample]
+        return [getattr(self, f"conv{n}") for n in range(1, len(self.sizes) + 1)]
 
-    def _scaled(self, x: Tensor) -> Tensor:
-        return x if self.scale is None else x * self.scale
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
+        out = shifted = _shifted(x, self.bias1a)
+        *others, last = range(1, len(self.sizes) + 1)
+        for n in others:
+            out = _shifted(getattr(self, f"conv{n}")(out), getattr(self, f"bias{n}b"))
+            out = _shifted(getattr(self, f"relu{n}")(out), getattr(self, f"bias{n + 1}a"))
+        out = getattr(self, f"conv{last}")(out)
+        out = out if self.scale is None else out * self.scale
+        shortcut = x if self.downsample is None else self.downsample(shifted)
+        out = _shifted(out, getattr(self, f"bias{last}b")) + shortcut
+        result: Tensor = getattr(self, f"relu{last}")(out)
+        return result
 
 
 class BasicBlock(_Block):
@@ -57,23 +73,7 @@ class BasicBlock(_Block):
     """
 
     expansion = 1
-    biases = ("bias1a", "bias1b", "bias2a", "bias2b")
-
-    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
-        super().__init__(in_channels, channels, stride, bias=bias)
-        self.conv1 = _convolution(in_channels, channels, 3, stride)
-        self.relu1 = nn.ReLU()
-        self.conv2 = _convolution(channels, channels, 3)
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
-        shifted = _shifted(x, self.bias1a)
-        out = self.relu1(_shifted(self.conv1(shifted), self.bias1b))
-        out = self._scaled(self.conv2(_shifted(out, self.bias2a)))
-        shortcut = x if self.downsample is None else self.downsample(shifted)
-        result: Tensor = self.relu2(_shifted(out, self.bias2b) + shortcut)
-        return result
+    sizes = (3, 3)
 
 
 class Bottleneck(_Block):
@@ -84,28 +84,7 @@ class Bottleneck(_Block):
     """
 
     expansion = 4
-    biases = ("bias1a", "bias1b", "bias2a", "bias2b", "bias3a", "bias3b")
-    bias3a: nn.Parameter | None
-    bias3b: nn.Parameter | None
-
-    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
-        super().__init__(in_channels, channels, stride, bias=bias)
-        self.conv1 = _convolution(in_channels, channels, 1)
-        self.relu1 = nn.ReLU()
-        self.conv2 = _convolution(channels, channels, 3, stride)
-        self.relu2 = nn.ReLU()
-        self.conv3 = _convolution(channels, channels * self.expansion, 1)
-        self.relu3 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
-        shifted = _shifted(x, self.bias1a)
-        out = self.relu1(_shifted(self.conv1(shifted), self.bias1b))
-        out = self.relu2(_shifted(self.conv2(_shifted(out, self.bias2a)), self.bias2b))
-        out = self._scaled(self.conv3(_shifted(out, self.bias3a)))
-        shortcut = x if self.downsample is None else self.downsample(shifted)
-        result: Tensor = self.relu3(_shifted(out, self.bias3b) + shortcut)
-        return result
+    sizes = (1, 3, 1)
 
 
 class XResNet(nn.Module):
@@ -117,10 +96,10 @@ class XResNet(nn.Module):
     ``fc``; state dicts are those of the Fixup authors' own network.
 
     Fixup initialisation, without which so deep a network could not be trained: the last convolution
-    of every branch and ``fc`` are zero; the others of a branch of ``m`` convolutions are normal
-    with the standard deviation ``sqrt(2 / fan_out) * L ** (-1 / (2 m - 2))`` in a network of ``L``
-    blocks; convolutions of shortcuts with ``sqrt(2 / fan_out)``. The first convolution of the
-    network is left to PyTorch, as the Fixup authors leave it.
+    of every branch and ``fc`` are zero, hence all logits; the others of a branch of ``m``
+    convolutions are normal with the standard deviation ``sqrt(2 / fan_out) * L ** (-1 / (2 m - 2))``
+    in a network of ``L`` blocks; convolutions of shortcuts with ``sqrt(2 / fan_out)``. The first
+    convolution of the network is left to PyTorch, as the Fixup authors leave it.
 
     Source: Zhang, Dauphin, Ma 2019, "Fixup Initialization: Residual Learning Without
     Normalization", Sec. 3; without biases Hesse et al. 2021, "Fast Axiomatic Attribution for Neural
@@ -240,6 +219,7 @@ class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's
     DEFAULT = IMAGENET1K_V1
 
 
+@described(params=25_502_912)
 def x_resnet50(
     *,
     weights: X_ResNet50_Weights | str | None = None,
@@ -247,31 +227,7 @@ def x_resnet50(
     bias: bool = False,
     num_classes: int = 1000,
 ) -> XResNet:
-    """Build X-ResNet-50, or with ``bias=True`` the Fixup ResNet-50.
-
-    Args:
-        weights: A member of ``X_ResNet50_Weights``, its name, or None for Fixup's initialisation,
-            at which all logits are zero.
-        progress: Whether a download shows a progress bar.
-        bias: Whether there are Fixup's biases and scales.
-        num_classes: Number of logits.
-
-    Returns:
-        The network, in training mode as torchvision's builders return it.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-        KeyError: If ``weights`` names no member.
-        TypeError: If ``weights`` is of another type.
-        ConnectionError: If the weights cannot be downloaded.
-        RuntimeError: If what was downloaded is damaged.
-
-    Example:
-        >>> with torch.device("meta"):
-        ...     model = x_resnet50()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        25502912
-    """
+    """Build X-ResNet-50, or with ``bias=True`` the Fixup ResNet-50."""
     network = partial(XResNet, Bottleneck, (3, 4, 6, 3))
     chosen = X_ResNet50_Weights.verify(weights)
     return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)
