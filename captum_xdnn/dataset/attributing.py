@@ -72,8 +72,7 @@ class Attributing:
         if self._settings.target != "label":
             return [""] * len(inputs[0])
         if labels is None:
-            message = "the loader gives no labels: target='predicted', or an index for all"
-            raise ValueError(message)
+            raise ValueError("the loader gives no labels: target='predicted', or an index for all")
         if self._outputs is None:
             self._outputs = self._computation.count_outputs(inputs)
         return _flaws_of_labels(labels, len(inputs[0]), self._outputs)
@@ -148,8 +147,7 @@ def _flaws_of_labels(labels: Any, size: int, outputs: int | None) -> list[str]:
     """For each sample what is wrong with its label; empty where nothing is."""
     if not isinstance(labels, Tensor) or labels.shape != (size,) or labels.is_complex():
         found = tuple(labels.shape) if isinstance(labels, Tensor) else type(labels).__name__
-        message = f"labels must be a tensor of shape ({size},), found {found}"
-        raise TypeError(message)
+        raise TypeError(f"labels must be a tensor of shape ({size},), found {found}")
     return [_flaw_of_label(number, outputs) for number in labels.tolist()]
 
 
@@ -160,12 +158,11 @@ def _refuse_what_is_no_target(labels: list[Any], flaws: list[str], outputs: int 
         flaw for n, flaw in finite if isinstance(n, bool) or n != int(n) or (outputs == 1 and n)
     ]
     if values and (outputs == 1 or all(flaws)):
-        message = (
+        raise ValueError(
             f"{values[0]}, and labels are taken as targets: give target=0 for the first output, "
             "target=None where a sample has no more than a number, or target='predicted'; labels "
             "are left out then"
         )
-        raise ValueError(message)
 
 
 def _flaw_of_label(number: float, outputs: int | None) -> str:

@@ -44,8 +44,7 @@ class Computation:
         attributions = self._attributions(inputs, target)
         wrong = [tuple(a.shape) for a in attributions if a.shape[:1] != (size,)]
         if wrong:
-            message = f"{size} samples, but attributions of shape {wrong[0]}"
-            raise ValueError(message)
+            raise ValueError(f"{size} samples, but attributions of shape {wrong[0]}")
         if outputs is None:
             outputs = getattr(method, "last_outputs", None)
         if outputs is None:

@@ -51,8 +51,7 @@ def planned(batches: Iterable[Iterable[Any]], names: Any, size: int | None = Non
         size: Of the data set, where that is known.
     """
     if names is not None and size is not None and hasattr(names, "__len__") and len(names) != size:
-        message = f"ids= names {len(names)} samples, the data set has {size}"
-        raise ValueError(message)
+        raise ValueError(f"ids= names {len(names)} samples, the data set has {size}")
     plan = Plan({}, [])
     wrong: list[str] = []
     twice: list[str] = []
@@ -74,8 +73,7 @@ def planned(batches: Iterable[Iterable[Any]], names: Any, size: int | None = Non
             plan.batches.append((ids, indices))
     _raise_of(wrong)
     if twice:
-        message = f"{len(twice)} ids are given to another sample, too: {_some(twice)}"
-        raise ValueError(message)
+        raise ValueError(f"{len(twice)} ids are given to another sample, too: {_some(twice)}")
     type_of(plan.index_of)
     return plan
 
@@ -84,8 +82,7 @@ def _name_at(names: Any, index: Any) -> Any:
     try:
         return names[index]
     except (LookupError, TypeError) as error:
-        message = f"ids= gives none for index {index}: {first_line(error)}"
-        raise ValueError(message) from error
+        raise ValueError(f"ids= gives none for index {index}: {first_line(error)}") from error
 
 
 def id_of(value: Any) -> Id | None:
@@ -126,12 +123,11 @@ def _refused(value: Any, index: Any) -> str:
 
 def _raise_of(refused: list[str]) -> None:
     if refused:
-        message = (
+        raise ValueError(
             f"{len(refused)} ids cannot be kept: {_some(refused)}; an id is an integer from -2**63 "
             "to 2**64 - 1 or a string: give ids= str(...) of others, and of a file name that is no "
             "Unicode os.fsencode(name).hex()"
         )
-        raise ValueError(message)
 
 
 def _some(said: list[str]) -> str:
@@ -150,11 +146,10 @@ def type_of(ids: Collection[Id]) -> str:
     def named(i: Id | None) -> str:
         return f"{i!r} at index {ids[i]}" if isinstance(ids, dict) else repr(i)
 
-    message = (
+    raise ValueError(
         f"{named(low)} and {named(high)} do not go into one column: ids are all strings, or all "
         "integers below 2**63, or all integers from 0 to 2**64 - 1"
     )
-    raise ValueError(message)
 
 
 def misfit(ids: Iterable[Id], kind: str) -> Id | None:

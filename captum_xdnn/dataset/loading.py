@@ -75,8 +75,7 @@ def plan_of(loader: Iterable[Any], names: Any) -> Plan | None:
         raise ValueError(message)
     sampler: Any = loader.batch_sampler
     if getattr(sampler, "drop_last", False):
-        message = "the loader leaves out its last samples: make it with drop_last=False"
-        raise ValueError(message)
+        raise ValueError("the loader leaves out its last samples: make it with drop_last=False")
     return planned(sampler, names, length_of(loader.dataset))
 
 

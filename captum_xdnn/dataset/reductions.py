@@ -50,8 +50,7 @@ class SumChannels:
         """
         flat = [a.shape for a in attributions if a.dim() < 3]
         if flat:
-            message = f"channels are summed of shapes (B, C, ...), found {tuple(flat[0])}"
-            raise ValueError(message)
+            raise ValueError(f"channels are summed of shapes (B, C, ...), found {tuple(flat[0])}")
         return Dense()(tuple(a.sum(1) for a in attributions))
 
 
@@ -80,8 +79,7 @@ class TopK:
 
     def __post_init__(self) -> None:
         if self.k < 1:
-            message = f"k must be positive, found {self.k}"
-            raise ValueError(message)
+            raise ValueError(f"k must be positive, found {self.k}")
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
         """The columns.

@@ -126,8 +126,7 @@ class Attributor:
         batch = Batch(tuple(range(len(first))), example)
         records, rejects = attributing(Fetched((batch,)))
         if not records:
-            message = f"no sample of the example can be attributed: {rejects[0].reason}"
-            raise ValueError(message)
+            raise ValueError(f"no sample of the example can be attributed: {rejects[0].reason}")
         learnt = {"form": records[0].form, "shapes": attributing.shapes}
         return {"method": method, **learnt, **chosen, **others}
 
