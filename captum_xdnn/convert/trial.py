@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -145,10 +146,10 @@ def _end_of_sequential(model: nn.Module) -> nn.Module | None:
 
 
 def _returned(model: nn.Module, arguments: Sequence[Any]) -> nn.Module | None:
-    calls: list[tuple[nn.Module, Any, int | None]] = []
+    calls: dict[nn.Module, list[tuple[Any, int | None]]] = defaultdict(list)
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
-        calls.append((module, output, _writes(output)))
+        calls[module].append((output, _writes(output)))
 
     candidates = [module for module in model.modules() if isinstance(module, PROBABILITIES)]
     handles = [module.register_forward_hook(note) for module in candidates]
@@ -157,10 +158,9 @@ def _returned(model: nn.Module, arguments: Sequence[Any]) -> nn.Module | None:
     finally:
         for handle in handles:
             handle.remove()
-    for module, output, writes in calls:
-        calls_of_it = sum(other is module for other, _, _ in calls)
+    for module, ((output, writes), *more) in calls.items():
         untouched = writes is not None and writes == _writes(output)
-        if output is result and calls_of_it == 1 and untouched:
+        if output is result and untouched and not more:
             return module
     return None
 

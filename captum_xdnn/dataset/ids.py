@@ -24,12 +24,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """The samples of a run, named before any is loaded.
-
-    Attributes:
-        index_of: The index of each id.
-        batches: The ids and the indices of each batch.
-    """
+    """The samples of a run, named before any is loaded; of each batch the ids and the indices."""
 
     index_of: dict[Id, Any]
     batches: list[tuple[list[Id], list[Any]]]
@@ -45,10 +40,7 @@ class Plan:
 def planned(batches: Iterable[Iterable[Any]], names: Any, size: int | None = None) -> Plan:
     """Name the samples of batches of indices; a sample that is drawn again is left out.
 
-    Args:
-        batches: The indices.
-        names: The ids by index; None for the indices.
-        size: Of the data set, where that is known.
+    ``names`` are the ids by index, None for the indices; ``size`` that of the data set, if known.
     """
     if names is not None and size is not None and hasattr(names, "__len__") and len(names) != size:
         raise ValueError(f"ids= names {len(names)} samples, the data set has {size}")

@@ -42,11 +42,8 @@ class SumChannels:
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
         """The columns, of the attributions' shapes without dimension 1.
 
-        Args:
-            attributions: For each input a tensor of shape ``(B, C, ...)``.
-
         Raises:
-            ValueError: If one has no channels.
+            ValueError: If an attribution is not of shape ``(B, C, ...)``.
         """
         flat = [a.shape for a in attributions if a.dim() < 3]
         if flat:
@@ -82,11 +79,7 @@ class TopK:
             raise ValueError(f"k must be positive, found {self.k}")
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
-        """The columns.
-
-        Args:
-            attributions: For each input a tensor of shape ``(B, ...)``.
-        """
+        """The columns of attributions of shapes ``(B, ...)``, one for each input."""
         return _columns(list(map(self._largest, attributions)))
 
     def _largest(self, attribution: Tensor) -> dict[str, Tensor]:

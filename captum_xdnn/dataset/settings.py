@@ -39,7 +39,6 @@ class Settings:
     def __init__(
         self,
         method: Any,
-        *,
         target: Target = "label",
         baselines: Any = None,
         reduce: Reduction | None = None,

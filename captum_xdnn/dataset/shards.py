@@ -194,10 +194,6 @@ class ParquetShards:
         """Take what became of a batch; write a shard if that fills one.
 
         What is added in one call goes into one shard, so a run that goes on meets whole batches.
-
-        Args:
-            records: What is to be written.
-            rejects: What was set aside.
         """
         self._records += [r for r in records if len(r)]
         self._rejects += rejects
@@ -219,21 +215,18 @@ class ParquetShards:
         rejects += of_other_form
         number, self._next = self._next, self._next + 1
         joined = Records.joined(kept) if kept else None
-        id_type = self._type_for([i for r in kept for i in r.ids] + [r.id for r in rejects])
+        ids = [i for r in kept for i in r.ids]
+        id_type = self._type_for(ids + [r.id for r in rejects])
         write_shard(self.folder, f"{number:06d}", joined, rejects, id_type)
-        self.attributed += sum(map(len, kept))
+        self.attributed += len(ids)
         self._rejected.update((r.id, r.reason) for r in rejects)
         if self._rejected:
-            for each in (i for r in kept for i in r.ids):
+            for each in ids:
                 self._rejected.pop(each, None)
             self._write_rejects()
 
     def close(self, *, failed: bool = False) -> None:
-        """Write what is left, and give the folder back.
-
-        Args:
-            failed: Whether to leave no folder, and no file in it, where no sample was written.
-        """
+        """Write what is left, give the folder back, and if ``failed`` leave none without a sample."""
         with self._held:
             self.flush()
             if failed:

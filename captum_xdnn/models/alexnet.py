@@ -62,14 +62,7 @@ class XAlexNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Normalised images of shape ``(N, 3, H, W)``, both sides at least 63.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of normalised images ``(N, 3, H, W)``, ``H, W >= 63``."""
         pooled = self.avgpool(self.features(x))
         logits: Tensor = self.classifier(torch.flatten(pooled, 1))
         return logits

@@ -67,11 +67,7 @@ def build(
     num_classes: int,
     **options: Any,
 ) -> _Network:
-    """Build a network and load its weights.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-    """
+    """Build a network and load its weights."""
     if weights is not None:
         _refuse_mismatch(weights, {"bias": bias, "num_classes": num_classes})
     model = network(bias=bias, num_classes=num_classes, **options)

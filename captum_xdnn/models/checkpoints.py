@@ -102,15 +102,7 @@ def downloaded_state_dict(
     """Read the state dict of a checkpoint, downloading the file if it is not there.
 
     The file is ``checkpoints/NAME`` in ``torch.hub.get_dir()``, with the name of the URL, where a
-    file that was fetched by other means is found too, and not compared with ``sha256``. It gets
-    this name only when it is complete. What came before a connection broke off is kept beside it,
-    and the next call goes on from there if the server still has the same file.
-
-    Raises:
-        ConnectionError: If the file cannot be downloaded, or not to its end.
-        RuntimeError: If what came has another SHA-256 or is no checkpoint, or if the file already
-            there is none.
-        ValueError: If ``sha256`` is not 64 hexadecimal digits.
+    file that was fetched by other means is found too, and not compared with ``sha256``.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"sha256 must be the whole digest, 64 hexadecimal digits, got {sha256!r}")
@@ -129,10 +121,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
     """Copy a state dict into a network, or leave the network as it is and say why.
 
     ``nn.Module.load_state_dict`` copies what fits before it complains of what does not.
-
-    Raises:
-        RuntimeError: If a key is missing or unexpected or a shape differs: it names all of them;
-            or if a tensor cannot be copied into the network's.
     """
     own = model.state_dict()
     given, wanted = _plain(state, source), _plain(own, type(model).__name__)

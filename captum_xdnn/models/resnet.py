@@ -11,13 +11,11 @@ from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, officia
 
 
 class _Block(nn.Module):
-    """A residual block: a branch of convolutions, each followed by ReLU, beside a shortcut.
+    """A branch of convolutions beside a shortcut, with Fixup's biases and scale or without.
 
-    Args:
-        in_channels: Channels of the input.
-        channels: Channels of the output, over ``expansion``.
-        stride: Stride of the shortcut, and of the first 3 x 3 convolution of the branch.
-        bias: Whether there are Fixup's biases and its scale, one number each.
+    Without them it is ``y = relu(w2 * relu(w1 * x) + s(x))``, or with as many more convolutions as
+    it has, where ``s`` is the identity, or a 1 x 1 convolution where the shape changes. The
+    ``stride`` is that of ``s``, and of the first 3 x 3 convolution.
     """
 
     expansion: int
@@ -66,22 +64,14 @@ class _Block(nn.Module):
 
 
 class BasicBlock(_Block):
-    """Two 3 x 3 convolutions beside a shortcut, the block of ResNet-18 and -34.
-
-    Without biases the block is ``y = relu(w2 * relu(w1 * x) + s(x))``, where ``s`` is the
-    identity, or a 1 x 1 convolution where the shape changes.
-    """
+    """Two 3 x 3 convolutions beside a shortcut, the block of ResNet-18 and -34."""
 
     expansion = 1
     sizes = (3, 3)
 
 
 class Bottleneck(_Block):
-    """Convolutions of 1 x 1, 3 x 3 and 1 x 1 beside a shortcut, the block of the deeper ResNets.
-
-    Without biases the block is ``y = relu(w3 * relu(w2 * relu(w1 * x)) + s(x))``, where ``s`` is
-    the identity, or a 1 x 1 convolution where the shape changes.
-    """
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1 beside a shortcut, the block of the deeper ResNets."""
 
     expansion = 4
     sizes = (1, 3, 1)
@@ -152,14 +142,7 @@ class XResNet(nn.Module):
         self._initialise(depth=sum(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Normalised images of shape ``(N, 3, H, W)``.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of normalised images ``(N, 3, H, W)``."""
         out = self.maxpool(self.relu(_shifted(self.conv1(x), self.bias1)))
         out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
         out = torch.flatten(self.avgpool(out), 1)

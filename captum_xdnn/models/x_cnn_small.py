@@ -47,14 +47,7 @@ class XCNNSmall(nn.Module):
         self.classifier = nn.Linear(72 * 7 * 7, num_classes, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Images of shape ``(N, 1, 28, 28)``, pixels in ``[0, 1]``, 0 is black.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of images ``(N, 1, 28, 28)`` in ``[0, 1]``, 0 is black."""
         logits: Tensor = self.classifier(torch.flatten(self.features(x), 1))
         return logits
 
