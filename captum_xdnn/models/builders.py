@@ -52,7 +52,8 @@ def described(*, params: int) -> Callable[[_Builder], _Builder]:
         enum = get_args(parameters["weights"].annotation)[0].__name__
         said = (f"    {name}: {ARGUMENTS[name].format(enum=enum)}\n" for name in parameters)
         rest = REST.format(name=builder.__name__, params=params)
-        builder.__doc__ = f"{builder.__doc__ or ''}\n\nArgs:\n{''.join(said)}{rest}"
+        own = inspect.cleandoc(builder.__doc__ or "")
+        builder.__doc__ = f"{own}\n\nArgs:\n{''.join(said)}{rest}"
         return builder
 
     return describe
@@ -128,5 +129,5 @@ def other_depth(
     vars(build_depth)["__signature__"] = signature.replace(parameters=list(parameters.values()))
     build_depth.__name__ = build_depth.__qualname__ = name
     build_depth.__module__ = builder.__module__
-    build_depth.__doc__ = renumbered((builder.__doc__ or "").partition("\n")[0])
+    build_depth.__doc__ = renumbered((builder.__doc__ or "").partition("\n\nArgs:")[0])
     return enum, cast(Callable[_Arguments, _Network], described(params=params)(build_depth))

@@ -86,10 +86,10 @@ class XResNet(nn.Module):
     ``fc``; state dicts are those of the Fixup authors' own network.
 
     Fixup initialisation, without which so deep a network could not be trained: the last convolution
-    of every branch and ``fc`` are zero, hence all logits; the others of a branch of ``m``
-    convolutions are normal with the standard deviation ``sqrt(2 / fan_out) * L ** (-1 / (2 m - 2))``
-    in a network of ``L`` blocks; convolutions of shortcuts with ``sqrt(2 / fan_out)``. The first
-    convolution of the network is left to PyTorch, as the Fixup authors leave it.
+    of every branch and ``fc`` are zero; the others of a branch of ``m`` convolutions are normal
+    with the standard deviation ``sqrt(2 / fan_out) * L ** (-1 / (2 m - 2))`` in a network of ``L``
+    blocks; convolutions of shortcuts with ``sqrt(2 / fan_out)``. The first convolution of the
+    network is left to PyTorch, as the Fixup authors leave it.
 
     Source: Zhang, Dauphin, Ma 2019, "Fixup Initialization: Residual Learning Without
     Normalization", Sec. 3; without biases Hesse et al. 2021, "Fast Axiomatic Attribution for Neural
@@ -210,7 +210,10 @@ def x_resnet50(
     bias: bool = False,
     num_classes: int = 1000,
 ) -> XResNet:
-    """Build X-ResNet-50, or with ``bias=True`` the Fixup ResNet-50."""
+    """Build X-ResNet-50, or with ``bias=True`` the Fixup ResNet-50.
+
+    Random weights are Fixup's initialisation, at which all logits are zero.
+    """
     network = partial(XResNet, Bottleneck, (3, 4, 6, 3))
     chosen = X_ResNet50_Weights.verify(weights)
     return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)

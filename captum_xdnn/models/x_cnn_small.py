@@ -124,6 +124,9 @@ def x_cnn_small(
     bias: bool = False,
     num_classes: int = 10,
 ) -> XCNNSmall:
-    """Build the small X-DNN for Fashion-MNIST, or with ``bias=True`` its twin with biases."""
+    """Build the small X-DNN for Fashion-MNIST, or with ``bias=True`` its twin with biases.
+
+    Its weights are files of the package, so there is no download to show.
+    """
     chosen = X_CNN_Small_Weights.verify(weights)
     return build(XCNNSmall, chosen, progress=progress, bias=bias, num_classes=num_classes)
