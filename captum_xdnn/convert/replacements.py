@@ -1,20 +1,30 @@
-"""What becomes of each module of a network, and the notes on what was done."""
+"""What becomes of each module of a network, its biases among it, and notes on what was done."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import ParametrizationList
+from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 
-from captum_xdnn._torch import HOOKS, BatchNorm
+from captum_xdnn._torch import HOOKS, BatchNorm, ConvNd, InstanceNorm
 from captum_xdnn.convert import batch_norms
-from captum_xdnn.convert.biases import remove_bias
 from captum_xdnn.convert.conversion import Change
 
 BatchNormChoice = Literal["uncentered", "fold", "strip"]
+
+WITH_BIAS: tuple[type[nn.Module], ...] = (
+    nn.Linear,
+    nn.Bilinear,
+    ConvNd,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    InstanceNorm,
+)
 
 INHOMOGENEOUS: tuple[type[nn.Module], ...] = (
     nn.Hardtanh,  # and ReLU6, which is one
@@ -63,10 +73,8 @@ class Replacements:
         and the mode of the one whose place it takes.
         """
         # Only the values of parameters go through the modules that compute them.
-        computed = [m for m in self.model.modules() if isinstance(m, ParametrizationList)]
-        computing = {
-            module for parametrizations in computed for module in parametrizations.modules()
-        }
+        lists = [m for m in self.model.modules() if isinstance(m, parametrize.ParametrizationList)]
+        computing = {module for parametrizations in lists for module in parametrizations.modules()}
         new: dict[nn.Module, nn.Module] = {}
         for old in [module for module in self.model.modules() if module not in computing]:
             made = self._made_of(old)
@@ -111,8 +119,7 @@ class Replacements:
         """A new activation, with parameters (if any) like those of the layers around it."""
         made = self.activation()
         if not isinstance(made, nn.Module):
-            message = f"activation must make modules, it made a {type(made).__name__}"
-            raise TypeError(message)
+            raise TypeError(f"activation must make modules, it made a {type(made).__name__}")
         return made if self.nearby is None else made.to(self.nearby.device, self.nearby.dtype)
 
     def _normalised(self, module: nn.Module) -> tuple[nn.Module, str]:
@@ -140,3 +147,45 @@ def matters_what_is_before(model: nn.Module, choice: BatchNormChoice) -> bool:
 
 def _first_floating(tensors: Iterable[Tensor], otherwise: Tensor | None = None) -> Tensor | None:
     return next((t for t in tensors if t.is_floating_point()), otherwise)
+
+
+def remove_bias(module: nn.Module) -> str:
+    """Remove the biases of a layer of torch, in place; says what was done, nothing of others."""
+    names = ["bias"] if isinstance(module, WITH_BIAS) else []
+    if isinstance(module, nn.MultiheadAttention):
+        names = ["in_proj_bias", "bias_k", "bias_v"]
+    removed = [name for name in names if getattr(module, name, None) is not None]
+    for name in removed:
+        _make_plain(module, name)
+        delattr(module, name)
+        module.register_parameter(name, None)
+    return f"{', '.join(removed)} removed" if removed else ""
+
+
+def _make_plain(module: nn.Module, name: str) -> None:
+    """Let nothing compute a bias any more."""
+    if parametrize.is_parametrized(module, name):
+        _give_class_of_its_own(module)
+        parametrizations: Any = module.parametrizations
+        several = not hasattr(parametrizations[name], "original")
+        # With one original tensor, that is put back, and the tensor itself is left alone.
+        parametrize.remove_parametrizations(module, name, leave_parametrized=several)
+    for hook in list(module._forward_pre_hooks.values()):
+        if isinstance(hook, WeightNorm) and hook.name == name:
+            remove_weight_norm(module, name)
+        elif isinstance(hook, SpectralNorm) and hook.name == name:
+            remove_spectral_norm(module, name)
+        elif isinstance(hook, prune.BasePruningMethod) and f"{name}_orig" in module._parameters:
+            make_permanent: Any = prune.remove
+            make_permanent(module, name)
+
+
+def _give_class_of_its_own(module: nn.Module) -> None:
+    """Let a parametrized module share its class with no copy of it.
+
+    torch makes a class for it, with a property for each computed tensor; copies share that class,
+    and would lose the property that is removed from one of them.
+    """
+    kind = type(module)
+    held = {n: v for n, v in vars(kind).items() if n not in {"__dict__", "__weakref__"}}
+    module.__class__ = type(kind.__name__, kind.__bases__, held)

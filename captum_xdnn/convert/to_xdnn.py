@@ -10,11 +10,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.convert.adjacent import layers_before_norms
+from captum_xdnn.convert.batch_norms import layers_before_norms
 from captum_xdnn.convert.conversion import Conversion
-from captum_xdnn.convert.heads import last_softmax
 from captum_xdnn.convert.replacements import BatchNormChoice, Replacements, matters_what_is_before
-from captum_xdnn.convert.trial import copied, in_mode, initialise, unchanged_on_error
+from captum_xdnn.convert.trial import copied, in_mode, initialise, last_softmax, unchanged_on_error
 from captum_xdnn.errors import HomogeneityWarning
 from captum_xdnn.homogeneity import certify
 
@@ -134,24 +133,20 @@ def to_xdnn(
 
 def _check(model: Any, batch_norm: str, softmax: str, activation: Any, init: Any) -> None:
     if not isinstance(model, nn.Module):
-        message = f"model must be a torch.nn.Module, found {type(model).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"model must be a torch.nn.Module, found {type(model).__name__}")
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
-        message = "a scripted module cannot be changed; convert the module it was made of"
-        raise TypeError(message)
+        raise TypeError("a scripted module cannot be changed; convert the module it was made of")
     for name, value, choices in (
         ("batch_norm", batch_norm, get_args(BatchNormChoice)),
         ("softmax", softmax, get_args(SoftmaxChoice)),
     ):
         if value not in choices:
-            message = f"{name} must be one of {', '.join(choices)}, found {value!r}"
-            raise ValueError(message)
+            raise ValueError(f"{name} must be one of {', '.join(choices)}, found {value!r}")
     if isinstance(activation, nn.Module) or not callable(activation):
         message = f"activation must make modules, as torch.nn.ReLU does; found {activation!r}"
         raise TypeError(message)
     if init is not None and not callable(init):
-        message = f"init must be a function of a module, found {init!r}"
-        raise TypeError(message)
+        raise TypeError(f"init must be a function of a module, found {init!r}")
 
 
 def _tensors(inputs: Any) -> tuple[Tensor, ...]:

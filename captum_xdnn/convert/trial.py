@@ -1,8 +1,9 @@
-"""Running a network, copying it and changing it, and leaving it as it was."""
+"""Running a network, to see what is at its end, copying it, and leaving it as it was."""
 
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -13,6 +14,14 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
 from captum_xdnn._torch import pytree
+
+PROBABILITIES: tuple[type[nn.Module], ...] = (
+    nn.Softmax,
+    nn.Softmax2d,
+    nn.LogSoftmax,
+    nn.Sigmoid,
+    nn.LogSigmoid,
+)
 
 
 @contextmanager
@@ -50,11 +59,10 @@ def copied(model: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(model, lazy)
     except (RuntimeError, TypeError) as error:
-        message = (
+        raise RuntimeError(
             f"the model cannot be copied ({error}); pass inplace=True, or use "
             "torch.nn.utils.parametrizations in place of what computes its weights in hooks"
-        )
-        raise RuntimeError(message) from error
+        ) from error
 
 
 def initialise(model: nn.Module, arguments: Sequence[Any] | None) -> None:
@@ -73,8 +81,7 @@ def initialise(model: nn.Module, arguments: Sequence[Any] | None) -> None:
         if not unseen:
             run(model, arguments)
     if unseen:
-        message = f"these lazy modules have no parameters yet: {', '.join(unseen)}; {why}"
-        raise ValueError(message)
+        raise ValueError(f"these lazy modules have no parameters yet: {', '.join(unseen)}; {why}")
 
 
 def _lazy(model: nn.Module) -> list[str]:
@@ -118,3 +125,47 @@ def unchanged_on_error(model: nn.Module, *, values: bool) -> Iterator[None]:
             for tensor, before in zip(tensors, copies, strict=True):
                 tensor.copy_(before)
         raise
+
+
+def last_softmax(model: nn.Module, arguments: Sequence[Any] | None) -> nn.Module | None:
+    """The module that is called once, makes probabilities, and whose output the network returns.
+
+    Without arguments to call the network with it is sought at the end of a ``Sequential`` alone.
+    """
+    return _end_of_sequential(model) if arguments is None else _returned(model, arguments)
+
+
+def _end_of_sequential(model: nn.Module) -> nn.Module | None:
+    module = model
+    while type(module).forward is nn.Sequential.forward and isinstance(module, nn.Sequential):
+        if not len(module):
+            return None
+        module = module[-1]
+    places = [m for _, m in model.named_modules(remove_duplicate=False) if m is module]
+    return module if isinstance(module, PROBABILITIES) and len(places) == 1 else None
+
+
+def _returned(model: nn.Module, arguments: Sequence[Any]) -> nn.Module | None:
+    calls: dict[nn.Module, list[tuple[Any, int | None]]] = defaultdict(list)
+
+    def note(module: nn.Module, _: Any, output: Any) -> None:
+        calls[module].append((output, _writes(output)))
+
+    candidates = [module for module in model.modules() if isinstance(module, PROBABILITIES)]
+    handles = [module.register_forward_hook(note) for module in candidates]
+    try:
+        result = run(model, arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for module, ((output, writes), *more) in calls.items():
+        untouched = writes is not None and writes == _writes(output)
+        if output is result and untouched and not more:
+            return module
+    return None
+
+
+def _writes(output: Any) -> int | None:
+    """How often a tensor has been written to; None where that is not counted."""
+    counted = isinstance(output, Tensor) and not output.is_inference()
+    return output._version if counted else None

@@ -123,17 +123,7 @@ def attribute_dataset(
         >>> attribute_dataset(xig, DataLoader(data, 4), folder, progress=False).before
         10
     """
-    settings = Settings(
-        method,
-        target=target,
-        baselines=baselines,
-        reduce=reduce,
-        autocast=autocast,
-        device=device,
-        unpack=unpack,
-        arguments=arguments,
-    )
-
+    settings = Settings(method, target, baselines, reduce, autocast, device, unpack, arguments)
     plan = plan_of(loader, ids)
 
     def work(shards: ParquetShards, done: set[Id]) -> None:

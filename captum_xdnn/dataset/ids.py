@@ -24,12 +24,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """The samples of a run, named before any is loaded.
-
-    Attributes:
-        index_of: The index of each id.
-        batches: The ids and the indices of each batch.
-    """
+    """The samples of a run, named before any is loaded; of each batch the ids and the indices."""
 
     index_of: dict[Id, Any]
     batches: list[tuple[list[Id], list[Any]]]
@@ -45,14 +40,10 @@ class Plan:
 def planned(batches: Iterable[Iterable[Any]], names: Any, size: int | None = None) -> Plan:
     """Name the samples of batches of indices; a sample that is drawn again is left out.
 
-    Args:
-        batches: The indices.
-        names: The ids by index; None for the indices.
-        size: Of the data set, where that is known.
+    ``names`` are the ids by index, None for the indices; ``size`` that of the data set, if known.
     """
     if names is not None and size is not None and hasattr(names, "__len__") and len(names) != size:
-        message = f"ids= names {len(names)} samples, the data set has {size}"
-        raise ValueError(message)
+        raise ValueError(f"ids= names {len(names)} samples, the data set has {size}")
     plan = Plan({}, [])
     wrong: list[str] = []
     twice: list[str] = []
@@ -74,8 +65,7 @@ def planned(batches: Iterable[Iterable[Any]], names: Any, size: int | None = Non
             plan.batches.append((ids, indices))
     _raise_of(wrong)
     if twice:
-        message = f"{len(twice)} ids are given to another sample, too: {_some(twice)}"
-        raise ValueError(message)
+        raise ValueError(f"{len(twice)} ids are given to another sample, too: {_some(twice)}")
     type_of(plan.index_of)
     return plan
 
@@ -84,8 +74,7 @@ def _name_at(names: Any, index: Any) -> Any:
     try:
         return names[index]
     except (LookupError, TypeError) as error:
-        message = f"ids= gives none for index {index}: {first_line(error)}"
-        raise ValueError(message) from error
+        raise ValueError(f"ids= gives none for index {index}: {first_line(error)}") from error
 
 
 def id_of(value: Any) -> Id | None:
@@ -126,12 +115,11 @@ def _refused(value: Any, index: Any) -> str:
 
 def _raise_of(refused: list[str]) -> None:
     if refused:
-        message = (
+        raise ValueError(
             f"{len(refused)} ids cannot be kept: {_some(refused)}; an id is an integer from -2**63 "
             "to 2**64 - 1 or a string: give ids= str(...) of others, and of a file name that is no "
             "Unicode os.fsencode(name).hex()"
         )
-        raise ValueError(message)
 
 
 def _some(said: list[str]) -> str:
@@ -150,11 +138,10 @@ def type_of(ids: Collection[Id]) -> str:
     def named(i: Id | None) -> str:
         return f"{i!r} at index {ids[i]}" if isinstance(ids, dict) else repr(i)
 
-    message = (
+    raise ValueError(
         f"{named(low)} and {named(high)} do not go into one column: ids are all strings, or all "
         "integers below 2**63, or all integers from 0 to 2**64 - 1"
     )
-    raise ValueError(message)
 
 
 def misfit(ids: Iterable[Id], kind: str) -> Id | None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeGuard
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
@@ -66,18 +66,17 @@ class Sample:
     content: Any
 
 
-def plan_of(loader: Iterable[Any], names: Any) -> Plan | None:
+def plan_of(loader: Any, names: Any) -> Plan | None:
     """Name the samples of a loader, by index where there are names; None where they are counted."""
-    if not _is_indexed(loader):
+    indexed = isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset)
+    if not indexed or loader.batch_sampler is None:
         if names is None:
             return None
         message = "ids need a DataLoader over a map-style data set, in which a sample has an index"
         raise ValueError(message)
-    sampler: Any = loader.batch_sampler
-    if getattr(sampler, "drop_last", False):
-        message = "the loader leaves out its last samples: make it with drop_last=False"
-        raise ValueError(message)
-    return planned(sampler, names, length_of(loader.dataset))
+    if getattr(loader.batch_sampler, "drop_last", False):
+        raise ValueError("the loader leaves out its last samples: make it with drop_last=False")
+    return planned(loader.batch_sampler, names, length_of(loader.dataset))
 
 
 def fetched(loader: Any, plan: Plan | None, done: Collection[Id]) -> Iterator[Fetched]:
@@ -116,30 +115,19 @@ def description_of(data: Any, plan: Plan | None, names: Any) -> dict[str, Any]:
     }
 
 
-def _is_indexed(loader: Iterable[Any]) -> TypeGuard[DataLoader[Any]]:
-    return (
-        isinstance(loader, DataLoader)
-        and not isinstance(loader.dataset, IterableDataset)
-        and loader.batch_sampler is not None
-    )
-
-
 def _counted(loader: Iterable[Any], done: Collection[Id]) -> Iterator[Fetched]:
     count = 0
     for data in loader:
-        ids = tuple(range(count, count + _size(data)))
-        count += len(ids)
+        tensors = (leaf for leaf in pytree.tree_leaves(data) if isinstance(leaf, Tensor))
+        size = next((len(tensor) for tensor in tensors if tensor.dim()), None)
+        if size is None:
+            kind = type(data).__name__
+            raise TypeError(f"a batch must hold tensors with a batch dimension, found {kind}")
+        ids = tuple(range(count, count + size))
+        count += size
         places = [place for place, i in enumerate(ids) if i not in done]
         if places:
             yield Fetched((Batch(ids, data).rows(places),))
-
-
-def _size(data: Any) -> int:
-    for leaf in pytree.tree_leaves(data):
-        if isinstance(leaf, Tensor) and leaf.dim():
-            return len(leaf)
-    message = f"a batch must hold tensors with a batch dimension, found {type(data).__name__}"
-    raise TypeError(message)
 
 
 def fetch(

@@ -35,8 +35,7 @@ def pyarrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        message = 'shards are Parquet: pip install "captum-xdnn[dataset]"'
-        raise ImportError(message) from error
+        raise ImportError('shards are Parquet: pip install "captum-xdnn[dataset]"') from error
     return pyarrow, parquet
 
 
@@ -126,14 +125,12 @@ def _read(path: Path, columns: Sequence[str] | None) -> tuple[Any, Any]:
         if SEALED_KEY in known and not is_sealed:
             raise OSError("its checksum is gone")
     except (OSError, pa.ArrowException) as error:
-        message = (
+        raise ValueError(
             f"{path} is damaged ({first_line(error)}): delete it, and a run that goes on "
             "attributes its samples again"
-        )
-        raise ValueError(message) from error
+        ) from error
     if REJECTS_KEY not in known or "id" not in schema.names:
-        message = f"{path} is no shard of captum_xdnn: move it out of the folder"
-        raise ValueError(message)
+        raise ValueError(f"{path} is no shard of captum_xdnn: move it out of the folder")
     kind = str(schema.field("id").type)
     if kind not in TYPES:
         message = f"{path} has ids of type {kind}, which are not as they were: give another folder"
@@ -194,8 +191,7 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
     if not paths:
         if any(Path(folder).glob(SET_ASIDE)):
             return {"id": np.array([], np.int64)}
-        message = f"no shards in {folder}"
-        raise FileNotFoundError(message)
+        raise FileNotFoundError(f"no shards in {folder}")
     wanted = None if columns is None else list(dict.fromkeys(("id", *columns)))
     tables = [_read(path, wanted)[0].replace_schema_metadata() for path in paths]
     for path, each in zip(paths, tables, strict=True):

@@ -84,11 +84,7 @@ class Records:
 
     @staticmethod
     def joined(parts: Sequence[Records]) -> Records:
-        """The rows of several, in their order.
-
-        Args:
-            parts: At least one, all of one form.
-        """
+        """The rows of several, at least one and all of one form, in their order."""
         columns = {n: np.concatenate([p.columns[n] for p in parts]) for n in parts[0].columns}
         # NumPy would make float64 of integers of two types.
         return Records({**columns, "id": id_array([i for part in parts for i in part.ids])})

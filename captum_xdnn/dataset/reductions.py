@@ -42,16 +42,12 @@ class SumChannels:
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
         """The columns, of the attributions' shapes without dimension 1.
 
-        Args:
-            attributions: For each input a tensor of shape ``(B, C, ...)``.
-
         Raises:
-            ValueError: If one has no channels.
+            ValueError: If an attribution is not of shape ``(B, C, ...)``.
         """
         flat = [a.shape for a in attributions if a.dim() < 3]
         if flat:
-            message = f"channels are summed of shapes (B, C, ...), found {tuple(flat[0])}"
-            raise ValueError(message)
+            raise ValueError(f"channels are summed of shapes (B, C, ...), found {tuple(flat[0])}")
         return Dense()(tuple(a.sum(1) for a in attributions))
 
 
@@ -80,15 +76,10 @@ class TopK:
 
     def __post_init__(self) -> None:
         if self.k < 1:
-            message = f"k must be positive, found {self.k}"
-            raise ValueError(message)
+            raise ValueError(f"k must be positive, found {self.k}")
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
-        """The columns.
-
-        Args:
-            attributions: For each input a tensor of shape ``(B, ...)``.
-        """
+        """The columns of attributions of shapes ``(B, ...)``, one for each input."""
         return _columns(list(map(self._largest, attributions)))
 
     def _largest(self, attribution: Tensor) -> dict[str, Tensor]:

@@ -27,11 +27,10 @@ def input_and_label(data: Any) -> tuple[Any, Any]:
     if isinstance(data, list | tuple) and len(data) in (1, 2):
         return data[0], data[1] if len(data) == 2 else None
     kind = f"{type(data).__name__} of {len(data)}" if hasattr(data, "__len__") else type(data)
-    message = (
+    raise TypeError(
         f"a batch is a pair of inputs and labels, or inputs alone, found a {kind}; "
         "unpack= takes a function that makes (inputs, labels) of it"
     )
-    raise TypeError(message)
 
 
 class Settings:
@@ -40,7 +39,6 @@ class Settings:
     def __init__(
         self,
         method: Any,
-        *,
         target: Target = "label",
         baselines: Any = None,
         reduce: Reduction | None = None,
@@ -50,11 +48,9 @@ class Settings:
         arguments: dict[str, Any] | None = None,
     ) -> None:
         if not (hasattr(method, "attribute") and hasattr(method, "forward_func")):
-            message = f"method must be an object of Captum's kind, found {type(method)}"
-            raise TypeError(message)
+            raise TypeError(f"method must be an object of Captum's kind, found {type(method)}")
         if isinstance(target, str) and target not in ("label", "predicted"):
-            message = f"target must be 'label', 'predicted' or an index, found {target!r}"
-            raise ValueError(message)
+            raise ValueError(f"target must be 'label', 'predicted' or an index, found {target!r}")
         self.method, self.target, self.baselines = method, target, baselines
         self.reduce: Reduction = Dense() if reduce is None else reduce
         self.autocast, self.unpack, self.arguments = autocast, unpack, arguments or {}
@@ -87,8 +83,7 @@ class Settings:
             raise TypeError(message)
         sizes = {tuple(x.shape[:1]) for x in tensors}
         if sizes != {(size,)}:
-            message = f"{size} samples, but inputs of {sorted(sizes)} rows"
-            raise ValueError(message)
+            raise ValueError(f"{size} samples, but inputs of {sorted(sizes)} rows")
         return tensors, labels
 
     def described(self) -> dict[str, Any]:

@@ -109,8 +109,7 @@ class ParquetShards:
         try:
             lock = FileLock(self.folder / LOCK).acquire(timeout=0)
         except Timeout:
-            message = f"another process is writing to {self.folder}"
-            raise RuntimeError(message) from None
+            raise RuntimeError(f"another process is writing to {self.folder}") from None
         self._made = made if path.exists() else [path, *made]
         self._found = shards_in(self.folder)
         with ExitStack() as stack:
@@ -138,8 +137,7 @@ class ParquetShards:
             self._rejected.update((r.id, r.reason) for r in rejects)
             self._form, self.id_type = self._form or form, self.id_type or id_type
             if id_type not in (None, self.id_type):
-                message = f"{path} has ids of type {id_type}, others of type {self.id_type}"
-                raise ValueError(message)
+                raise ValueError(f"{path} has ids of type {id_type}, others of type {self.id_type}")
         twice = [i for i, count in times.items() if count > 1]
         if twice:
             message = f"{len(twice)} samples are in {self.folder} twice, {twice[0]!r} is the first"
@@ -162,30 +160,27 @@ class ParquetShards:
         try:
             found = dict(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
-            message = (
+            raise ValueError(
                 f"{path} cannot be read ({first_line(error)}): give another folder, or delete it "
                 "if you know that the shards beside it are of this run"
-            )
-            raise ValueError(message) from error
+            ) from error
         # What earlier versions did not note is not compared.
         noted = {n for n in wanted if n in found or n not in NOTED_LATER}
         names = sorted(n for n in {*found, *noted} if found.get(n) != wanted.get(n))
         grown = names == ["samples"] and (wanted["samples"] or 0) > (found["samples"] or 0)
         if names and not grown:
             differing = "; ".join(f"{n}: {found.get(n)!r}, now {wanted.get(n)!r}" for n in names)
-            message = f"{self.folder} holds another run ({differing}): give another folder"
-            raise ValueError(message)
+            raise ValueError(f"{self.folder} holds another run ({differing}): give another folder")
 
     def _type_for(self, ids: Collection[Id]) -> str:
         """The type of the column of ids, which the first decide; an error where it holds not these."""
         self.id_type = self.id_type or type_of(ids)
         strange = misfit(ids, self.id_type)
         if strange is not None:
-            message = (
+            raise ValueError(
                 f"{self.folder} holds ids of type {self.id_type}, which {strange!r} is none of: "
                 "give another folder"
             )
-            raise ValueError(message)
         return self.id_type
 
     def _unmake(self) -> None:
@@ -199,10 +194,6 @@ class ParquetShards:
         """Take what became of a batch; write a shard if that fills one.
 
         What is added in one call goes into one shard, so a run that goes on meets whole batches.
-
-        Args:
-            records: What is to be written.
-            rejects: What was set aside.
         """
         self._records += [r for r in records if len(r)]
         self._rejects += rejects
@@ -224,21 +215,18 @@ class ParquetShards:
         rejects += of_other_form
         number, self._next = self._next, self._next + 1
         joined = Records.joined(kept) if kept else None
-        id_type = self._type_for([i for r in kept for i in r.ids] + [r.id for r in rejects])
+        ids = [i for r in kept for i in r.ids]
+        id_type = self._type_for(ids + [r.id for r in rejects])
         write_shard(self.folder, f"{number:06d}", joined, rejects, id_type)
-        self.attributed += sum(map(len, kept))
+        self.attributed += len(ids)
         self._rejected.update((r.id, r.reason) for r in rejects)
         if self._rejected:
-            for each in (i for r in kept for i in r.ids):
+            for each in ids:
                 self._rejected.pop(each, None)
             self._write_rejects()
 
     def close(self, *, failed: bool = False) -> None:
-        """Write what is left, and give the folder back.
-
-        Args:
-            failed: Whether to leave no folder, and no file in it, where no sample was written.
-        """
+        """Write what is left, give the folder back, and if ``failed`` leave none without a sample."""
         with self._held:
             self.flush()
             if failed:

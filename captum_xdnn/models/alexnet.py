@@ -5,7 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.builders import build
+from captum_xdnn.models.builders import build, described
 from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 
@@ -62,14 +62,7 @@ class XAlexNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Normalised images of shape ``(N, 3, H, W)``, both sides at least 63.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of normalised images ``(N, 3, H, W)``, ``H, W >= 63``."""
         pooled = self.avgpool(self.features(x))
         logits: Tensor = self.classifier(torch.flatten(pooled, 1))
         return logits
@@ -95,6 +88,7 @@ class X_AlexNet_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's 
     DEFAULT = IMAGENET1K_V1
 
 
+@described(params=61_090_496)
 def x_alexnet(
     *,
     weights: X_AlexNet_Weights | str | None = None,
@@ -103,31 +97,7 @@ def x_alexnet(
     num_classes: int = 1000,
     dropout: float = 0.5,
 ) -> XAlexNet:
-    """Build X-AlexNet, or with ``bias=True`` the ordinary AlexNet.
-
-    Args:
-        weights: A member of ``X_AlexNet_Weights``, its name, or None for random weights.
-        progress: Whether a download shows a progress bar.
-        bias: Whether the layers have biases.
-        num_classes: Number of logits.
-        dropout: Probability of dropout, which only a network in training mode does.
-
-    Returns:
-        The network, in training mode as torchvision's builders return it.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-        KeyError: If ``weights`` names no member.
-        TypeError: If ``weights`` is of another type.
-        ConnectionError: If the weights cannot be downloaded.
-        RuntimeError: If what was downloaded is damaged.
-
-    Example:
-        >>> with torch.device("meta"):
-        ...     model = x_alexnet()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        61090496
-    """
+    """Build X-AlexNet, or with ``bias=True`` the ordinary AlexNet."""
     network = partial(XAlexNet, dropout=dropout)
     chosen = X_AlexNet_Weights.verify(weights)
     return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)

@@ -1,4 +1,4 @@
-"""What every builder does once its weights are chosen, and builders of further depths."""
+"""What every builder does once its weights are chosen, its documentation, and further depths."""
 
 from __future__ import annotations
 
@@ -15,6 +15,48 @@ from captum_xdnn.models.pretrained import XWeightsEnum
 
 _Arguments = ParamSpec("_Arguments")
 _Network = TypeVar("_Network", bound=nn.Module)
+_Builder = TypeVar("_Builder", bound=Callable[..., Any])
+
+ARGUMENTS = {
+    "weights": "A member of ``{enum}``, its name, or None for random weights.",
+    "progress": "Whether a download shows a progress bar.",
+    "bias": "Whether there are biases (of a ResNet: Fixup's, and its scales).",
+    "num_classes": "Number of logits.",
+    "dropout": "Probability of dropout, which only a network in training mode does.",
+}
+REST = """
+Returns:
+    The network, in training mode as torchvision's builders return it.
+
+Raises:
+    ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
+    KeyError: If ``weights`` names no member.
+    TypeError: If ``weights`` is of another type.
+    ConnectionError: If the weights cannot be downloaded.
+    RuntimeError: If what was downloaded is damaged.
+
+Example:
+    >>> import torch
+    >>> with torch.device("meta"):  # the architecture alone
+    ...     model = {name}()
+    >>> sum(parameter.numel() for parameter in model.parameters())
+    {params}
+"""
+
+
+def described(*, params: int) -> Callable[[_Builder], _Builder]:
+    """Write into a builder's docstring what all have in common; ``params`` is for its example."""
+
+    def describe(builder: _Builder) -> _Builder:
+        parameters = inspect.signature(builder).parameters
+        enum = get_args(parameters["weights"].annotation)[0].__name__
+        said = (f"    {name}: {ARGUMENTS[name].format(enum=enum)}\n" for name in parameters)
+        rest = REST.format(name=builder.__name__, params=params)
+        own = inspect.cleandoc(builder.__doc__ or "")
+        builder.__doc__ = f"{own}\n\nArgs:\n{''.join(said)}{rest}"
+        return builder
+
+    return describe
 
 
 def build(
@@ -26,11 +68,7 @@ def build(
     num_classes: int,
     **options: Any,
 ) -> _Network:
-    """Build a network and load its weights.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-    """
+    """Build a network and load its weights."""
     if weights is not None:
         _refuse_mismatch(weights, {"bias": bias, "num_classes": num_classes})
     model = network(bias=bias, num_classes=num_classes, **options)
@@ -67,17 +105,13 @@ def other_depth(
 ) -> tuple[type[XWeightsEnum], Callable[_Arguments, _Network]]:
     """What a depth needs that nobody has published weights of: an empty enum and a builder.
 
-    They are named and documented after ``builder``, whose arguments the builder takes; ``params``
-    is the number of parameters that its example counts.
+    They are named and documented after ``builder``, whose arguments the builder takes.
     """
     renumbered = partial(re.sub, "[0-9]+", str(depth))
-    like = builder.__name__
-    name = renumbered(like)
-    summary = renumbered((builder.__doc__ or "").partition("\n")[0])
     signature = inspect.signature(builder)
     weights = signature.parameters["weights"]
     defaults = {key: parameter.default for key, parameter in signature.parameters.items()}
-
+    name = renumbered(builder.__name__)
     enum_name = renumbered(get_args(weights.annotation)[0].__name__)
     enum = cast(Any, XWeightsEnum)(enum_name, [], module=builder.__module__)
     enum.__doc__ = f"""Weights of ``{name}``: nobody has published any.
@@ -95,15 +129,5 @@ def other_depth(
     vars(build_depth)["__signature__"] = signature.replace(parameters=list(parameters.values()))
     build_depth.__name__ = build_depth.__qualname__ = name
     build_depth.__module__ = builder.__module__
-    build_depth.__doc__ = f"""{summary}
-
-    Arguments, result and errors are those of :func:`{like}`; there are no weights to load.
-
-    Example:
-        >>> import torch
-        >>> with torch.device("meta"):  # the architecture alone
-        ...     model = {name}()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        {params}
-    """
-    return enum, cast(Callable[_Arguments, _Network], build_depth)
+    build_depth.__doc__ = renumbered((builder.__doc__ or "").partition("\n\nArgs:")[0])
+    return enum, cast(Callable[_Arguments, _Network], described(params=params)(build_depth))

@@ -102,15 +102,7 @@ def downloaded_state_dict(
     """Read the state dict of a checkpoint, downloading the file if it is not there.
 
     The file is ``checkpoints/NAME`` in ``torch.hub.get_dir()``, with the name of the URL, where a
-    file that was fetched by other means is found too, and not compared with ``sha256``. It gets
-    this name only when it is complete. What came before a connection broke off is kept beside it,
-    and the next call goes on from there if the server still has the same file.
-
-    Raises:
-        ConnectionError: If the file cannot be downloaded, or not to its end.
-        RuntimeError: If what came has another SHA-256 or is no checkpoint, or if the file already
-            there is none.
-        ValueError: If ``sha256`` is not 64 hexadecimal digits.
+    file that was fetched by other means is found too, and not compared with ``sha256``.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise ValueError(f"sha256 must be the whole digest, 64 hexadecimal digits, got {sha256!r}")
@@ -129,10 +121,6 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
     """Copy a state dict into a network, or leave the network as it is and say why.
 
     ``nn.Module.load_state_dict`` copies what fits before it complains of what does not.
-
-    Raises:
-        RuntimeError: If a key is missing or unexpected or a shape differs: it names all of them;
-            or if a tensor cannot be copied into the network's.
     """
     own = model.state_dict()
     given, wanted = _plain(state, source), _plain(own, type(model).__name__)
@@ -158,15 +146,13 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
             before[name] = _rehearsed(value, ready[name])
     except Exception as error:  # a tensor's class may answer with any
         raise RuntimeError(f"{source} cannot be loaded into {left}: {name}: {error}") from error
-    loaded = False
     try:
         model.load_state_dict(ready)
-        loaded = True
-    except Exception as error:  # a module may have its own way to load
+    except BaseException as error:  # a module may have its own way to load
+        _put_back(model, before)
+        if not isinstance(error, Exception):
+            raise
         raise RuntimeError(f"{source} cannot be loaded into {left}: {error}") from error
-    finally:
-        if not loaded:
-            _put_back(model, before)
 
 
 @torch.no_grad()
@@ -195,17 +181,13 @@ def _shape(value: Any) -> tuple[int, ...] | str:
 
 
 def _advice(missing: list[str], unexpected: list[str]) -> list[str]:
-    if unexpected and not missing and _are_biases(unexpected):
-        return ["It is of a network with biases: build the model with bias=True."]
-    if missing and not unexpected and _are_biases(missing):
-        return ["It is of a network without biases: build the model with bias=False."]
-    return []
-
-
-def _are_biases(names: list[str]) -> bool:
     # Fixup calls its biases bias1a, bias1b ..., and has a scale only where it has these.
-    last = [name.rpartition(".")[2] for name in names]
-    return all(name.startswith("bias") or name == "scale" for name in last)
+    last = [name.rpartition(".")[2] for name in (*missing, *unexpected)]
+    biases = all(name.startswith("bias") or name == "scale" for name in last)
+    if bool(missing) == bool(unexpected) or not biases:
+        return []
+    kind = "with" if unexpected else "without"
+    return [f"It is of a network {kind} biases: build the model with bias={bool(unexpected)}."]
 
 
 def _plain(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

@@ -85,20 +85,10 @@ def _fetch(url: str, part: Path, progress: bool) -> None:
             part.write_bytes(b"")
             said = f"{url}\n{_validator(answer.headers)}\n"
             _origin_file(part).write_text(said, encoding="utf-8")
-        with (
-            part.open("ab") as file,
-            tqdm(
-                total=total,
-                initial=start,
-                disable=not progress,
-                unit="B",
-                unit_scale=True,
-                unit_divisor=1024,
-            ) as bar,
-        ):
+        bar = {"total": total, "initial": start, "disable": not progress}
+        with part.open("ab") as file, tqdm.wrapattr(file, "write", **bar) as counted:
             while chunk := answer.read1(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
+                counted.write(chunk)
             come = file.tell()
     if total is not None and come != total:
         raise ConnectionError(f"the connection broke off after {come:,} of {total:,} bytes")

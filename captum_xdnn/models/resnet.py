@@ -6,106 +6,75 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.builders import build, other_depth
+from captum_xdnn.models.builders import build, described, other_depth
 from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 
 class _Block(nn.Module):
-    """What the two kinds of residual block share: Fixup's biases and scale, and the shortcut.
+    """A branch of convolutions beside a shortcut, with Fixup's biases and scale or without.
 
-    Args:
-        in_channels: Channels of the input.
-        channels: Channels of the output, over ``expansion``.
-        stride: Stride of the shortcut, and of the first 3 x 3 convolution of the branch.
-        bias: Whether there are Fixup's biases and its scale, one number each.
+    Without them it is ``y = relu(w2 * relu(w1 * x) + s(x))``, or with as many more convolutions as
+    it has, where ``s`` is the identity, or a 1 x 1 convolution where the shape changes. The
+    ``stride`` is that of ``s``, and of the first 3 x 3 convolution.
     """
 
     expansion: int
-    biases: tuple[str, ...]
+    sizes: tuple[int, ...]
+    """Of the kernels of the branch's convolutions."""
     bias1a: nn.Parameter | None
-    bias1b: nn.Parameter | None
-    bias2a: nn.Parameter | None
-    bias2b: nn.Parameter | None
     scale: nn.Parameter | None
 
     def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
         super().__init__()
-        for name in self.biases:
-            self.register_parameter(name, nn.Parameter(torch.zeros(1)) if bias else None)
+        for place in range(1, len(self.sizes) + 1):
+            for name in (f"bias{place}a", f"bias{place}b"):
+                self.register_parameter(name, nn.Parameter(torch.zeros(1)) if bias else None)
         self.register_parameter("scale", nn.Parameter(torch.ones(1)) if bias else None)
+        out_channels = channels * self.expansion
         self.downsample = (
-            _convolution(in_channels, channels * self.expansion, 1, stride)
-            if stride != 1 or in_channels != channels * self.expansion
+            _convolution(in_channels, out_channels, 1, stride)
+            if stride != 1 or in_channels != out_channels
             else None
         )
+        widths = [in_channels, *[channels] * (len(self.sizes) - 1), out_channels]
+        strides = [stride if n == self.sizes.index(3) else 1 for n in range(len(self.sizes))]
+        layers = map(_convolution, widths, widths[1:], self.sizes, strides)
+        for place, convolution in enumerate(layers, start=1):
+            self.add_module(f"conv{place}", convolution)
+            self.add_module(f"relu{place}", nn.ReLU())
 
     @property
     def convolutions(self) -> list[nn.Conv2d]:
         """The convolutions of the branch, first to last."""
-        convolutions = (child for child in self.children() if isinstance(child, nn.Conv2d))
-        return [convolution for convolution in convolutions if convolution is not self.downsample]
+        return [getattr(self, f"conv{n}") for n in range(1, len(self.sizes) + 1)]
 
-    def _scaled(self, x: Tensor) -> Tensor:
-        return x if self.scale is None else x * self.scale
+    def forward(self, x: Tensor) -> Tensor:
+        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
+        out = shifted = _shifted(x, self.bias1a)
+        *others, last = range(1, len(self.sizes) + 1)
+        for n in others:
+            out = _shifted(getattr(self, f"conv{n}")(out), getattr(self, f"bias{n}b"))
+            out = _shifted(getattr(self, f"relu{n}")(out), getattr(self, f"bias{n + 1}a"))
+        out = getattr(self, f"conv{last}")(out)
+        out = out if self.scale is None else out * self.scale
+        shortcut = x if self.downsample is None else self.downsample(shifted)
+        out = _shifted(out, getattr(self, f"bias{last}b")) + shortcut
+        result: Tensor = getattr(self, f"relu{last}")(out)
+        return result
 
 
 class BasicBlock(_Block):
-    """Two 3 x 3 convolutions beside a shortcut, the block of ResNet-18 and -34.
-
-    Without biases the block is ``y = relu(w2 * relu(w1 * x) + s(x))``, where ``s`` is the
-    identity, or a 1 x 1 convolution where the shape changes.
-    """
+    """Two 3 x 3 convolutions beside a shortcut, the block of ResNet-18 and -34."""
 
     expansion = 1
-    biases = ("bias1a", "bias1b", "bias2a", "bias2b")
-
-    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
-        super().__init__(in_channels, channels, stride, bias=bias)
-        self.conv1 = _convolution(in_channels, channels, 3, stride)
-        self.relu1 = nn.ReLU()
-        self.conv2 = _convolution(channels, channels, 3)
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
-        shifted = _shifted(x, self.bias1a)
-        out = self.relu1(_shifted(self.conv1(shifted), self.bias1b))
-        out = self._scaled(self.conv2(_shifted(out, self.bias2a)))
-        shortcut = x if self.downsample is None else self.downsample(shifted)
-        result: Tensor = self.relu2(_shifted(out, self.bias2b) + shortcut)
-        return result
+    sizes = (3, 3)
 
 
 class Bottleneck(_Block):
-    """Convolutions of 1 x 1, 3 x 3 and 1 x 1 beside a shortcut, the block of the deeper ResNets.
-
-    Without biases the block is ``y = relu(w3 * relu(w2 * relu(w1 * x)) + s(x))``, where ``s`` is
-    the identity, or a 1 x 1 convolution where the shape changes.
-    """
+    """Convolutions of 1 x 1, 3 x 3 and 1 x 1 beside a shortcut, the block of the deeper ResNets."""
 
     expansion = 4
-    biases = ("bias1a", "bias1b", "bias2a", "bias2b", "bias3a", "bias3b")
-    bias3a: nn.Parameter | None
-    bias3b: nn.Parameter | None
-
-    def __init__(self, in_channels: int, channels: int, stride: int, *, bias: bool) -> None:
-        super().__init__(in_channels, channels, stride, bias=bias)
-        self.conv1 = _convolution(in_channels, channels, 1)
-        self.relu1 = nn.ReLU()
-        self.conv2 = _convolution(channels, channels, 3, stride)
-        self.relu2 = nn.ReLU()
-        self.conv3 = _convolution(channels, channels * self.expansion, 1)
-        self.relu3 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the branch to the shortcut; height and width are over ``stride``, rounded up."""
-        shifted = _shifted(x, self.bias1a)
-        out = self.relu1(_shifted(self.conv1(shifted), self.bias1b))
-        out = self.relu2(_shifted(self.conv2(_shifted(out, self.bias2a)), self.bias2b))
-        out = self._scaled(self.conv3(_shifted(out, self.bias3a)))
-        shortcut = x if self.downsample is None else self.downsample(shifted)
-        result: Tensor = self.relu3(_shifted(out, self.bias3b) + shortcut)
-        return result
+    sizes = (1, 3, 1)
 
 
 class XResNet(nn.Module):
@@ -173,14 +142,7 @@ class XResNet(nn.Module):
         self._initialise(depth=sum(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Normalised images of shape ``(N, 3, H, W)``.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of normalised images ``(N, 3, H, W)``."""
         out = self.maxpool(self.relu(_shifted(self.conv1(x), self.bias1)))
         out = self.layer4(self.layer3(self.layer2(self.layer1(out))))
         out = torch.flatten(self.avgpool(out), 1)
@@ -240,6 +202,7 @@ class X_ResNet50_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's
     DEFAULT = IMAGENET1K_V1
 
 
+@described(params=25_502_912)
 def x_resnet50(
     *,
     weights: X_ResNet50_Weights | str | None = None,
@@ -249,28 +212,7 @@ def x_resnet50(
 ) -> XResNet:
     """Build X-ResNet-50, or with ``bias=True`` the Fixup ResNet-50.
 
-    Args:
-        weights: A member of ``X_ResNet50_Weights``, its name, or None for Fixup's initialisation,
-            at which all logits are zero.
-        progress: Whether a download shows a progress bar.
-        bias: Whether there are Fixup's biases and scales.
-        num_classes: Number of logits.
-
-    Returns:
-        The network, in training mode as torchvision's builders return it.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-        KeyError: If ``weights`` names no member.
-        TypeError: If ``weights`` is of another type.
-        ConnectionError: If the weights cannot be downloaded.
-        RuntimeError: If what was downloaded is damaged.
-
-    Example:
-        >>> with torch.device("meta"):
-        ...     model = x_resnet50()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        25502912
+    Random weights are Fixup's initialisation, at which all logits are zero.
     """
     network = partial(XResNet, Bottleneck, (3, 4, 6, 3))
     chosen = X_ResNet50_Weights.verify(weights)

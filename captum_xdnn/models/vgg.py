@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.builders import build, other_depth
+from captum_xdnn.models.builders import build, described, other_depth
 from captum_xdnn.models.pretrained import OfficialWeights, XWeightsEnum, official_url
 
 _CHANNELS = (64, 128, 256, 512, 512)
@@ -73,14 +73,7 @@ class XVGG(nn.Module):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Normalised images of shape ``(N, 3, H, W)``, both sides at least 32.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of normalised images ``(N, 3, H, W)``, ``H, W >= 32``."""
         pooled = self.avgpool(self.features(x))
         logits: Tensor = self.classifier(torch.flatten(pooled, 1))
         return logits
@@ -117,6 +110,7 @@ class X_VGG16_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision's en
     DEFAULT = IMAGENET1K_V1
 
 
+@described(params=138_344_128)
 def x_vgg16(
     *,
     weights: X_VGG16_Weights | str | None = None,
@@ -125,31 +119,7 @@ def x_vgg16(
     num_classes: int = 1000,
     dropout: float = 0.5,
 ) -> XVGG:
-    """Build X-VGG16, or with ``bias=True`` the ordinary VGG16.
-
-    Args:
-        weights: A member of ``X_VGG16_Weights``, its name, or None for random weights.
-        progress: Whether a download shows a progress bar.
-        bias: Whether the layers have biases.
-        num_classes: Number of logits.
-        dropout: Probability of dropout, which only a network in training mode does.
-
-    Returns:
-        The network, in training mode as torchvision's builders return it.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-        KeyError: If ``weights`` names no member.
-        TypeError: If ``weights`` is of another type.
-        ConnectionError: If the weights cannot be downloaded.
-        RuntimeError: If what was downloaded is damaged.
-
-    Example:
-        >>> with torch.device("meta"):
-        ...     model = x_vgg16()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        138344128
-    """
+    """Build X-VGG16, or with ``bias=True`` the ordinary VGG16."""
     network = partial(XVGG, (2, 2, 3, 3, 3), dropout=dropout)
     chosen = X_VGG16_Weights.verify(weights)
     return build(network, chosen, progress=progress, bias=bias, num_classes=num_classes)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.models.builders import build
+from captum_xdnn.models.builders import build, described
 from captum_xdnn.models.pretrained import BundledWeights, XWeightsEnum
 
 _RECIPE = "python tutorials/experiments/train_x_cnn_small.py --data ROOT --out DIR"
@@ -47,14 +47,7 @@ class XCNNSmall(nn.Module):
         self.classifier = nn.Linear(72 * 7 * 7, num_classes, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute the logits.
-
-        Args:
-            x: Images of shape ``(N, 1, 28, 28)``, pixels in ``[0, 1]``, 0 is black.
-
-        Returns:
-            Logits of shape ``(N, num_classes)``.
-        """
+        """Logits ``(N, num_classes)`` of images ``(N, 1, 28, 28)`` in ``[0, 1]``, 0 is black."""
         logits: Tensor = self.classifier(torch.flatten(self.features(x), 1))
         return logits
 
@@ -123,6 +116,7 @@ class X_CNN_Small_Weights(XWeightsEnum):  # noqa: N801 - spelled as torchvision'
     DEFAULT = FASHION_MNIST
 
 
+@described(params=95_984)
 def x_cnn_small(
     *,
     weights: X_CNN_Small_Weights | str | None = None,
@@ -132,25 +126,7 @@ def x_cnn_small(
 ) -> XCNNSmall:
     """Build the small X-DNN for Fashion-MNIST, or with ``bias=True`` its twin with biases.
 
-    Args:
-        weights: A member of ``X_CNN_Small_Weights``, its name, or None for random weights.
-        progress: Accepted as by every builder of torchvision; these weights are files of the
-            package, so there is no download to show.
-        bias: Whether the layers have biases.
-        num_classes: Number of logits.
-
-    Returns:
-        The network, in training mode as torchvision's builders return it.
-
-    Raises:
-        ValueError: If the weights were trained with another ``bias`` or ``num_classes``.
-        KeyError: If ``weights`` names no member.
-        TypeError: If ``weights`` is of another type.
-
-    Example:
-        >>> model = x_cnn_small(weights="FASHION_MNIST").eval()
-        >>> sum(parameter.numel() for parameter in model.parameters())
-        95984
+    Its weights are files of the package, so there is no download to show.
     """
     chosen = X_CNN_Small_Weights.verify(weights)
     return build(XCNNSmall, chosen, progress=progress, bias=bias, num_classes=num_classes)

@@ -6,7 +6,6 @@ except ImportError as error:
     raise ImportError('captum_xdnn.ray needs Ray: pip install "captum-xdnn[ray]"') from error
 
 from captum_xdnn.ray.attribute_dataset import attribute_dataset
-from captum_xdnn.ray.attributor import Attributor
-from captum_xdnn.ray.sink import ShardSink
+from captum_xdnn.ray.attributor import Attributor, ShardSink
 
 __all__ = ["Attributor", "ShardSink", "attribute_dataset"]

@@ -16,8 +16,7 @@ from captum_xdnn.dataset.ids import Id, planned
 from captum_xdnn.dataset.loading import Collate, description_of, fetch
 from captum_xdnn.dataset.settings import Settings
 from captum_xdnn.dataset.shards import ParquetShards
-from captum_xdnn.ray.attributor import Attributor
-from captum_xdnn.ray.sink import ShardSink
+from captum_xdnn.ray.attributor import Attributor, ShardSink
 
 SETTINGS = ("target", "baselines", "reduce", "autocast", "unpack")
 MOST_DEATHS = 3

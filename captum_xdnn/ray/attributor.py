@@ -1,21 +1,29 @@
-"""``Attributor``: what runs in Ray's actors, for ``ray.data.Dataset.map_batches``."""
+"""What runs in Ray: ``Attributor`` in its actors, ``ShardSink`` in the tasks that write.
+
+A task that Ray repeats writes the same file again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from ray.data import Datasink
+from ray.data.block import BlockAccessor
 from torch.utils.data import default_collate
 
 from captum_xdnn.dataset.attributing import Attributing
 from captum_xdnn.dataset.ids import Id, id_array, ids_of, planned, type_of, type_of_array
 from captum_xdnn.dataset.loading import Batch, Collate, Fetched, fetch
-from captum_xdnn.dataset.records import NONE, Columns, Form, Records, Reject, of_form
+from captum_xdnn.dataset.records import NONE, SCALARS, Columns, Form, Records, Reject, of_form
 from captum_xdnn.dataset.reductions import Reduction
 from captum_xdnn.dataset.settings import Settings, Target, Unpack, input_and_label, model_of
+from captum_xdnn.dataset.shards import write_shard
 
 ERROR = "error"
 """The column that says why a sample has no attribution; empty where it has one."""
@@ -126,16 +134,12 @@ class Attributor:
         batch = Batch(tuple(range(len(first))), example)
         records, rejects = attributing(Fetched((batch,)))
         if not records:
-            message = f"no sample of the example can be attributed: {rejects[0].reason}"
-            raise ValueError(message)
+            raise ValueError(f"no sample of the example can be attributed: {rejects[0].reason}")
         learnt = {"form": records[0].form, "shapes": attributing.shapes}
         return {"method": method, **learnt, **chosen, **others}
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> Columns:
-        """Attribute a batch.
-
-        Args:
-            batch: The columns.
+        """Attribute the columns of a batch.
 
         Returns:
             The columns of :class:`captum_xdnn.dataset.Records`, and ``error``: why a sample has no
@@ -174,13 +178,57 @@ class _Rows:
 def _set_aside(rejects: list[Reject], form: Form) -> Records:
     """Rows of samples that have no attribution."""
     size = len(rejects)
-    columns: Columns = {
-        "id": id_array([r.id for r in rejects]),
-        "target": np.full(size, NONE),
-        "prediction": np.full(size, NONE),
-        "output": np.full(size, np.nan),
-        "route": np.full(size, ""),
-        "completeness_gap": np.full(size, np.nan),
-    }
+    blank = zip(SCALARS[1:], (NONE, NONE, np.nan, "", np.nan), strict=True)
+    columns: Columns = {"id": id_array([r.id for r in rejects])}
+    columns |= {name: np.full(size, value) for name, value in blank}
     columns |= {name: np.zeros((size, *shape), dtype) for name, shape, dtype in form}
     return Records(columns)
+
+
+class ShardSink(Datasink[int]):
+    """Writes what an ``Attributor`` returns as shards, each whole or absent.
+
+    The name of a shard is made of the ids in it: whoever writes them again replaces the file.
+
+    Args:
+        folder: A folder that all nodes see.
+        shard_size: How many samples a shard should have at least, where as many are at hand.
+        id_type: Of the column of ids: ``"int64"``, ``"uint64"`` or ``"string"``; None for that of
+            the blocks.
+    """
+
+    def __init__(
+        self, folder: str | Path, shard_size: int = 1024, id_type: str | None = None
+    ) -> None:
+        self._folder = Path(folder)
+        self._shard_size = shard_size
+        self._id_type = id_type
+
+    @property
+    def min_rows_per_write(self) -> int | None:
+        """How many rows Ray puts together for one task."""
+        return self._shard_size
+
+    def write(self, blocks: Iterable[Any], ctx: Any) -> int:
+        """Write blocks as one shard; Ray calls this in a task."""
+        del ctx
+        parts = [BlockAccessor.for_block(block).to_numpy() for block in blocks]
+        parts = [part for part in parts if len(part.get("id", ()))]
+        if not parts:
+            return 0
+        columns = Records.joined([Records(part) for part in parts]).columns
+        # NumPy's own types again, whatever Ray's blocks made of them.
+        errors = columns.pop(ERROR).astype(str)
+        given = columns["id"]
+        id_type = self._id_type or type_of_array(given)
+        columns["id"] = id_array(given.tolist(), id_type)
+        columns["route"] = columns["route"].astype(str)
+        fine = errors == ""
+        records = Records({name: column[fine] for name, column in columns.items()})
+        ids = columns["id"][~fine].tolist()
+        rejects = [Reject(i, str(e)) for i, e in zip(ids, errors[~fine], strict=True)]
+        named = sorted(map(repr, records.ids)) + sorted(map(repr, ids))
+        digest = hashlib.sha256("\n".join(named).encode()).hexdigest()[:16]
+        kept = records if fine.any() else None
+        write_shard(self._folder, f"of-{digest}", kept, rejects, id_type)
+        return len(named)
