@@ -26,8 +26,14 @@ def test_the_package_loads_nothing_heavy_beyond_captum() -> None:
     assert not beyond & set(LATER)
 
 
-@pytest.mark.parametrize("module", ["captum_xdnn.models", "captum_xdnn.data", "captum_xdnn.cli"])
+@pytest.mark.parametrize("module", ["captum_xdnn.data", "captum_xdnn.cli"])
 def test_its_parts_load_neither_torchvision_nor_pyplot(module: str) -> None:
     loaded = _loaded_by(f"import captum_xdnn, {module}")
     beyond = loaded - _loaded_by("import captum.attr")
     assert not beyond & {"torchvision", "matplotlib.pyplot"}
+
+
+def test_the_models_bring_torchvision_and_no_more() -> None:
+    both = _loaded_by("import captum.attr, torchvision.models")
+    beyond = _loaded_by("import captum_xdnn.models") - both
+    assert not beyond & set(LATER)

@@ -15,13 +15,9 @@ from captum_xdnn.compare.figures import heat_maps
 from captum_xdnn.data import load_fashion_mnist_samples
 from captum_xdnn.figures import new_figure
 from captum_xdnn.homogeneity import certify
-from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
 
 PICTURE = "captum_xdnn_demo.png"
-_TITLES = {
-    X_CNN_Small_Weights.FASHION_MNIST: "X-DNN (no biases)",
-    X_CNN_Small_Weights.FASHION_MNIST_BIAS: "twin (with biases)",
-}
+_TITLES = {"FASHION_MNIST": "X-DNN (no biases)", "FASHION_MNIST_BIAS": "twin (with biases)"}
 HELP = "compare with Captum on bundled networks and images (what runs without a command)"
 DESCRIPTION = f"""\
 Attribute ten Fashion-MNIST test images with Captum's IntegratedGradients and with
@@ -49,6 +45,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo."""
+    # They bring torchvision, which takes as long to import as torch: not for the other commands.
+    from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
+
     picture = writable(options.out) / PICTURE
     images, labels, names = load_fashion_mnist_samples()
     say(
@@ -67,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
     )
     methods = {short: short, long: long, ours: f"{ours}({options.steps})"}
     maps = {}
-    for weights, title in _TITLES.items():
+    for name, title in _TITLES.items():
+        weights = X_CNN_Small_Weights[name]
         accuracy = weights.meta["_metrics"]["Fashion-MNIST"]
         say(
             f"\n== {title}: {weights.meta['num_params']:,} parameters, "

@@ -1,6 +1,6 @@
 """Networks without biases, built as torchvision builds them, and weights to try them.
 
-Once torchvision is imported too, ``torchvision.models.get_model`` and its relatives know them.
+Where torchvision is installed, ``torchvision.models.get_model`` and its relatives know them.
 """
 
 from captum_xdnn.models.alexnet import X_AlexNet_Weights, XAlexNet, x_alexnet
@@ -18,7 +18,7 @@ from captum_xdnn.models.resnet import (
     x_resnet101,
     x_resnet152,
 )
-from captum_xdnn.models.torchvision_registry import register_once_torchvision_is_imported
+from captum_xdnn.models.torchvision_registry import register
 from captum_xdnn.models.vgg import (
     XVGG,
     X_VGG11_Weights,
@@ -63,4 +63,4 @@ __all__ = [
     "x_vgg19",
 ]
 
-register_once_torchvision_is_imported()
+register({name: globals()[name] for name in __all__})

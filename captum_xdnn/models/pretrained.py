@@ -11,12 +11,17 @@ from enum import Enum
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from captum_xdnn.models.checkpoints import downloaded_state_dict
+
+if TYPE_CHECKING:
+    WeightsEnum = Enum
+else:
+    from captum_xdnn.models.torchvision_registry import WeightsEnum
 
 _Transforms = Callable[[], Callable[[Any], Tensor]]
 _Member = TypeVar("_Member", bound="XWeightsEnum")
@@ -151,12 +156,11 @@ class OfficialWeights:
         return downloaded_state_dict(self.url, sha256=sha256, progress=progress)
 
 
-class XWeightsEnum(Enum):
+class XWeightsEnum(WeightsEnum):
     """Base of the enums of weights.
 
-    It has the methods of ``torchvision.models.WeightsEnum``, so that code written for that class
-    reads the same, and works where torchvision is not installed. Where it is, the enums become
-    subclasses of that class as soon as torchvision is imported: ``torchvision_registry``.
+    It has the methods of ``torchvision.models.WeightsEnum``, of which it is a subclass where torchvision
+    is installed, so that code written for that class reads the same.
 
     An enum without members, as torchvision has them too, says that nobody has published weights.
     """

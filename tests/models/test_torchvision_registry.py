@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -75,7 +72,7 @@ def test_a_builder_takes_what_those_of_torchvision_take(builder: types.FunctionT
 
 
 def test_registering_again_changes_nothing() -> None:
-    torchvision_registry.register_once_torchvision_is_imported()
+    torchvision_registry.register(PUBLIC)
     assert torchvision.models.list_models(module=captum_xdnn.models) == NAMES
 
 
@@ -83,71 +80,48 @@ def test_a_name_that_is_taken() -> None:
     def x_vgg11() -> None: ...
 
     models = types.SimpleNamespace(
-        WeightsEnum=torchvision.models.WeightsEnum,
         list_models=lambda: NAMES,
         get_model_builder=lambda name: x_vgg11 if name == "x_vgg11" else BUILDERS[0],
     )
     with pytest.warns(UserWarning, match=f"another model of the name x_vgg11, of {__name__}"):
-        torchvision_registry.register(models)
+        torchvision_registry.register(PUBLIC, models)
 
 
 def test_a_torchvision_that_cannot_register() -> None:
     with pytest.warns(UserWarning, match="could not register its models with torchvision"):
-        torchvision_registry._register_or_warn(types.ModuleType("torchvision.models"))
+        torchvision_registry.register(PUBLIC, types.ModuleType("torchvision.models"))
 
 
-@pytest.fixture
-def watcher(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """As before the first import of torchvision.models; registering is only recorded."""
-    monkeypatch.delitem(sys.modules, "torchvision.models")
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    monkeypatch.setattr(torchvision_registry, "register", lambda models: None)
-    torchvision_registry.register_once_torchvision_is_imported()
-    return sys.meta_path[0]
+@pytest.mark.parametrize("why", ["it is not installed", "it was made for another torch"])
+def test_without_torchvision(why: str) -> None:
+    error = "ImportError" if why == "it is not installed" else "RuntimeError"
+    program = f"""
+import sys
+class Broken:
+    def find_spec(self, name, *_):
+        if name == "torchvision": raise {error}({why!r})
+sys.meta_path.insert(0, Broken())
+import captum_xdnn.models as models
+assert models.x_cnn_small(weights="FASHION_MNIST") is not None
+assert models.X_CNN_Small_Weights.FASHION_MNIST.url
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
 
 
-def test_looking_for_torchvision_is_not_importing_it(watcher: object) -> None:
-    assert importlib.util.find_spec("torchvision.models").name == "torchvision.models"
-    assert importlib.util.find_spec("torchvision.nothing") is None
-    assert watcher in sys.meta_path
-
-
-def test_one_watcher_is_enough(watcher: object) -> None:
-    before = list(sys.meta_path)
-    torchvision_registry.register_once_torchvision_is_imported()
-    assert sys.meta_path == before
-
-
-def test_a_failing_import_fails_as_ever_and_may_be_repeated(
-    watcher: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spec = importlib.util.find_spec("torchvision.models")
-    monkeypatch.setattr(type(spec.loader._loader), "exec_module", _fail)
-    with pytest.raises(ImportError, match="operator does not exist"):
-        importlib.import_module("torchvision.models")
-    assert watcher in sys.meta_path
-    assert "torchvision.models" not in sys.modules
-
-
-def _fail(loader: object, module: types.ModuleType) -> None:
-    raise ImportError("operator does not exist")
-
-
-IMPORTS = {
-    "ours first": "import captum_xdnn.models, sys; assert 'torchvision' not in sys.modules\n"
-    "import torchvision",
-    "torchvision first": "import torchvision, captum_xdnn.models, sys",
-}
-
-
-@pytest.mark.parametrize("order", IMPORTS)
+@pytest.mark.parametrize(
+    "order", ["captum_xdnn.models, torchvision", "torchvision, captum_xdnn.models"]
+)
 def test_order_of_the_imports(order: str) -> None:
-    program = f"""{IMPORTS[order]}
+    program = f"""import {order}, sys
+finders = [type(finder).__module__ for finder in sys.meta_path if not isinstance(finder, type)]
+assert not any("captum_xdnn" in name for name in finders)
 models = torchvision.models
 assert models.list_models(module=captum_xdnn.models) == {NAMES!r}
 assert models.get_model_weights("x_resnet50") is captum_xdnn.models.X_ResNet50_Weights
-assert not any("captum_xdnn" in type(finder).__module__ for finder in sys.meta_path)
-assert "captum_xdnn" not in type(models.__loader__).__module__
-assert models.__spec__.loader is models.__loader__
 """
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
+
+
+def test_the_package_itself_imports_neither() -> None:
+    program = "import captum_xdnn, sys; assert 'captum_xdnn.models' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)
