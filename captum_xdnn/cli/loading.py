@@ -88,18 +88,15 @@ def _attribute(address: str) -> Any:
             f"expected MODULE:CALLABLE or FILE.py:CALLABLE, for example torchvision.models:resnet18, got {address!r}"
         )
     if name.endswith(".py"):
-        return _attribute_of(_module_of(Path(name)), path, name)
-    # A console script, unlike `python -m`, does not put the working directory on the path.
-    working_directory = str(Path.cwd())
-    if working_directory not in sys.path and "" not in sys.path:
-        sys.path.insert(0, working_directory)
-    # A script without a main guard may exit when it is imported.
-    with blaming(f"cannot import {name}", (Exception, SystemExit)):
-        module = importlib.import_module(name)
-    return _attribute_of(module, path, name)
-
-
-def _attribute_of(module: ModuleType, path: str, name: str) -> Any:
+        module = _module_of(Path(name))
+    else:
+        # A console script, unlike `python -m`, does not put the working directory on the path.
+        working_directory = str(Path.cwd())
+        if working_directory not in sys.path and "" not in sys.path:
+            sys.path.insert(0, working_directory)
+        # A script without a main guard may exit when it is imported.
+        with blaming(f"cannot import {name}", (Exception, SystemExit)):
+            module = importlib.import_module(name)
     with blaming(f"{name} has no {path}", AttributeError):
         return attrgetter(path)(module)
 

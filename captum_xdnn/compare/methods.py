@@ -51,15 +51,15 @@ class Method:
 def methods_of(given: Any, problem: Problem) -> list[Method]:
     """The methods that a caller asks for, in one of the forms that ``compare`` takes."""
     if isinstance(given, str | Attribution) or not isinstance(given, Iterable | Mapping):
-        message = f"methods must be a collection of methods, found {given!r}"
-        raise TypeError(message)
+        raise TypeError(f"methods must be a collection of methods, found {given!r}")
     pairs = given.items() if isinstance(given, Mapping) else ((None, method) for method in given)
     found = [_method(name, method, problem) for name, method in pairs]
     names = [method.name for method in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated or not found:
-        message = f"methods must have names of their own, found {', '.join(repeated) or 'none'}"
-        raise ValueError(message)
+        raise ValueError(
+            f"methods must have names of their own, found {', '.join(repeated) or 'none'}"
+        )
     return found
 
 
@@ -69,15 +69,14 @@ def _method(name: str | None, given: Any, problem: Problem) -> Method:
     if isinstance(given, Attribution):
         return _captums(name or type(given).__name__, given, problem)
     if callable(given):
-        label = name or str(getattr(given, "__name__", type(given).__name__))
+        label, target = getattr(given, "__name__", type(given).__name__), problem.call.target
         return Method(
-            label,
-            lambda inputs: as_tuple(given(problem.unformatted(inputs), target=problem.call.target)),
+            name or str(label),
+            lambda inputs: as_tuple(given(problem.unformatted(inputs), target=target)),
         )
-    message = (
+    raise TypeError(
         f"a method is a name, an object of captum.attr.Attribution, or a callable; found {given!r}"
     )
-    raise TypeError(message)
 
 
 def _named(name: str, given: str, problem: Problem) -> Method:
@@ -93,16 +92,16 @@ def _named(name: str, given: str, problem: Problem) -> Method:
     else:
         kind = getattr(ours, given, None) or getattr(attr, given, None)
         if not (isinstance(kind, type) and issubclass(kind, Attribution)):
-            message = (
+            raise ValueError(
                 "methods are IG(n), XIntegratedGradients(n) and the classes of captum.attr, such as "
                 f"Saliency; found {given!r}"
             )
-            raise ValueError(message)
     try:
         method = kind(problem.forward_func)
     except TypeError as error:
-        message = f"{given} takes more than a function: give an object of it ({error})"
-        raise ValueError(message) from error
+        raise ValueError(
+            f"{given} takes more than a function: give an object of it ({error})"
+        ) from error
     return _captums(name, method, problem, **more)
 
 
@@ -119,8 +118,7 @@ def _captums(name: str, method: Any, problem: Problem, **more: Any) -> Method:
 
     def explain(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if isinstance(method, DeepLift) and not isinstance(method.model, nn.Module):
-            message = "DeepLift explains an nn.Module, not another function"
-            raise TypeError(message)
+            raise TypeError("DeepLift explains an nn.Module, not another function")
         # Captum's gradient methods make the inputs require gradients, and say so in a warning.
         leaves = leaves_of(inputs)
         with warnings.catch_warnings():
