@@ -20,6 +20,7 @@ ARGUMENTS = {
     "baselines": "As in Captum.",
     "attributions": "Tensor or tuple of tensors of shape ``(B, ...)``.",
     "reference": "Of the same shapes.",
+    "mask": "For each of them a tensor that broadcasts to its shape.",
     "target": "Index of the explained output, in any of Captum's forms.",
     "additional_forward_args": "Further arguments of the function, not attributed.",
     "n_steps": "Number of steps of the quadrature; a single pass needs none.",

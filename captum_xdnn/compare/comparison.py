@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_xdnn.compare.figures import heat_maps, scatter
+from captum_xdnn.compare.problem import Problem
 from captum_xdnn.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from captum_xdnn.compare.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from captum import attr
 from captum.attr import Attribution, DeepLift, IntegratedGradients
@@ -33,18 +32,12 @@ TOGETHER = 50
 """So many steps of Captum's Integrated Gradients share a batch: its default number."""
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to attribute.
-
-    Attributes:
-        name: Its name in the comparison.
-        explain: Attributions of inputs of the problem's shapes, a tuple of tensors.
-        route: Says after a call how the numbers were computed; empty where there is one way.
-    """
+class Method(NamedTuple):
+    """A way to attribute inputs of the problem's shapes."""
 
     name: str
     explain: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    # Says after a call how the numbers were computed; empty where there is one way.
     route: Callable[[], str] = str
 
 

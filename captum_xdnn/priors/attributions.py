@@ -11,12 +11,7 @@ Attributions = Tensor | tuple[Tensor, ...]
 
 
 def parts_of(attributions: Any, name: str = "attributions") -> tuple[Tensor, ...]:
-    """The tensors, checked; ``name`` is what an error calls them.
-
-    Raises:
-        AssertionError: If they are something else, as Captum raises it.
-        ValueError: If they are empty, not of floating point, or of different batch sizes.
-    """
+    """The tensors, checked; ``name`` is what an error calls them."""
     parts = attributions if isinstance(attributions, tuple) else (attributions,)
     wrong = [type(part).__name__ for part in parts if not isinstance(part, Tensor)]
     if wrong or not parts:

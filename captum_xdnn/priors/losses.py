@@ -23,9 +23,7 @@ _OF_MASKS = {
 
 def _loss(raises: dict[str, str] = _RAISES, **own: str) -> Callable[[F], F]:
     """Write into a loss's docstring what losses have in common."""
-    mask = "For each of them a tensor that broadcasts to its shape."
-    returns = "The loss, a tensor of shape ``()``."
-    return described(_RAISES | raises, returns, **{"mask": mask, **own})
+    return described(_RAISES | raises, "The loss, a tensor of shape ``()``.", **own)
 
 
 @_loss()
