@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -23,12 +22,7 @@ class Problem:
     """A function and a call of it, checked and formatted as Captum does, with its errors."""
 
     def __init__(
-        self,
-        forward_func: Callable[..., Any],
-        inputs: Any,
-        target: Any,
-        baselines: Any,
-        further: Any,
+        self, forward_func: Any, inputs: Any, target: Any, baselines: Any, further: Any
     ) -> None:
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts)
@@ -41,8 +35,7 @@ class Problem:
                 explained(forward_func(*x, *arguments), target).double()
                 for x in (formatted, self.call.starts())
             )
-        self.gained = (end - start).reshape(-1)
-        """``F(x) - F(b)`` of each example."""
+        self.gained = (end - start).reshape(-1)  # of each example
 
     def unformatted(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         """Tensors in the form of the inputs."""
