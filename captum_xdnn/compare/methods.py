@@ -6,7 +6,8 @@ import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from captum import attr
 from captum.attr import Attribution, DeepLift, IntegratedGradients
@@ -32,7 +33,8 @@ TOGETHER = 50
 """So many steps of Captum's Integrated Gradients share a batch: its default number."""
 
 
-class Method(NamedTuple):
+@dataclass(frozen=True)
+class Method:
     """A way to attribute inputs of the problem's shapes."""
 
     name: str
@@ -62,14 +64,15 @@ def _method(name: str | None, given: Any, problem: Problem) -> Method:
     if isinstance(given, Attribution):
         return _captums(name or type(given).__name__, given, problem)
     if callable(given):
-        label, target = getattr(given, "__name__", type(given).__name__), problem.call.target
+        label = name or str(getattr(given, "__name__", type(given).__name__))
         return Method(
-            name or str(label),
-            lambda inputs: as_tuple(given(problem.unformatted(inputs), target=target)),
+            label,
+            lambda inputs: as_tuple(given(problem.unformatted(inputs), target=problem.call.target)),
         )
-    raise TypeError(
+    message = (
         f"a method is a name, an object of captum.attr.Attribution, or a callable; found {given!r}"
     )
+    raise TypeError(message)
 
 
 def _named(name: str, given: str, problem: Problem) -> Method:
@@ -92,9 +95,8 @@ def _named(name: str, given: str, problem: Problem) -> Method:
     try:
         method = kind(problem.forward_func)
     except TypeError as error:
-        raise ValueError(
-            f"{given} takes more than a function: give an object of it ({error})"
-        ) from error
+        message = f"{given} takes more than a function: give an object of it ({error})"
+        raise ValueError(message) from error
     return _captums(name, method, problem, **more)
 
 
