@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import importlib.util
+from contextlib import suppress
 from typing import Any
 
 import captum.attr
@@ -13,8 +12,6 @@ from captum_xdnn import attr
 
 METHODS: dict[str, Any] = {name: getattr(attr, name) for name in attr.__all__}
 """The classes that registration puts into ``captum.attr``, by name."""
-
-_INSIGHTS = "captum.insights.attr_vis.config"
 
 
 def register() -> None:
@@ -30,21 +27,18 @@ def register() -> None:
         >>> captum.attr.XIntegratedGradients is captum_xdnn.XIntegratedGradients
         True
     """
+    menu = _insights()
     for name, method in METHODS.items():
         setattr(captum.attr, name, method)
         if name not in captum.attr.__all__:
             captum.attr.__all__.append(name)
-    insights = _insights()
-    if insights is None:
-        return
-    for method in METHODS.values():
-        extended = _extended(method)
-        if extended not in insights.SUPPORTED_ATTRIBUTION_METHODS:
+        extended = next(base for base in method.__mro__ if base.__module__.startswith("captum."))
+        if menu is None or extended not in menu.SUPPORTED_ATTRIBUTION_METHODS:
             continue  # the menu has no methods that explain layers or neurons
-        if method not in insights.SUPPORTED_ATTRIBUTION_METHODS:
-            insights.SUPPORTED_ATTRIBUTION_METHODS.append(method)
-        insights.ATTRIBUTION_NAMES_TO_METHODS[method.get_name()] = method
-        settings = insights.ATTRIBUTION_METHOD_CONFIG
+        if method not in menu.SUPPORTED_ATTRIBUTION_METHODS:
+            menu.SUPPORTED_ATTRIBUTION_METHODS.append(method)
+        menu.ATTRIBUTION_NAMES_TO_METHODS[method.get_name()] = method
+        settings = menu.ATTRIBUTION_METHOD_CONFIG
         if extended.get_name() in settings:
             settings[method.get_name()] = settings[extended.get_name()]
 
@@ -59,31 +53,21 @@ def unregister() -> None:
         False
         >>> captum_xdnn.register()
     """
+    menu = _insights()
     for name, method in METHODS.items():
         if getattr(captum.attr, name, None) is method:
             delattr(captum.attr, name)
-        with contextlib.suppress(ValueError):
+        with suppress(ValueError):
             captum.attr.__all__.remove(name)
-    insights = _insights()
-    if insights is None:
-        return
-    for method in METHODS.values():
-        with contextlib.suppress(ValueError):
-            insights.SUPPORTED_ATTRIBUTION_METHODS.remove(method)
-        insights.ATTRIBUTION_NAMES_TO_METHODS.pop(method.get_name(), None)
-        insights.ATTRIBUTION_METHOD_CONFIG.pop(method.get_name(), None)
-
-
-def _extended(method: Any) -> Any:
-    """Captum's class that one of this package's classes extends."""
-    return next(base for base in method.__mro__ if base.__module__.startswith("captum."))
+        if menu is not None:
+            with suppress(ValueError):
+                menu.SUPPORTED_ATTRIBUTION_METHODS.remove(method)
+            menu.ATTRIBUTION_NAMES_TO_METHODS.pop(method.get_name(), None)
+            menu.ATTRIBUTION_METHOD_CONFIG.pop(method.get_name(), None)
 
 
 def _insights() -> Any:
     """The module with Captum Insights' menu, where it can be imported as things are."""
-    if importlib.util.find_spec("captum.insights") is None:
-        return None
-    try:
-        return importlib.import_module(_INSIGHTS)
-    except ImportError:
-        return None
+    with suppress(ImportError):
+        return importlib.import_module("captum.insights.attr_vis.config")
+    return None

@@ -1,9 +1,9 @@
-"""What the docstrings of the layers' and neurons' classes have in common, written once."""
+"""What docstrings have in common, written once: of the layers' and neurons' classes, of losses, of differences."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -18,6 +18,9 @@ ARGUMENTS = {
     "inputs": "Tensor or tuple of tensors of shape ``(B, ...)``.",
     "neuron_selector": "Index, tuple of indices or slices, or a function of the layer's value.",
     "baselines": "As in Captum.",
+    "attributions": "Tensor or tuple of tensors of shape ``(B, ...)``.",
+    "reference": "Of the same shapes.",
+    "mask": "For each of them a tensor that broadcasts to its shape.",
     "target": "Index of the explained output, in any of Captum's forms.",
     "additional_forward_args": "Further arguments of the function, not attributed.",
     "n_steps": "Number of steps of the quadrature; a single pass needs none.",
@@ -29,38 +32,44 @@ ARGUMENTS = {
     "grad_kwargs": "As in Captum; they are left to Captum.",
 }
 CLASS_RAISES = {"ValueError": "If ``strategy`` is none of the three."}
+WRONG_INPUT = {
+    "AssertionError": "For wrong input, as in Captum (and Captum's other types likewise)."
+}
 CALL_RAISES = {
     "NotHomogeneousError": 'With ``strategy="single_pass"``, where one pass is not exact.',
-    "AssertionError": "For wrong input, as in Captum (and Captum's other types likewise).",
-}
+} | WRONG_INPUT
 
 
-def described(**own: str) -> Callable[[F], F]:
-    """Write into a docstring what the arguments are, and the errors.
+def described(
+    raises: Mapping[str, str] | None = None, returns: str = "", **own: str
+) -> Callable[[F], F]:
+    """Write into a docstring what the arguments are, the result, and the errors.
 
-    They come before ``Source:`` of a class, and before ``Returns:`` of a method.
+    They come before ``Returns:``, or before ``Source:`` where there is none.
 
     Args:
+        raises: The errors; None for those of the classes and their calls.
+        returns: The result, where the docstring leaves it out.
         own: Arguments that are something else here.
     """
 
     def describe(described: F) -> F:
-        is_class = isinstance(described, type)
         names = [name for name in inspect.signature(described).parameters if name != "self"]
-        sections = (
-            _section("Args", {name: (ARGUMENTS | own)[name] for name in names}),
-            _section("Raises", CLASS_RAISES if is_class else CALL_RAISES),
+        usual = CLASS_RAISES if isinstance(described, type) else CALL_RAISES
+        sections = {
+            "Args": [f"{name}: {(ARGUMENTS | own)[name]}" for name in names],
+            "Returns": [returns] if returns else [],
+            "Raises": [f"{name}: {said}" for name, said in (raises or usual).items()],
+        }
+        added = "".join(
+            "\n".join((f"\n{heading}:", *(f"    {line}" for line in lines), ""))
+            for heading, lines in sections.items()
+            if lines
         )
         # Without docstrings (python -OO) there is nothing to describe.
         words = inspect.cleandoc(described.__doc__ or "")
-        heading = "\nSource:\n" if is_class else "\nReturns:\n"
-        described.__doc__ = words.replace(heading, "\n" + "\n".join(sections) + heading)
+        heading = "\nReturns:\n" if "\nReturns:\n" in words else "\nSource:\n"
+        described.__doc__ = words.replace(heading, added + heading)
         return described
 
     return describe
-
-
-def _section(heading: str, entries: dict[str, str]) -> str:
-    return "\n".join(
-        (f"{heading}:", *(f"    {name}: {said}" for name, said in entries.items()), "")
-    )

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from captum_xdnn.cli.console import UsageError, blaming, expecting, say
 from captum_xdnn.cli.loading import add_keyword_arguments, load_data, load_model
-from captum_xdnn.dataset import ParquetShards, Run, SumChannels, TopK, attribute_dataset
+from captum_xdnn.dataset import ParquetShards, SumChannels, TopK, attribute_dataset
 from captum_xdnn.dataset.shards import REJECTS
 
 _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -96,10 +96,6 @@ def run(options: argparse.Namespace) -> int:
                 model.to(options.device)
             loader = DataLoader(data, options.batch_size, num_workers=options.workers)
             done = attribute_dataset(method, loader, shards, **settings, **further)
-    return _report(done, folder)
-
-
-def _report(done: Run, folder: Path) -> int:
     before = f" ({done.before} before)" if done.before else ""
     say(
         f"{done.attributed} samples attributed{before} in {done.seconds:.1f} s, "

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -99,8 +98,10 @@ def run(options: argparse.Namespace) -> int:
     (folder / TABLE).write_text(found.to_markdown() + "\n", encoding="utf-8")
     found.plot().savefig(folder / PICTURE, dpi=120)
     for name, parts in found.attributions.items():
-        saved = {f"input_{i}": _array(part) for i, part in enumerate(parts)}
-        np.savez(folder / f"{name}.npz", **saved)  # type: ignore[arg-type]
+        # numpy has no bfloat16
+        known = [part.float() if part.dtype == torch.bfloat16 else part for part in parts]
+        saved: dict[str, Any] = {f"input_{i}": x.cpu().numpy() for i, x in enumerate(known)}
+        np.savez(folder / f"{name}.npz", **saved)
     say(f"\nWrote {TABLE}, {PICTURE} and the attributions to {folder.resolve()}")
     return 0
 
@@ -124,12 +125,6 @@ def _like_weights(tensors: tuple[Tensor, ...], model: nn.Module) -> tuple[Tensor
         return tensors
     (kind,), (device,) = kinds, devices
     return tuple(x.to(device, kind if x.is_floating_point() else x.dtype) for x in tensors)
-
-
-def _array(attributions: Tensor) -> npt.NDArray[Any]:
-    there = attributions.cpu()  # numpy has no bfloat16
-    found: npt.NDArray[Any] = (there.float() if there.dtype == torch.bfloat16 else there).numpy()
-    return found
 
 
 @expecting("integers such as 3 or 3,1,4")

@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -24,9 +25,8 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def say(text: str = "") -> None:
-    """Print at once, so that a slow step does not hold back what was found before it."""
-    print(text, flush=True)
+say = partial(print, flush=True)
+"""Print at once, so that a slow step does not hold back what was found before it."""
 
 
 @contextmanager

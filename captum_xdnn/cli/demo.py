@@ -59,11 +59,8 @@ def run(options: argparse.Namespace) -> int:
         "baseline: black; target: the true class"
     )
 
-    ours, short, long = (
-        "XIntegratedGradients",
-        f"IG({options.steps})",
-        f"IG({options.reference_steps})",
-    )
+    ours = "XIntegratedGradients"
+    short, long = f"IG({options.steps})", f"IG({options.reference_steps})"
     methods = {short: short, long: long, ours: f"{ours}({options.steps})"}
     maps = {}
     for name, title in _TITLES.items():

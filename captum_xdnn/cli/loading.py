@@ -18,12 +18,7 @@ from captum_xdnn.cli.console import UsageError, blaming, expecting
 
 
 def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
-    """Import ``MODULE`` and get a model from its attribute ``CALLABLE``.
-
-    An instance of ``nn.Module`` is the model itself. Anything else, a class or a function, is
-    called with ``arguments`` and must return one. ``MODULE`` is looked for in the working directory
-    too, or is a file such as ``./nets.py``, and ``CALLABLE`` may have dots: ``package.module:builders.small``.
-    """
+    """The model at ``MODULE:CALLABLE``, as the help of ``certify`` says; ``CALLABLE`` may have dots."""
     found = _attribute(address)
     if isinstance(found, nn.Module):
         if arguments:
@@ -43,11 +38,7 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
 
 
 def load_data(address: str, split: str, transform: str | None) -> Any:
-    """Get a map-style data set of pairs of input and label.
-
-    ``torchvision:NAME:ROOT`` is read from the disk, never downloaded, with the split and the
-    transform, ``ToTensor()`` if there is none; ``MODULE:CALLABLE`` is called, or is the data set.
-    """
+    """The map-style data set at an address, as the help of ``attribute`` says."""
     kind, _, rest = address.partition(":")
     name, colon, root = rest.partition(":")
     if kind == "torchvision" and colon:
@@ -88,18 +79,15 @@ def _attribute(address: str) -> Any:
             f"expected MODULE:CALLABLE or FILE.py:CALLABLE, for example torchvision.models:resnet18, got {address!r}"
         )
     if name.endswith(".py"):
-        return _attribute_of(_module_of(Path(name)), path, name)
-    # A console script, unlike `python -m`, does not put the working directory on the path.
-    working_directory = str(Path.cwd())
-    if working_directory not in sys.path and "" not in sys.path:
-        sys.path.insert(0, working_directory)
-    # A script without a main guard may exit when it is imported.
-    with blaming(f"cannot import {name}", (Exception, SystemExit)):
-        module = importlib.import_module(name)
-    return _attribute_of(module, path, name)
-
-
-def _attribute_of(module: ModuleType, path: str, name: str) -> Any:
+        module = _module_of(Path(name))
+    else:
+        # A console script, unlike `python -m`, does not put the working directory on the path.
+        working_directory = str(Path.cwd())
+        if working_directory not in sys.path and "" not in sys.path:
+            sys.path.insert(0, working_directory)
+        # A script without a main guard may exit when it is imported.
+        with blaming(f"cannot import {name}", (Exception, SystemExit)):
+            module = importlib.import_module(name)
     with blaming(f"{name} has no {path}", AttributeError):
         return attrgetter(path)(module)
 

@@ -14,16 +14,9 @@ _GLOBAL_OPTIONS = ("-h", "--help", "--version")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that the command line names; the demo if it names none.
+    """Run the command that the command line names, the demo if it names none; give its exit code.
 
-    Args:
-        arguments: Command line without the program's name; None for that of the process.
-
-    Returns:
-        The command's exit code: 0 or 1; 3 where ``certify`` finds that values decide.
-
-    Raises:
-        SystemExit: With code 2 and one line on stderr if the command line is wrong.
+    A command line that is wrong exits with code 2, and one line on stderr.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in _GLOBAL_OPTIONS):

@@ -89,7 +89,7 @@ def compare(
     if rounds < 1 or perturbations < 0:
         message = f"rounds must be positive, found {rounds}; perturbations not negative, found {perturbations}"
         raise ValueError(message)
-    problem = Problem.of(forward_func, inputs, target, baselines, additional_forward_args)
+    problem = Problem(forward_func, inputs, target, baselines, additional_forward_args)
     chosen = methods_of(methods, problem)
     names = [method.name for method in chosen]
     bar = tqdm(total=3 * len(chosen), disable=not progress, unit="step")

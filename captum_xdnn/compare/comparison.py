@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from captum_xdnn.compare.figures import Point, heat_maps, scatter
+from captum_xdnn.compare.figures import heat_maps, scatter
+from captum_xdnn.compare.problem import Problem
 from captum_xdnn.figures import new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from captum_xdnn.compare.problem import Problem
 
 
 @dataclass(frozen=True)
@@ -110,10 +107,7 @@ class Comparison:
         Raises:
             KeyError: If there is none of that name.
         """
-        for row in self.rows:
-            if row.method == method:
-                return row
-        raise KeyError(method)
+        return {row.method: row for row in self.rows}[method]
 
     def to_markdown(self) -> str:
         """A table in Markdown; columns in which no method has a number are left out."""
@@ -122,7 +116,8 @@ class Comparison:
         shown = [row for row in self.rows if row.method in self.attributions]
         cells = [[_text(row, name) for name in names] for row in shown]
         widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
-        lines = [_line(row, widths) for row in (heads, ["-" * width for width in widths], *cells)]
+        table = (heads, ["-" * width for width in widths], *cells)
+        lines = [f"| {' | '.join(map(str.ljust, line, widths))} |" for line in table]
         for title, some in (("No attributions", False), ("Not all of it measured", True)):
             failed = [
                 f"- {row.method}: {row.failure}"
@@ -161,11 +156,9 @@ class Comparison:
         size = len(images)
         chosen = list(range(min(4, size)) if examples is None else examples)
         if any(not -size <= example < size for example in chosen):
-            message = f"examples {chosen} of a batch of {size}"
-            raise IndexError(message)
+            raise IndexError(f"examples {chosen} of a batch of {size}")
         if names and len(names) != len(chosen):
-            message = f"{len(names)} names for {len(chosen)} examples"
-            raise ValueError(message)
+            raise ValueError(f"{len(names)} names for {len(chosen)} examples")
         maps = {}
         if images.dim() == 4 and images.shape[1] in (1, 3) and not further:
             maps = {method: found[0][chosen] for method, found in self.attributions.items()}
@@ -179,23 +172,16 @@ class Comparison:
         left, right = below.subplots(1, 2)
         rows = [row for row in self.rows if row.method in self.attributions]
         others = [row for row in rows if row.method != self.reference]
-        scatter(left, f"difference to {self.reference}", (_point(r, r.difference) for r in others))
-        scatter(right, "completeness gap", (_point(row, row.gap) for row in rows))
+        ours = {row.method for row in rows if row.route}
+        differences = {row.method: (row.seconds, row.difference) for row in others}
+        scatter(left, f"difference to {self.reference}", differences, ours)
+        scatter(right, "completeness gap", {r.method: (r.seconds, r.gap) for r in rows}, ours)
         return figure
 
     def __str__(self) -> str:
         return self.to_markdown()
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-    return f"| {' | '.join(padded)} |"
-
-
 def _text(row: Row, name: str) -> str:
     value = getattr(row, name)
     return "" if value != value else _COLUMNS[name][1](value)  # NaN: nothing to say
-
-
-def _point(row: Row, value: float) -> Point:
-    return Point(row.method, bool(row.route), row.seconds, value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,15 +16,6 @@ COLOURS = "PiYG"
 OUTLIER_PERCENT = 5
 FEWEST = 1e-17
 """What a difference of zero is drawn as, on an axis of powers of ten."""
-
-
-class Point(NamedTuple):
-    """What is drawn of a method in a picture of quality against time."""
-
-    method: str
-    ours: bool
-    seconds: float
-    value: float
 
 
 def heat_maps(
@@ -48,16 +39,9 @@ def heat_maps(
     table[0, 0].set_title("image", fontsize="medium")
     for column, title in zip(table.T[1:], maps, strict=True):
         column[0].set_title(title, fontsize="medium")
-        figure.colorbar(
-            column[0].images[-1],
-            ax=column,
-            location="bottom",
-            fraction=0.01,
-            pad=0.01,
-            aspect=12,
-            ticks=(-1, 0, 1),
-            label="attribution, scaled",
-        )
+        thin = {"location": "bottom", "fraction": 0.01, "pad": 0.01, "aspect": 12}
+        scale = {"ticks": (-1, 0, 1), "label": "attribution, scaled"}
+        figure.colorbar(column[0].images[-1], ax=column, **thin, **scale)
 
 
 def _heat_map(figure: Any, axes: Any, attribution: npt.NDArray[np.float32]) -> None:
@@ -82,23 +66,24 @@ def _heat_map(figure: Any, axes: Any, attribution: npt.NDArray[np.float32]) -> N
         axes.text(0.5, 0.5, said, fontsize="small", **middle)
 
 
-def scatter(axes: Any, label: str, points: Iterable[Point]) -> None:
-    """A point for each method of which both numbers are known, the value on the vertical axis."""
-    drawn = [p for p in points if np.isfinite(p.value) and np.isfinite(p.seconds)]
-    for place, point in enumerate(sorted(drawn, key=lambda p: p.seconds)):
-        where = (point.seconds, max(point.value, FEWEST))
-        colour, size = (OURS, 8) if point.ours else (THEIRS, 6)
+def scatter(
+    axes: Any, label: str, points: Mapping[str, tuple[float, float]], ours: Container[str]
+) -> None:
+    """A point for each method of which seconds and value are known, the value on the vertical axis."""
+    drawn = {method: point for method, point in points.items() if np.isfinite(point).all()}
+    for place, method in enumerate(sorted(drawn, key=lambda method: drawn[method][0])):
+        seconds, value = drawn[method]
+        where = (seconds, max(value, FEWEST))
+        colour, size = (OURS, 8) if method in ours else (THEIRS, 6)
         axes.plot(*where, "o", color=colour, markersize=size)
         # Methods that agree are on one line: every other name is below it.
         shift = (5, -12) if place % 2 else (5, 4)
-        axes.annotate(point.method, where, shift, textcoords="offset points", fontsize=8)
+        axes.annotate(method, where, shift, textcoords="offset points", fontsize=8)
     if drawn:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.set(xscale="log", yscale="log")
     axes.margins(x=0.25, y=0.15)
     axes.tick_params(which="both", labelsize=8)
-    axes.set_xlabel("seconds a call")
-    axes.set_ylabel(label)
+    axes.set(xlabel="seconds a call", ylabel=label)
     axes.spines[["top", "right"]].set_visible(False)
 
 

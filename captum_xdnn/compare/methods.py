@@ -35,31 +35,26 @@ TOGETHER = 50
 
 @dataclass(frozen=True)
 class Method:
-    """A way to attribute.
-
-    Attributes:
-        name: Its name in the comparison.
-        explain: Attributions of inputs of the problem's shapes, a tuple of tensors.
-        route: Says after a call how the numbers were computed; empty where there is one way.
-    """
+    """A way to attribute inputs of the problem's shapes."""
 
     name: str
     explain: Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+    # Says after a call how the numbers were computed; empty where there is one way.
     route: Callable[[], str] = str
 
 
 def methods_of(given: Any, problem: Problem) -> list[Method]:
     """The methods that a caller asks for, in one of the forms that ``compare`` takes."""
     if isinstance(given, str | Attribution) or not isinstance(given, Iterable | Mapping):
-        message = f"methods must be a collection of methods, found {given!r}"
-        raise TypeError(message)
+        raise TypeError(f"methods must be a collection of methods, found {given!r}")
     pairs = given.items() if isinstance(given, Mapping) else ((None, method) for method in given)
     found = [_method(name, method, problem) for name, method in pairs]
     names = [method.name for method in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated or not found:
-        message = f"methods must have names of their own, found {', '.join(repeated) or 'none'}"
-        raise ValueError(message)
+        raise ValueError(
+            f"methods must have names of their own, found {', '.join(repeated) or 'none'}"
+        )
     return found
 
 
@@ -93,11 +88,10 @@ def _named(name: str, given: str, problem: Problem) -> Method:
     else:
         kind = getattr(ours, given, None) or getattr(attr, given, None)
         if not (isinstance(kind, type) and issubclass(kind, Attribution)):
-            message = (
+            raise ValueError(
                 "methods are IG(n), XIntegratedGradients(n) and the classes of captum.attr, such as "
                 f"Saliency; found {given!r}"
             )
-            raise ValueError(message)
     try:
         method = kind(problem.forward_func)
     except TypeError as error:
@@ -119,8 +113,7 @@ def _captums(name: str, method: Any, problem: Problem, **more: Any) -> Method:
 
     def explain(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         if isinstance(method, DeepLift) and not isinstance(method.model, nn.Module):
-            message = "DeepLift explains an nn.Module, not another function"
-            raise TypeError(message)
+            raise TypeError("DeepLift explains an nn.Module, not another function")
         # Captum's gradient methods make the inputs require gradients, and say so in a warning.
         leaves = leaves_of(inputs)
         with warnings.catch_warnings():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -20,50 +18,28 @@ from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained
 
 
-@dataclass(frozen=True)
 class Problem:
-    """A function and a call of it.
+    """A function and a call of it, checked and formatted as Captum does, with its errors."""
 
-    Attributes:
-        forward_func: The function.
-        inputs: Tensor or tuple of tensors, as the caller gave them.
-        call: The same call, formatted.
-    """
-
-    forward_func: Callable[..., Any]
-    inputs: Tensor | tuple[Tensor, ...]
-    call: Call
-
-    @staticmethod
-    def of(
-        forward_func: Callable[..., Any], inputs: Any, target: Any, baselines: Any, further: Any
-    ) -> Problem:
-        """Check and format a call as Captum does, with its errors, and run it once."""
+    def __init__(
+        self, forward_func: Any, inputs: Any, target: Any, baselines: Any, further: Any
+    ) -> None:
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts)
         arguments = format_additional_forward_args(further) or ()
-        problem = Problem(forward_func, inputs, Call(formatted, starts, target, arguments))
-        _ = problem.gained  # a wrong call fails here
-        return problem
+        self.forward_func, self.inputs = forward_func, inputs
+        self.call = Call(formatted, starts, target, arguments)
+        self.device: torch.device = formatted[0].device
+        with torch.no_grad():
+            end, start = (
+                explained(forward_func(*x, *arguments), target).double()
+                for x in (formatted, self.call.starts())
+            )
+        self.gained = (end - start).reshape(-1)  # of each example
 
     def unformatted(self, tensors: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
         """Tensors in the form of the inputs."""
         return tensors if isinstance(self.inputs, tuple) else tensors[0]
-
-    @cached_property
-    def gained(self) -> Tensor:
-        """``F(x) - F(b)`` of each example, in float64."""
-        with torch.no_grad():
-            end, start = (
-                explained(self.forward_func(*x, *self.call.arguments), self.call.target).double()
-                for x in (self.call.inputs, self.call.starts())
-            )
-        return (end - start).reshape(-1)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the inputs are."""
-        return self.call.inputs[0].device
 
     @cached_property
     def pass_flops(self) -> int:

@@ -49,8 +49,7 @@ class ContrastInvariance:
             ValueError: If there are no labels.
         """
         if self.labels is None:
-            message = "accuracy needs the labels"
-            raise ValueError(message)
+            raise ValueError("accuracy needs the labels")
         return (self.predictions == self.labels).double().mean(1)
 
 
@@ -94,20 +93,21 @@ def contrast_invariance(
     (images,) = parts_of(inputs, "inputs")
     factors = tuple(float(c) for c in contrasts)
     if not factors or min(factors) <= 0:
-        message = f"contrasts must be positive, found {factors}"
-        raise ValueError(message)
+        raise ValueError(f"contrasts must be positive, found {factors}")
     if labels is not None and getattr(labels, "shape", None) != images.shape[:1]:
         found = f"shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
-        message = f"labels of {found} for {len(images)} inputs, they must be a tensor of shape (B,)"
-        raise ValueError(message)
+        raise ValueError(
+            f"labels of {found} for {len(images)} inputs, they must be a tensor of shape (B,)"
+        )
     size = len(images) if batch_size is None else positive_integer(batch_size, "batch_size")
 
     @torch.no_grad()
     def classes(factor: float) -> Tensor:
         scores = torch.cat([forward_func(factor * part) for part in torch.split(images, size)])
         if scores.dim() != 2:
-            message = f"forward_func must give scores of shape (B, C), found {tuple(scores.shape)}"
-            raise ValueError(message)
+            raise ValueError(
+                f"forward_func must give scores of shape (B, C), found {tuple(scores.shape)}"
+            )
         return scores.argmax(1)
 
     reference = classes(1.0)

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from captum_xdnn.attr import XIntegratedGradients
+from captum_xdnn.attr.documentation import WRONG_INPUT, described
 from captum_xdnn.figures import OURS, THEIRS, new_figure
 from captum_xdnn.metrics.difference import attribution_difference
 
@@ -70,15 +71,20 @@ class Convergence:
         ours = float(self.ours.mean().clamp(min=SMALLEST))
         axes.axhline(ours, color=OURS, linestyle="--", label=label)
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
         axes.set_xticks(self.steps, [str(count) for count in self.steps])
-        axes.set_xlabel("steps")
-        axes.set_ylabel(f"difference to IG({self.reference_steps})")
+        difference = f"difference to IG({self.reference_steps})"
+        axes.set(yscale="log", xlabel="steps", ylabel=difference)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         return figure
 
 
+@described(
+    raises={"ValueError": "If there are no numbers of steps."} | WRONG_INPUT,
+    steps="Numbers of steps.",
+    reference_steps="Number of steps of the reference.",
+    method="Quadrature rule of all of them.",
+)
 def convergence(
     forward_func: Callable[..., Any],
     inputs: Tensor | tuple[Tensor, ...],
@@ -93,23 +99,8 @@ def convergence(
 ) -> Convergence:
     """Captum's Integrated Gradients at several numbers of steps, against itself with many.
 
-    Args:
-        forward_func: The function, as in Captum.
-        inputs: Tensor or tuple of tensors of shape ``(B, ...)``.
-        baselines: As in Captum.
-        target: As in Captum.
-        additional_forward_args: As in Captum.
-        steps: Numbers of steps.
-        reference_steps: Number of steps of the reference.
-        method: Quadrature rule of all of them.
-        internal_batch_size: As in Captum.
-
     Returns:
         The differences, and that of ``XIntegratedGradients``.
-
-    Raises:
-        ValueError: If there are no numbers of steps.
-        AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.1 and Figure 3.
@@ -122,22 +113,16 @@ def convergence(
         (torch.Size([2, 2]), 'single_pass')
     """
     if not steps:
-        message = "steps must hold at least one number"
-        raise ValueError(message)
+        raise ValueError("steps must hold at least one number")
     captum, xig = IntegratedGradients(forward_func), XIntegratedGradients(forward_func)
-    call = {
-        "baselines": baselines,
-        "target": target,
-        "additional_forward_args": additional_forward_args,
-        "method": method,
-        "internal_batch_size": internal_batch_size,
-    }
-    reference = captum.attribute(inputs, n_steps=reference_steps, **call)
-    columns = [
-        attribution_difference(captum.attribute(inputs, n_steps=count, **call), reference)
-        for count in steps
-    ]
-    ours = attribution_difference(xig.attribute(inputs, n_steps=OUR_STEPS, **call), reference)
+    call = (inputs, baselines, target, additional_forward_args)
+
+    def by(integrated: Any, n_steps: int) -> Any:
+        return integrated.attribute(*call, n_steps, method, internal_batch_size)
+
+    reference = by(captum, reference_steps)
+    columns = [attribution_difference(by(captum, count), reference) for count in steps]
+    ours = attribution_difference(by(xig, OUR_STEPS), reference)
     return Convergence(
         tuple(steps), reference_steps, torch.stack(columns, 1), ours, str(xig.last_route)
     )

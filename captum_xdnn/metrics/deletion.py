@@ -61,20 +61,15 @@ def single_deletion_score(
     images, maps = images_and_maps(inputs, attributions)
     height, width = images.shape[2:]
     if not 1 < patches <= min(height, width):
-        message = f"{patches} x {patches} patches of images of {height} x {width} pixels"
-        raise ValueError(message)
+        raise ValueError(f"{patches} x {patches} patches of images of {height} x {width} pixels")
+    bounds = ([length * i // patches for i in range(patches + 1)] for length in (height, width))
+    parts = product(*([slice(*ends) for ends in pairwise(along)] for along in bounds))
     sums, drops = [], []
     with torch.no_grad():
         whole = explained(forward_func(images), target).reshape(-1)
-        for rows, columns in product(_parts(height, patches), _parts(width, patches)):
+        for rows, columns in parts:
             deleted = images.clone()
             deleted[:, :, rows, columns] = fill
             drops.append(whole - explained(forward_func(deleted), target).reshape(-1))
             sums.append(maps[:, :, rows, columns].double().flatten(1).sum(1))
     return rank_correlation(torch.stack(sums, 1), torch.stack(drops, 1).to(sums[0].device).double())
-
-
-def _parts(length: int, count: int) -> list[slice]:
-    """Consecutive parts of like length."""
-    bounds = [length * i // count for i in range(count + 1)]
-    return [slice(a, b) for a, b in pairwise(bounds)]

@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from captum_xdnn.attr.documentation import described
 from captum_xdnn.priors.attributions import Attributions, features_of, parts_of
 
+_RAISES = {
+    "AssertionError": "If one of them is no tensor or tuple of tensors.",
+    "ValueError": "If their shapes differ.",
+}
 
+
+@described(_RAISES)
 def attribution_difference(attributions: Attributions, reference: Attributions) -> Tensor:
     r"""The mean absolute difference of each example, relative to the reference's size.
 
@@ -17,16 +24,8 @@ def attribution_difference(attributions: Attributions, reference: Attributions) 
     the examples are batched. Where the reference is zero it is 0 for a difference of zero, else
     infinite.
 
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, ...)``.
-        reference: Of the same shapes.
-
     Returns:
         Shape ``(B,)``, in float64.
-
-    Raises:
-        AssertionError: If one of them is no tensor or tuple of tensors.
-        ValueError: If their shapes differ.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.1.
@@ -42,22 +41,15 @@ def attribution_difference(attributions: Attributions, reference: Attributions) 
     return torch.where(gaps == 0, gaps, gaps / sizes)
 
 
+@described(_RAISES)
 def rank_correlation(attributions: Attributions, reference: Attributions) -> Tensor:
     r"""Spearman's rank correlation of each example.
 
     The correlation of the ranks of the entries, where equal entries share their mean rank. NaN
     where all entries of one of them are equal, or one entry is NaN.
 
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, ...)``.
-        reference: Of the same shapes.
-
     Returns:
         Shape ``(B,)``, in float64, between -1 and 1.
-
-    Raises:
-        AssertionError: If one of them is no tensor or tuple of tensors.
-        ValueError: If their shapes differ.
 
     Source:
         Spearman, *The Proof and Measurement of Association between Two Things* (1904).
@@ -79,8 +71,9 @@ def _rows(attributions: Attributions, reference: Attributions) -> tuple[Tensor, 
     parts = parts_of(attributions), parts_of(reference, "reference")
     shapes = [[tuple(part.shape) for part in one] for one in parts]
     if shapes[0] != shapes[1]:
-        message = f"attributions of shapes {shapes[0]} and a reference of shapes {shapes[1]}"
-        raise ValueError(message)
+        raise ValueError(
+            f"attributions of shapes {shapes[0]} and a reference of shapes {shapes[1]}"
+        )
     ours, theirs = features_of(attributions).detach(), features_of(reference).detach()
     return ours.double(), theirs.to(ours.device).double()
 

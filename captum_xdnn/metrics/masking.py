@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -115,15 +116,17 @@ def masking_curve(
         >>> image = torch.rand(1, 1, 28, 28)
         >>> def brightness(x):
         ...     return x.sum((1, 2, 3))[:, None]
-        >>> def black(x):
-        ...     return torch.zeros_like(x)
+        >>> black = torch.zeros_like
         >>> curve = masking_curve(brightness, image, image, 0, "KPM", fractions=(0.5, 1), blur=black)
         >>> bool((curve.values[1] - image.sum()).abs() < 1e-3)
         True
     """
     scores = _scores(inputs, attributions, metric)
-    chosen = _checked(fractions)
-    smooth = blur if callable(blur) else _gaussian(blur)
+    chosen = tuple(float(f) for f in fractions)
+    ascending = all(a < b for a, b in pairwise(chosen))
+    if not chosen or not ascending or chosen[0] < 0 or chosen[-1] > 1:
+        raise ValueError(f"fractions must ascend between 0 and 1, found {chosen}")
+    smooth = blur if callable(blur) else partial(_gaussian, name=blur)
     size = len(inputs) if batch_size is None else positive_integer(batch_size, "batch_size")
     call = Call((inputs, scores), (0, 0), target, ())
     rows = []
@@ -132,8 +135,9 @@ def masking_curve(
             images, order = part.inputs
             blurred = smooth(images)
             if blurred.shape != images.shape:
-                message = f"blur gave {tuple(blurred.shape)} for images of {tuple(images.shape)}"
-                raise ValueError(message)
+                raise ValueError(
+                    f"blur gave {tuple(blurred.shape)} for images of {tuple(images.shape)}"
+                )
             values = []
             for kept in _kept(order, metric, chosen):
                 sharp = kept.reshape(len(images), 1, *images.shape[2:])
@@ -147,12 +151,10 @@ def _kept(scores: Tensor, metric: str, fractions: tuple[float, ...]) -> Iterator
     """For each fraction which pixels stay sharp, shape ``(B, H W)``."""
     ranks = scores.argsort(dim=1, descending=True, stable=True).argsort(1)
     positive = (scores > 0).sum(1, keepdim=True)
+    places = ranks if metric.startswith("K") else positive - 1 - ranks
     for fraction in fractions:
         count = positive.clamp(max=math.floor(fraction * scores.shape[1] + 1e-9))
-        if metric.startswith("K"):
-            yield ranks < count
-        else:
-            yield (ranks >= positive - count) & (ranks < positive)
+        yield (places >= 0) & (places < count)
 
 
 def _value(output: Tensor, target: Any, metric: str) -> Tensor:
@@ -161,8 +163,7 @@ def _value(output: Tensor, target: Any, metric: str) -> Tensor:
     if not metric.endswith("AM"):
         return explained(output, target).double().reshape(-1)
     if output.dim() != 2:
-        message = f"KAM and RAM need scores of shape (B, C), found {tuple(output.shape)}"
-        raise ValueError(message)
+        raise ValueError(f"KAM and RAM need scores of shape (B, C), found {tuple(output.shape)}")
     # Captum's choice of an entry, made of the indices.
     indices = torch.arange(output.shape[1], device=output.device).expand_as(output)
     return (output.argmax(1) == explained(indices, target).reshape(-1)).double()
@@ -171,41 +172,25 @@ def _value(output: Tensor, target: Any, metric: str) -> Tensor:
 def _scores(inputs: Tensor, attributions: Tensor, metric: str) -> Tensor:
     """What the pixels of each image are ordered by, shape ``(B, H W)``."""
     if metric not in METRICS:
-        message = f"metric must be one of {', '.join(METRICS)}, found {metric!r}"
-        raise ValueError(message)
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
     images, maps = images_and_maps(inputs, attributions)
     scores = maps.detach().to(images.device).mean(1).flatten(1)
     if scores.isnan().any():
-        message = "attributions must have an order, found NaN"
-        raise ValueError(message)
+        raise ValueError("attributions must have an order, found NaN")
     return {"P": scores, "N": -scores, "A": scores.abs()}[metric[1]]
 
 
-def _checked(fractions: Sequence[float]) -> tuple[float, ...]:
-    chosen = tuple(float(f) for f in fractions)
-    ascending = all(a < b for a, b in pairwise(chosen))
-    if not chosen or not ascending or chosen[0] < 0 or chosen[-1] > 1:
-        message = f"fractions must ascend between 0 and 1, found {chosen}"
-        raise ValueError(message)
-    return chosen
-
-
-def _gaussian(name: str) -> Callable[[Tensor], Tensor]:
+def _gaussian(images: Tensor, name: str) -> Tensor:
     if name not in BLURS:
-        message = f"blur must be a function or one of {', '.join(BLURS)}, found {name!r}"
-        raise ValueError(message)
+        raise ValueError(f"blur must be a function or one of {', '.join(BLURS)}, found {name!r}")
+    if min(images.shape[2:]) <= KERNEL // 2:
+        raise ValueError(
+            f"images of {tuple(images.shape[2:])} are too small for a blur of {KERNEL} x {KERNEL} "
+            "pixels with reflected borders; give a function as blur"
+        )
     from torchvision.transforms.functional import gaussian_blur
 
-    def blurred(images: Tensor) -> Tensor:
-        if min(images.shape[2:]) <= KERNEL // 2:
-            message = (
-                f"images of {tuple(images.shape[2:])} are too small for a blur of {KERNEL} x {KERNEL} "
-                "pixels with reflected borders; give a function as blur"
-            )
-            raise ValueError(message)
-        smooth: Tensor = gaussian_blur(images, [KERNEL, KERNEL], [BLURS[name]] * 2)
-        return smooth
-
+    blurred: Tensor = gaussian_blur(images, [KERNEL, KERNEL], [BLURS[name]] * 2)
     return blurred
 
 
@@ -229,32 +214,21 @@ def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
     """
     metrics = {tuple(curve.metric for curve in of_method) for of_method in curves.values()}
     if len(metrics) != 1 or not next(iter(metrics)):
-        message = f"each method needs curves of the same metrics, found {sorted(metrics)}"
-        raise ValueError(message)
+        raise ValueError(f"each method needs curves of the same metrics, found {sorted(metrics)}")
     (names,) = metrics
     columns = min(3, len(names))
     lines = -(-len(names) // columns)
     figure = new_figure(3.6 * columns, (2.8 + 0.16 * len(curves)) * lines)
-    panels = figure.subplots(lines, columns, squeeze=False).flatten()
-    for place, (axes, metric) in enumerate(zip(panels, names, strict=False)):
+    for place, metric in enumerate(names):
+        axes = figure.add_subplot(lines, columns, place + 1)
         for order, (method, of_method) in enumerate(curves.items()):
             curve = of_method[place]
             label = f"{method}: {curve.area:.2f}"
             width = WIDEST - (WIDEST - 1) * order / len(curves)
             axes.plot(curve.fractions, curve.values.cpu(), label=label, linewidth=width)
-        axes.set_xscale("log")
-        axes.set_title(metric)
-        axes.set_xlabel("fraction of the pixels")
-        axes.set_ylabel("accuracy in %" if metric.endswith("AM") else "mean output")
-        axes.legend(
-            fontsize=7,
-            title="area",
-            title_fontsize=7,
-            frameon=False,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.18),
-        )
+        shown = "accuracy in %" if metric.endswith("AM") else "mean output"
+        axes.set(xscale="log", title=metric, xlabel="fraction of the pixels", ylabel=shown)
+        small = {"fontsize": 7, "title_fontsize": 7, "frameon": False, "title": "area"}
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), **small)
         axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[len(names) :]:
-        axes.set_visible(False)
     return figure

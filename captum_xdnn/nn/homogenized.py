@@ -66,7 +66,13 @@ class Homogenized(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate the network; the first ``n_inputs`` arguments are its inputs."""
         inputs, further = args[: self.n_inputs], args[self.n_inputs :]
-        self._check(inputs)
+        real = [isinstance(x, Tensor) and x.is_floating_point() for x in inputs]
+        if not all(real) or len(real) < self.n_inputs:
+            found = ", ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs) or "none"
+            raise TypeError(
+                "Homogenized takes floating-point tensors by position, as many as n_inputs = "
+                f"{self.n_inputs}; found {found}"
+            )
         square = _square_length(inputs)
         # Divided by infinity, an input of length zero has the direction 0, and all its gradients
         # are 0; the root of a square of 0 would have none.
@@ -75,15 +81,6 @@ class Homogenized(nn.Module):
         directions = [(x / _beside(divisor, x)).to(x.dtype) for x in inputs]
         output = self.module(*directions, *further, **kwargs)
         return pytree.tree_map_only(Tensor, lambda y: _scaled(y, length), output)
-
-    def _check(self, inputs: tuple[Any, ...]) -> None:
-        real = [isinstance(x, Tensor) and x.is_floating_point() for x in inputs]
-        if not all(real) or len(real) < self.n_inputs:
-            found = ", ".join(str(getattr(x, "dtype", type(x).__name__)) for x in inputs) or "none"
-            raise TypeError(
-                "Homogenized takes floating-point tensors by position, as many as n_inputs = "
-                f"{self.n_inputs}; found {found}"
-            )
 
     def extra_repr(self) -> str:
         """The radius, and the number of inputs if there are several."""

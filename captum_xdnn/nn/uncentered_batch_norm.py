@@ -148,10 +148,8 @@ class UncenteredBatchNorm(nn.Module):
                 f"expected an input of {expected} dimensions, got {tuple(input.shape)}"
             )
         _check_channels(input, self.num_features)
-        if self.training or self.running_mean_square is None:
-            mean_square = self._of_batch(input)
-        else:
-            mean_square = self.running_mean_square
+        running = self.running_mean_square
+        mean_square = self._of_batch(input) if self.training or running is None else running
         factors = torch.rsqrt(_at_least_single(mean_square) + self.eps)
         return _per_channel(input, factors if self.weight is None else factors * self.weight)
 

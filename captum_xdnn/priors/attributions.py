@@ -11,28 +11,20 @@ Attributions = Tensor | tuple[Tensor, ...]
 
 
 def parts_of(attributions: Any, name: str = "attributions") -> tuple[Tensor, ...]:
-    """The tensors, checked; ``name`` is what an error calls them.
-
-    Raises:
-        AssertionError: If they are something else, as Captum raises it.
-        ValueError: If they are empty, not of floating point, or of different batch sizes.
-    """
+    """The tensors, checked; ``name`` is what an error calls them."""
     parts = attributions if isinstance(attributions, tuple) else (attributions,)
     wrong = [type(part).__name__ for part in parts if not isinstance(part, Tensor)]
     if wrong or not parts:
         found = ", ".join(wrong) or "()"
-        message = f"{name} must be a tensor or a tuple of tensors, found {found}"
-        raise AssertionError(message)
+        raise AssertionError(f"{name} must be a tensor or a tuple of tensors, found {found}")
     for part in parts:
         if part.dim() == 0 or part.numel() == 0 or not part.is_floating_point():
-            message = (
+            raise ValueError(
                 f"{name} must be floating-point tensors of shape (B, ...) with entries, found "
                 f"{part.dtype} of shape {tuple(part.shape)}"
             )
-            raise ValueError(message)
     if len({len(part) for part in parts}) > 1:
-        message = f"{name} differ in batch size: {[len(part) for part in parts]}"
-        raise ValueError(message)
+        raise ValueError(f"{name} differ in batch size: {[len(part) for part in parts]}")
     return parts
 
 
@@ -47,17 +39,15 @@ def images_and_maps(inputs: Any, attributions: Any) -> tuple[Tensor, Tensor]:
     (images,), (maps,) = parts_of(inputs, "inputs"), parts_of(attributions)
     fits = images.dim() == maps.dim() == 4 and maps.shape[1] in (1, images.shape[1])
     if not fits or (images.shape[0], images.shape[2:]) != (maps.shape[0], maps.shape[2:]):
-        message = (
+        raise ValueError(
             f"images must be of shape (B, C, H, W) and attributions like them, or with one channel; "
             f"found {tuple(images.shape)} and {tuple(maps.shape)}"
         )
-        raise ValueError(message)
     return images, maps
 
 
 def positive_integer(value: Any, name: str) -> int:
     """The value, if it is one; else a ``ValueError``."""
     if not isinstance(value, int) or value < 1:
-        message = f"{name} must be a positive integer, found {value!r}"
-        raise ValueError(message)
+        raise ValueError(f"{name} must be a positive integer, found {value!r}")
     return value

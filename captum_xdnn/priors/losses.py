@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from captum_xdnn.attr.documentation import F, described
 from captum_xdnn.priors.attributions import Attributions, features_of, parts_of
 
+_RAISES = {
+    "AssertionError": "If the attributions are no tensor or tuple of tensors.",
+    "ValueError": "If they have no entries or differ in batch size.",
+}
+_OF_MASKS = {
+    "AssertionError": "If the attributions or masks are no tensor or tuple of tensors.",
+    "ValueError": "If a mask does not broadcast to its attributions' shape.",
+}
 
+
+def _loss(raises: dict[str, str] = _RAISES, **own: str) -> Callable[[F], F]:
+    """Write into a loss's docstring what losses have in common."""
+    return described(_RAISES | raises, "The loss, a tensor of shape ``()``.", **own)
+
+
+@_loss()
 def gini_sparsity(attributions: Attributions) -> Tensor:
     r"""Minus the Gini coefficient of the mean absolute attribution of each feature.
 
     .. math:: L = -\frac{\sum_{i,j} |v_i - v_j|}{2 D \sum_i v_i},
         \qquad v_i = \frac{1}{B} \sum_{n=1}^{B} |A_{n i}|
 
-    for ``D`` features: 0 where all matter alike, and :math:`-(1 - 1/D)` where one alone does. It
-    does not depend on the size of the attributions. Computed by sorting, in
+    for ``D`` features, each entry one: 0 where all matter alike, and :math:`-(1 - 1/D)` where one
+    alone does. It does not depend on the size of the attributions. Computed by sorting, in
     :math:`O(D \log D)`; where all attributions are zero it is 0, with a gradient of zero.
-
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, ...)``; every entry is a feature.
-
-    Returns:
-        The loss, a tensor of shape ``()``.
-
-    Raises:
-        AssertionError: If the attributions are no tensor or tuple of tensors.
-        ValueError: If they have no entries or differ in batch size.
 
     Source:
         Erion et al., *Improving Performance of Deep Learning Models with Axiomatic Attribution
@@ -48,20 +55,11 @@ def gini_sparsity(attributions: Attributions) -> Tensor:
     return -(means.sort().values @ (ranks / count)) / total.masked_fill(total == 0, 1)
 
 
+@_loss()
 def l1(attributions: Attributions) -> Tensor:
     r"""The mean absolute attribution.
 
     .. math:: L = \frac{1}{B D} \sum_{n, i} |A_{n i}|
-
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, ...)``.
-
-    Returns:
-        The loss, a tensor of shape ``()``.
-
-    Raises:
-        AssertionError: If the attributions are no tensor or tuple of tensors.
-        ValueError: If they have no entries or differ in batch size.
 
     Source:
         Tibshirani, *Regression Shrinkage and Selection via the Lasso* (1996), on attributions.
@@ -74,6 +72,11 @@ def l1(attributions: Attributions) -> Tensor:
     return features_of(attributions).abs().mean()
 
 
+@_loss(
+    {"ValueError": "If a tensor has fewer than three dimensions, or no entries."},
+    attributions="Tensor or tuple of tensors of shape ``(B, C, L)``, ``(B, C, H, W)`` or with more "
+    "dimensions; several are added up.",
+)
 def total_variation(attributions: Attributions) -> Tensor:
     r"""The mean absolute difference between attributions of neighbours.
 
@@ -82,17 +85,6 @@ def total_variation(attributions: Attributions) -> Tensor:
 
     over the places :math:`p` of each channel and the directions :math:`d` of its dimensions
     (anisotropic). A direction of length 1 has no neighbours and adds nothing.
-
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, C, L)``, ``(B, C, H, W)`` or with
-            more dimensions; several are added up.
-
-    Returns:
-        The loss, a tensor of shape ``()``.
-
-    Raises:
-        AssertionError: If the attributions are no tensor or tuple of tensors.
-        ValueError: If a tensor has fewer than three dimensions, or no entries.
 
     Source:
         Rudin, Osher, Fatemi (1992); as a prior Erion et al. (2021).
@@ -105,11 +97,10 @@ def total_variation(attributions: Attributions) -> Tensor:
     parts = parts_of(attributions)
     for part in parts:
         if part.dim() < 3:
-            message = (
+            raise ValueError(
                 "total_variation takes attributions of shape (B, C, ...) with at least one "
                 f"dimension of neighbours, found {tuple(part.shape)}"
             )
-            raise ValueError(message)
     terms = [
         torch.diff(part, dim=dim).abs().mean()
         for part in parts
@@ -120,22 +111,14 @@ def total_variation(attributions: Attributions) -> Tensor:
     return torch.stack(terms or [part.sum() * 0 for part in parts]).sum()
 
 
+@_loss(_OF_MASKS)
 def right_for_the_right_reasons(attributions: Attributions, mask: Any) -> Tensor:
     r"""The mean over the batch of the squared attributions at places that must not matter.
 
     .. math:: L = \frac{1}{B} \sum_{n} \sum_{i} (M_{n i} \, A_{n i})^2
 
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, ...)``.
-        mask: For each of them a tensor that broadcasts to its shape, 1 (or True) where the
-            attribution must be zero, 0 elsewhere. A mask of zeros gives the loss 0.
-
-    Returns:
-        The loss, a tensor of shape ``()``.
-
-    Raises:
-        AssertionError: If the attributions or masks are no tensor or tuple of tensors.
-        ValueError: If a mask does not broadcast to its attributions' shape.
+    for a mask that is 1 (or True) where the attribution must be zero, 0 elsewhere. A mask of zeros
+    gives the loss 0.
 
     Source:
         Ross, Hughes, Doshi-Velez, *Right for the Right Reasons* (IJCAI 2017), Equation 1.
@@ -151,6 +134,7 @@ def right_for_the_right_reasons(attributions: Attributions, mask: Any) -> Tensor
     return torch.stack(squares).sum() / len(parts[0])
 
 
+@_loss(_OF_MASKS)
 def energy_guidance(attributions: Attributions, mask: Any) -> Tensor:
     r"""The share of the positive attributions that lies outside of where it should.
 
@@ -158,20 +142,9 @@ def energy_guidance(attributions: Attributions, mask: Any) -> Tensor:
         \frac{\sum_{i} M_{n i} A^{+}_{n i}}{\sum_{i} A^{+}_{n i}}\right),
         \qquad A^{+} = \max(A, 0)
 
-    One minus the *energy pointing game*. An example without positive attributions adds 1, with a
-    gradient of zero.
-
-    Args:
-        attributions: Tensor or tuple of tensors of shape ``(B, ...)``.
-        mask: For each of them a tensor that broadcasts to its shape, 1 (or True) where the
-            attribution should be, as inside of a box around the object; 0 elsewhere.
-
-    Returns:
-        The loss between 0 and 1, a tensor of shape ``()``.
-
-    Raises:
-        AssertionError: If the attributions or masks are no tensor or tuple of tensors.
-        ValueError: If a mask does not broadcast to its attributions' shape.
+    for a mask that is 1 (or True) where the attribution should be, as inside of a box around the
+    object, 0 elsewhere. It is one minus the *energy pointing game*, between 0 and 1. An example
+    without positive attributions adds 1, with a gradient of zero.
 
     Source:
         Rao, Böhle, Parchami-Araghi, Schiele, *Studying How to Efficiently and Effectively Guide
@@ -183,17 +156,11 @@ def energy_guidance(attributions: Attributions, mask: Any) -> Tensor:
         tensor(0.2500)
     """
     parts = parts_of(attributions)
-    masks = _masks(parts, mask)
     # Not clamp: before torch 2.14 its gradient at 0 is 1.
-    positive = [part.relu() for part in parts]
-    inside = _summed([p * m for p, m in zip(positive, masks, strict=True)])
-    everywhere = _summed(positive)
+    positive = tuple(part.relu() for part in parts)
+    kept = tuple(p * m for p, m in zip(positive, _masks(parts, mask), strict=True))
+    inside, everywhere = (features_of(p).sum(1) for p in (kept, positive))
     return (1 - inside / everywhere.masked_fill(everywhere == 0, 1)).mean()
-
-
-def _summed(parts: list[Tensor]) -> Tensor:
-    """The sum over all entries of each example, shape ``(B,)``."""
-    return torch.stack([part.reshape(len(part), -1).sum(1) for part in parts]).sum(0)
 
 
 def _masks(parts: tuple[Tensor, ...], mask: Any) -> list[Tensor]:
@@ -202,14 +169,14 @@ def _masks(parts: tuple[Tensor, ...], mask: Any) -> list[Tensor]:
     wrong = [type(m).__name__ for m in given if not isinstance(m, Tensor)]
     if wrong or len(given) != len(parts):
         found = ", ".join(wrong) or f"{len(given)} of them for {len(parts)} tensors"
-        message = f"mask must be a tensor for each tensor of the attributions, found {found}"
-        raise AssertionError(message)
+        raise AssertionError(
+            f"mask must be a tensor for each tensor of the attributions, found {found}"
+        )
     for part, one in zip(parts, given, strict=True):
         sizes = zip(one.shape[::-1], part.shape[::-1], strict=False)
         if one.dim() > part.dim() or any(size not in (1, whole) for size, whole in sizes):
-            message = (
+            raise ValueError(
                 f"a mask of shape {tuple(one.shape)} does not broadcast to attributions of shape "
                 f"{tuple(part.shape)}"
             )
-            raise ValueError(message)
     return [one.to(part.device, part.dtype) for part, one in zip(parts, given, strict=True)]
