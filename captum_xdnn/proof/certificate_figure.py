@@ -41,14 +41,14 @@ class _Box:
 
 
 def strip_figure(
-    title: str, strip: Sequence[Segment], blockers: Sequence[Blocker], *, hoisted: bool
+    title: str, strip: Sequence[Segment], blockers: Sequence[Blocker], *, taken: bool
 ) -> Figure:
     """See ``Certificate.plot``."""
     legend = "\n".join(_legend(blockers))
     figure = new_figure(WIDTH, 2.1 + 0.17 * legend.count("\n"))
     figure.suptitle(textwrap.fill(title, COLUMNS - 20), fontsize=10, ha="left", x=0.01)
     above, below = figure.subplots(2, 1, height_ratios=(1.1, 0.4 + 0.17 * legend.count("\n")))
-    _draw(above, _boxes(strip), hoisted=hoisted)
+    _draw(above, _boxes(strip), taken=taken)
     below.set_axis_off()
     lines = below.text(
         0, 1, legend, fontsize=8, va="top", family="monospace", transform=below.transAxes
@@ -79,7 +79,7 @@ def _boxes(segments: Sequence[Segment]) -> list[_Box]:
     return boxes
 
 
-def _draw(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
+def _draw(axes: Any, boxes: Sequence[_Box], *, taken: bool) -> None:
     for box in boxes:
         colour = ONCE if box.segment.runs_once else EVERY_STEP
         edge = "white" if box.width > THINNEST else colour
@@ -93,10 +93,10 @@ def _draw(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
     axes.set_ylim(-0.4, 0.75)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    _explain(axes, boxes, hoisted=hoisted)
+    _explain(axes, boxes, taken=taken)
 
 
-def _explain(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
+def _explain(axes: Any, boxes: Sequence[_Box], *, taken: bool) -> None:
     """What the colours mean, of those that are there."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -104,9 +104,10 @@ def _explain(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
     segments = [box.segment for box in boxes]
     handles: list[Any] = []
     if all(segment.runs_once for segment in segments):
-        handles += [Patch(color=ONCE, label="one pass")] if segments else []
+        label = "one pass" if taken else "one pass: proved, but Captum's own code runs"
+        handles += [Patch(color=ONCE, label=label)] if segments else []
     else:
-        trunk = "trunk: runs once" if hoisted else "trunk: proved, but too small to run apart"
+        trunk = "trunk: runs once" if taken else "trunk: proved, but too small to run apart"
         if any(segment.runs_once for segment in segments):
             handles.append(Patch(color=ONCE, label=trunk))
         label = "head: runs at every step" if handles else "all of it runs at every step"

@@ -112,6 +112,8 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
         raise
     if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
         outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
+    elif outcome.refusal and outcome.certificate is not None:
+        outcome = replace(outcome, certificate=outcome.certificate.but(outcome.refusal))
     attempt.memory.is_fast = outcome.attributions is not None
     if patient and not outcome.contradicted:
         lasts = outcome.attributions is None and outcome.timed is None
