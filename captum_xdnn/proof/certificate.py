@@ -108,7 +108,7 @@ class Certificate:
             captums += f" ({self.refusal})"
         if self.homogeneous and self.degree is not None:
             proved = findings.positive(self.degree, self.relied, offset=self.affine)
-            return f"NOT TAKEN: {captums}. It was\n{proved}" if self.refusal else proved
+            return f"NOT TAKEN: {captums}.\n{proved}" if self.refusal else proved
         if self.refusal or self.speed_up <= 1:
             return findings.negative(self.blockers, captums)
         gain = ""

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 
+NO_BIAS = "remove it (bias=False), or set it to zero, and retrain"
+RELU = "replace it by a ReLU or leaky ReLU and retrain"
+CONVERTIBLE = (NO_BIAS, RELU)
+CONVERTED = "  captum_xdnn.convert.to_xdnn(model) does to layers what is to be retrained"
 CAPTUMS = "Captum's own IntegratedGradients runs"
 
 
@@ -44,6 +48,7 @@ def negative(blockers: Sequence[Blocker], instead: str = CAPTUMS) -> str:
         lines.append(f"  {count_of(members)}: {first.reason}\n      first: {first.where}")
         lines += [f"      at {first.location}"] if first.location else []
         lines += [f"      remedy: {first.remedy}"] if first.remedy else []
+    lines += [CONVERTED] if any(b.remedy in CONVERTIBLE for b in blockers) else []
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,19 +29,22 @@ def _is_last(node: Node, graph: Graph) -> bool:
     """Whether an operation's result is the output, or the output a part of it."""
     while node is not graph.output:
         users = [n for n in node.users if n.users or n is graph.output]
-        if len(users) != 1 or not is_operation(users[0].target):
+        if len(users) != 1 or not _shows(users[0].target):
             return False
         (node,) = users
-        if not operation_of(node.target).shows:
-            return False
     return True
+
+
+def _shows(target: Any) -> bool:
+    """Whether an operation shows its argument, or takes one of several results."""
+    return target is operator.getitem or (is_operation(target) and operation_of(target).shows)
 
 
 def of_returned(output: Any) -> tuple[str, str]:
     """Why a function that returns no tensor has no certificate, and which tensor of it to explain."""
     kind = type(output).__name__
     parts = {place: value for place, value in _parts_of(output) if _is_explained(value)}
-    reason = f"the function returns something other than one tensor: {kind}"
+    reason = f"the function returns a {kind}, and not one tensor: Captum's code refuses it, too"
     if not parts:
         return reason, "return a tensor of shape (B, ...)"
     logits = (place for place in parts if "logits" in place)

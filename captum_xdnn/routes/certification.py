@@ -61,7 +61,7 @@ def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificat
             op = "input"
             if node in verdict.graph.inputs and not node.flaw:
                 reason, remedy = getattr(function, "shift", None) or (reason, remedy)
-        if verdict.graph.output is None and node.op == "return":
+        if verdict.graph.output is None and node.target == "return":
             reason, remedy = of_returned(watched.output)
         location = "" if place is None else place.location()
         blocker = Blocker(op, module, kind, location, reason, remedy)

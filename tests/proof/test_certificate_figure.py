@@ -138,7 +138,7 @@ def test_the_legend_says_what_becomes_of_the_trunk() -> None:
     mark = "prevents a single pass"
     assert of(homogeneous) == ["one pass"]
     assert of(with_softmax) == ["trunk: runs once", "head: runs at every step", mark]
-    assert of(resnet)[0] == "trunk: proved, but too small to run apart"
+    assert of(resnet)[0] == "proved, but not hoisted: at every step, too"
 
 
 def test_without_a_run() -> None:

@@ -74,6 +74,7 @@ def test_the_batch_norms_of_a_network_are_one_line() -> None:
         "  5 x BatchNorm2d: shift of 64 channels is not zero at the baseline",
         "      first: 1 (BatchNorm2d)",
         "      remedy: remove it (bias=False), or set it to zero, and retrain",
+        "  captum_xdnn.convert.to_xdnn(model) does to layers what is to be retrained",
     ]
 
 
