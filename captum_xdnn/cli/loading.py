@@ -49,8 +49,10 @@ def load_data(address: str, split: str, transform: str | None) -> Any:
     transform, ``ToTensor()`` if there is none; ``MODULE:CALLABLE`` is called, or is the data set.
     """
     kind, _, rest = address.partition(":")
-    name, colon, root = rest.partition(":")
-    if kind == "torchvision" and colon:
+    name, _, root = rest.partition(":")
+    if kind == "torchvision":
+        if not (name and root):
+            raise UsageError(f"expected torchvision:NAME:ROOT, such as torchvision:MNIST:data, got {address!r}")
         data = _torchvision(name, root, split, transform)
     else:
         data = _attribute(address)
