@@ -30,7 +30,7 @@ ARGUMENTS = {
 }
 CLASS_RAISES = {"ValueError": "If ``strategy`` is none of the three."}
 CALL_RAISES = {
-    "NotHomogeneousError": 'With ``strategy="single_pass"``, where one pass is not exact.',
+    "NotHomogeneousError": 'With ``strategy="single_pass"``, where one pass is not proved exact.',
     "AssertionError": "For wrong input, as in Captum (and Captum's other types likewise).",
 }
 

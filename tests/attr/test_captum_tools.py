@@ -155,7 +155,7 @@ def test_a_replaced_gradient_function_is_used() -> None:
     with pytest.raises(NotImplementedError, match="create_graph=True needs Captum's own gradient"):
         ours.attribute(x, target=1, create_graph=True)
     ours.strategy = "single_pass"
-    with pytest.raises(NotHomogeneousError, match="gradient function of this object"):
+    with pytest.raises(NotHomogeneousError, match="a gradient function of its own"):
         ours.attribute(x, target=1)
 
 
