@@ -54,7 +54,9 @@ def of_class(certificate: Certificate | None, method: object) -> Certificate | N
     """A certificate in the name of the class whose call it is of."""
     captums = (kind for kind in type(method).__mro__ if kind.__module__.startswith("captum."))
     kind = next(captums, None)
-    return certificate if certificate is None or kind is None else certificate.but("", kind.__name__)
+    return (
+        certificate if certificate is None or kind is None else certificate.but("", kind.__name__)
+    )
 
 
 class Routed:

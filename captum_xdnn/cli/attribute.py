@@ -42,14 +42,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option = parser.add_argument
     number = partial(option, type=int, metavar="N")
     option(
-        "--model", required=True, metavar="MODULE:CALLABLE", help="the model, as in the command certify"
+        "--model",
+        required=True,
+        metavar="MODULE:CALLABLE",
+        help="the model, as in the command certify",
     )
     option("--data", required=True, metavar="DATA", help="see above")
     option("--out", type=Path, required=True, metavar="DIR", help="folder of the shards")
-    option("--split", default="test", help="of torchvision's data sets that have one (default: test)")
-    option("--transform", metavar="MODULE:CALLABLE", help="for torchvision's data (default: ToTensor)")
     option(
-        "--method", default="XIntegratedGradients", help="a class of captum.attr, or one of ours (default: XIntegratedGradients)"
+        "--split", default="test", help="of torchvision's data sets that have one (default: test)"
+    )
+    option(
+        "--transform", metavar="MODULE:CALLABLE", help="for torchvision's data (default: ToTensor)"
+    )
+    option(
+        "--method",
+        default="XIntegratedGradients",
+        help="a class of captum.attr, or one of ours (default: XIntegratedGradients)",
     )
     option(
         "--target",

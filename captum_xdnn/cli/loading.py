@@ -52,7 +52,9 @@ def load_data(address: str, split: str, transform: str | None) -> Any:
     name, _, root = rest.partition(":")
     if kind == "torchvision":
         if not (name and root):
-            raise UsageError(f"expected torchvision:NAME:ROOT, such as torchvision:MNIST:data, got {address!r}")
+            raise UsageError(
+                f"expected torchvision:NAME:ROOT, such as torchvision:MNIST:data, got {address!r}"
+            )
         data = _torchvision(name, root, split, transform)
     else:
         data = _attribute(address)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-
 NO_BIAS = "remove it (bias=False), or set it to zero, and retrain"
 RELU = "replace it by a ReLU or leaky ReLU and retrain"
 CONVERTIBLE = (NO_BIAS, RELU)

@@ -214,7 +214,9 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
         said = f"hoisted, {certificate.trunk_share:.1%} of the operations run once"
     else:
         first = certificate.blockers[0] if certificate.blockers else None
-        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "a choice by time")
+        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "what was found")
+        if outcome.timed is not None:
+            why = "the time that it takes and hoisting takes"
         said = f"Captum's Integrated Gradients, because of {why}"
     if said == memory.announced:
         return

@@ -99,7 +99,7 @@ class Plan:
         captum += rows * (4 * MOVED * entries + ROW + PAIR * rows)
         passes = self.passes(steps, cached=True)
         hoisted = trunk.work() + head.work(steps, passes) + head.work() + HOISTED
-        return captum / hoisted
+        return float(captum / hoisted)
 
     def pays(self, steps: int) -> bool:
         """Whether hoisting is worth trying, with room for the error of the prediction."""

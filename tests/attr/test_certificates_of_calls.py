@@ -36,7 +36,9 @@ def network(*, bias: bool, head: nn.Module | None = None) -> nn.Sequential:
 
 
 def attributed(kind: Any, model: nn.Sequential, inputs: Tensor, **options: Any) -> Any:
-    method = kind(model, **options) if kind is XIntegratedGradients else kind(model, model[2], **options)
+    method = (
+        kind(model, **options) if kind is XIntegratedGradients else kind(model, model[2], **options)
+    )
     call: dict[str, Any] = {} if kind is XNeuronIntegratedGradients else {"target": 1}
     if "Neuron" in kind.__name__:
         call["neuron_selector"] = 3

@@ -38,9 +38,19 @@ def test_captums_route_is_announced_with_the_first_reason(
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Sigmoid())
     with caplog.at_level(logging.INFO, logger="captum_xdnn"):
         for _ in range(3):
-            XIntegratedGradients(model).attribute(torch.randn(2, 3), target=0)
+            XIntegratedGradients(model).attribute(torch.randn(200, 3), target=0)
     assert _said(caplog) == ["Sequential: hoisted, 100.0% of the operations run once"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_route_that_is_chosen_by_time(caplog: pytest.LogCaptureFixture) -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Sigmoid(), nn.Linear(3, 5))
+    with caplog.at_level(logging.INFO, logger="captum_xdnn"):
+        for _ in range(3):
+            XIntegratedGradients(model).attribute(torch.randn(1, 3), target=0)
+    why = "the time that it takes and hoisting takes"
+    assert _said(caplog)[1:] == [f"Sequential: Captum's Integrated Gradients, because of {why}"]
+    assert {r.levelname for r in caplog.records} == {"INFO"}
 
 
 def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from captum_xdnn.cli import attribute, certify, compare, main
 
-CODE = '''
+CODE = """
 import torch
 from torch import nn
 
@@ -46,7 +46,7 @@ build = Sum
 
 def Photos():
     return [(torch.rand(1, 28, 28), i % 5) for i in range(6)]
-'''
+"""
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,11 @@ from torch import Tensor, nn
 from captum_xdnn.compare import compare
 
 X = torch.rand(3, 6)
-AFTER = {"XIntegratedGradients": "XIntegratedGradients", "IG(5)": "IG(5)", "GradientShap": "GradientShap"}
+AFTER = {
+    "XIntegratedGradients": "XIntegratedGradients",
+    "IG(5)": "IG(5)",
+    "GradientShap": "GradientShap",
+}
 
 
 def network() -> nn.Module:
@@ -64,8 +68,15 @@ def test_a_method_that_spoils_what_it_can_reach(calls: int) -> None:
         mine, row, expected = found.attributions[name][0], found[name], alone[name]
         torch.testing.assert_close(mine, alone.attributions[name][0], rtol=0, atol=0)
         assert not row.failure
-        assert (row.route, row.passes, row.memory) == (expected.route, expected.passes, expected.memory)
-        assert (row.infidelity, row.max_sensitivity) == (expected.infidelity, expected.max_sensitivity)
+        assert (row.route, row.passes, row.memory) == (
+            expected.route,
+            expected.passes,
+            expected.memory,
+        )
+        assert (row.infidelity, row.max_sensitivity) == (
+            expected.infidelity,
+            expected.max_sensitivity,
+        )
     assert state(model) == before
 
 

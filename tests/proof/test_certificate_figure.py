@@ -193,7 +193,9 @@ def test_the_picture_agrees_with_its_title(name: str, rows: int, baseline: float
     said = labels(figure)
     assert title == str(found).partition("\n")[0]
     (marks,) = figure.axes[0].lines
-    assert ("prevents a single pass" in said) == bool(len(marks.get_xdata())) == bool(found.blockers)
+    assert (
+        ("prevents a single pass" in said) == bool(len(marks.get_xdata())) == bool(found.blockers)
+    )
     assert ("one pass" in said) == title.startswith("CERTIFIED")
     hoisted = "hoists the trunk" in title
     assert ("trunk: runs once" in said) == hoisted == (found.speed_up > 1)
