@@ -26,7 +26,7 @@ from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import CONTRADICTIONS, Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
-from captum_xdnn.routes.request import Call, Outcome, Request, rows
+from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
 
 logger = logging.getLogger("captum_xdnn")
@@ -205,8 +205,12 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
     That it is Captum's is a notice (WARNING) at the first call of each kind of function: nobody asked for it.
     """
     certificate = outcome.certificate
-    slow = outcome.route == "captum" and outcome.timed is None
-    if certificate is None or not (slow or logger.isEnabledFor(logging.INFO)):
+    slow = outcome.route == "captum" and outcome.refusal != SLOWER
+    if (
+        certificate is None
+        or outcome.timed is not None
+        or not (slow or logger.isEnabledFor(logging.INFO))
+    ):
         return
     if outcome.route == "single_pass":
         said = f"single pass, exact (degree {certificate.degree})"
@@ -215,8 +219,6 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
     else:
         first = certificate.blockers[0] if certificate.blockers else None
         why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "what was found")
-        if outcome.timed is not None:
-            why = "the time that it takes and hoisting takes"
         said = f"Captum's Integrated Gradients, because of {why}"
     if said == memory.announced:
         return

@@ -19,7 +19,7 @@ from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.checked import Found, conclude, trained
 from captum_xdnn.routes.plan import Plan, choice_of, plan_of
 from captum_xdnn.routes.repeated_head import Crossing
-from captum_xdnn.routes.request import Outcome
+from captum_xdnn.routes.request import SLOWER, Outcome
 from captum_xdnn.routes.single_pass import explained
 
 logger = logging.getLogger("captum_xdnn")
@@ -47,7 +47,9 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
         return Outcome(certificate, refusal=f"{OWN_CODE}: {', '.join(own)}")
     choice = choice_of(verdict, request.quadrature, create_graph=request.create_graph)
     if not choice.hoist(plan.speed_up(request.quadrature.n_steps)):
-        return replace(nothing, timed=choice.note_captum)
+        if choice.is_slower:
+            return replace(nothing, refusal=SLOWER)
+        return nothing if choice.is_forbidden else replace(nothing, timed=choice.note_captum)
     memory.keeps[attempt.form] = plan.keep
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
         return nothing  # it runs otherwise each time

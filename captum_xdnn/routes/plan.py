@@ -214,7 +214,7 @@ class Choice:
         self.rehearsed = False
         self._hoisted = self._captum = math.inf
         self._calls = 0
-        self._forbidden = False
+        self.is_forbidden = False
 
     def hoist(self, predicted: float) -> bool:
         """Whether to hoist this call.
@@ -223,7 +223,7 @@ class Choice:
         second, which does no more than later ones do. In the third Captum's way is timed, and from the
         fourth on the faster one is taken.
         """
-        if self._forbidden:
+        if self.is_forbidden:
             return False
         self._calls += 1
         if is_certain(predicted) or self._calls <= 2:
@@ -232,9 +232,14 @@ class Choice:
             return False
         return self._hoisted < self._captum
 
+    @property
+    def is_slower(self) -> bool:
+        """Whether both ways were timed, and hoisting took longer."""
+        return self._captum <= self._hoisted < math.inf
+
     def forbid(self) -> None:
         """Hoist no more: the recorded operations cannot stand for the function."""
-        self._forbidden = True
+        self.is_forbidden = True
 
     def note_hoisted(self, seconds: float) -> None:
         """Note what a hoisted call took."""

@@ -125,6 +125,7 @@ class Outcome:
         return self.refusal or ("" if self.certificate is None else self.certificate.demanded())
 
 
+SLOWER = "both were timed, and hoisting took longer"
 NOT_FINITE = "the output or a gradient is not finite"
 
 

@@ -25,6 +25,7 @@ def both(function: nn.Module) -> tuple[XIntegratedGradients, IntegratedGradients
     return XIntegratedGradients(function), IntegratedGradients(function)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("route", NETWORKS)
 @pytest.mark.parametrize("nt_type", ["smoothgrad", "smoothgrad_sq", "vargrad"])
 def test_noise_tunnel(route: str, nt_type: str) -> None:
