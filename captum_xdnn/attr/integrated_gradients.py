@@ -295,7 +295,4 @@ class XIntegratedGradients(Routed, IntegratedGradients):
 
 
 TWO_STEPS = Quadrature(2, "gausslegendre")
-NOT_KNOWN = (
-    "what this object differentiates is not known: a function as selector, grad_kwargs, several devices, or "
-    "a gradient function of its own"
-)
+NOT_KNOWN = "what it differentiates is not known: a function as selector, grad_kwargs, or a gradient function of its own"
