@@ -44,7 +44,7 @@ def of_returned(output: Any) -> tuple[str, str]:
     """Why a function that returns no tensor has no certificate, and which tensor of it to explain."""
     kind = type(output).__name__
     parts = {place: value for place, value in _parts_of(output) if _is_explained(value)}
-    reason = f"the function returns a {kind}, and not one tensor: Captum's code refuses it, too"
+    reason = f"the function returns something other than one tensor ({kind}), which Captum's code refuses, too"
     if not parts:
         return reason, "return a tensor of shape (B, ...)"
     logits = (place for place in parts if "logits" in place)
