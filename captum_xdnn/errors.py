@@ -18,9 +18,10 @@ class XDNNError(Exception):
 
 
 class NotHomogeneousError(XDNNError):
-    """A single pass was demanded, and the certificate does not allow it.
+    """A single pass was demanded, and it is not proved exact, or its check failed.
 
-    The message is the certificate's report and names every blocker.
+    The message is the certificate's report, which names each kind of blocker with the first of its
+    places (``certify(...).blockers`` has all), or says what else forbids the single pass in this call.
 
     Example:
         >>> import torch

@@ -50,6 +50,15 @@ def is_captums(method: Any, captums: type, name: str) -> bool:
     return getattr(found, "__func__", None) is getattr(captums, name) and found.__self__ is method
 
 
+def of_class(certificate: Certificate | None, method: object) -> Certificate | None:
+    """A certificate in the name of the class whose call it is of."""
+    captums = (kind for kind in type(method).__mro__ if kind.__module__.startswith("captum."))
+    kind = next(captums, None)
+    return (
+        certificate if certificate is None or kind is None else certificate.but("", kind.__name__)
+    )
+
+
 class Routed:
     """Keeps the strategy of an object, and the route and the certificate of its last call."""
 
@@ -75,7 +84,7 @@ class Routed:
     @property
     def certificate(self) -> Certificate | None:
         """The certificate of the last call; None if none was asked for."""
-        return self._last[1]
+        return of_class(self._last[1], self)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_last": (None, None), "_checked": (None, None)}

@@ -36,7 +36,7 @@ WRONG_INPUT = {
     "AssertionError": "For wrong input, as in Captum (and Captum's other types likewise)."
 }
 CALL_RAISES = {
-    "NotHomogeneousError": 'With ``strategy="single_pass"``, where one pass is not exact.',
+    "NotHomogeneousError": 'With ``strategy="single_pass"``, where one pass is not proved exact.',
 } | WRONG_INPUT
 
 

@@ -90,8 +90,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     def last_outputs(self) -> Tensor | None:
         """``forward_func(inputs)``, as it was returned on the way to the last attributions.
 
-        None unless the last call took the route ``"single_pass"``: the others do not run the
-        function at the inputs. After a call with ``create_graph=True`` autograd's graph is kept
+        None unless the last call took the route ``"single_pass"``. After a call with ``create_graph=True`` autograd's graph is kept
         with it until the next call, and a training step that puts its loss on this saves a forward
         pass and its gradient. Under ``DistributedDataParallel``, ``forward_func`` has to be the
         wrapped network then.
@@ -179,7 +178,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
 
         Raises:
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not proved
-                exact; the message names every blocker.
+                exact; the message names each kind of blocker with the first of its places.
             NotImplementedError: With ``create_graph=True``, where an operation has no second
                 derivative; the message names it.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
@@ -268,7 +267,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         if wrong:
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif function is None:
-            outcome = Outcome(refusal="the gradient function of this object has been replaced")
+            outcome = Outcome(refusal=NOT_KNOWN)
         elif not is_captums(self, IntegratedGradients, "_attribute"):
             outcome = Outcome(refusal="the class integrates in a way of its own")
         elif create_graph and call.starts_require_grad():
@@ -296,3 +295,4 @@ class XIntegratedGradients(Routed, IntegratedGradients):
 
 
 TWO_STEPS = Quadrature(2, "gausslegendre")
+NOT_KNOWN = "what it differentiates is not known: a function as selector, grad_kwargs, or a gradient function of its own"

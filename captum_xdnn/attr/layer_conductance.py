@@ -12,8 +12,13 @@ from captum_xdnn._captum import LayerConductance, log_usage
 from captum_xdnn.attr.base import OfLayer
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
-from captum_xdnn.attr.layer_gradients import LayerGradients
+from captum_xdnn.attr.layer_gradients import NO_LAW, LayerGradients
 from captum_xdnn.routes.request import Quadrature
+
+ONLY_NOW = (
+    "what the layer computes has its law only for the weights that it has now, or code of its own acts "
+    "on the gradient, so the derivative of the result is not proved; under torch.no_grad() none is asked for"
+)
 
 
 @described()
@@ -87,7 +92,7 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
             return None
         certificate, proved = layer.law()
         if not proved:
-            self._last = ("captum", certificate)
+            self._last = ("captum", certificate.but(NO_LAW))
             return None
         degree = float(certificate.degree or 1)
         # Captum takes one node more than steps, and the gradient at the start of each interval.
@@ -99,7 +104,7 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
             return None
         # Captum's result can be differentiated, as the differences of the layer's values that it is.
         if torch.is_grad_enabled() and not layer.is_law_of_gradients():
-            self._last = ("captum", certificate)
+            self._last = ("captum", certificate.but(ONLY_NOW))
             return None
         value = layer.values[0]
         if torch.is_grad_enabled() and not value.requires_grad:

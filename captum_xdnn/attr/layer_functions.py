@@ -59,6 +59,10 @@ class FromLayers(OfLayers):
     """
 
     bounds: tuple[int, ...]
+    shift = (
+        "what the layer gives at the baseline is not zero",
+        "choose a baseline at which it is zero, or a layer that gives zero there",
+    )
 
     def __call__(self, *args: Any) -> Any:
         """The output for given values of the layers."""

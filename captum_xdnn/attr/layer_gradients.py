@@ -24,6 +24,13 @@ CAPTUMS = {
 }
 """Captum's classes, and their ``attribute`` without the wrapper that logs its use."""
 
+ANOTHER_MEAN = "a single pass gives another mean of the layer's gradient than its law asks for"
+NO_FORM = (
+    "a call of this form has no single pass: with grad_kwargs, several devices, internal_batch_size below "
+    "the batch, a slice or a function as selector, or a layer of several values"
+)
+NO_LAW = "what the layer computes of the inputs has no proved law"
+
 
 class LayerGradients(Routed):
     """One of Captum's methods that average a layer's gradient along the ray of the inputs."""
@@ -51,11 +58,8 @@ class LayerGradients(Routed):
                 return result
         captums_result = CAPTUMS[captums](**arguments)
         if self.strategy == "single_pass":  # Captum's own errors have come before
-            message = (
-                "a call of this form has no single pass, or the layer's value has no proved law, or only "
-                "for the weights that it has now: then call it under torch.no_grad()"
-            )
-            raise NotHomogeneousError(f"{message}\n{self.certificate or ''}".rstrip())
+            certificate = self.certificate
+            raise NotHomogeneousError(NO_FORM if certificate is None else certificate.demanded())
         return captums_result
 
     def _fast(self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]) -> Any:
@@ -98,7 +102,10 @@ class LayerGradients(Routed):
         except RuntimeError as error:  # Captum's code differentiates by no input, and may succeed
             outcome = Outcome(refusal=str(error), ran=False)
         if outcome.route == "single_pass" and not exact:
-            outcome = Outcome(outcome.certificate, refusal="a single pass gives another mean")
-        self._last = (outcome.route, outcome.certificate)
+            outcome = Outcome(outcome.certificate, refusal=ANOTHER_MEAN)
+        certificate = outcome.certificate
+        if certificate is not None and outcome.refusal:
+            certificate = certificate.but(outcome.refusal)
+        self._last = (outcome.route, certificate)
         warn_if_contradicted(outcome)
         return None if outcome.attributions is None else outcome.attributions[inputs:]

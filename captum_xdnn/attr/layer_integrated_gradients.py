@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from captum_xdnn._captum import LayerIntegratedGradients
-from captum_xdnn.attr.base import Strategy
+from captum_xdnn.attr.base import Strategy, of_class
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
@@ -92,7 +92,7 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
     @property
     def certificate(self) -> Certificate | None:
         """The certificate of the last call; None if none was asked for."""
-        return getattr(self.ig, "certificate", None)
+        return of_class(getattr(self.ig, "certificate", None), self)
 
     def _make_gradient_func(
         self: Any,  # also of Captum's class, into which accelerate_captum puts this

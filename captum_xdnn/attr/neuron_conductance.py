@@ -19,7 +19,7 @@ from captum_xdnn.attr.base import OfNeuron
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_functions import is_index
-from captum_xdnn.attr.layer_gradients import LayerGradients
+from captum_xdnn.attr.layer_gradients import NO_LAW, LayerGradients
 from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.request import Quadrature
 
@@ -90,7 +90,7 @@ class XNeuronConductance(OfNeuron, LayerGradients, NeuronConductance):
             return None
         certificate, proved = layer.law(selector)
         if not proved:
-            self._last = ("captum", certificate)
+            self._last = ("captum", certificate.but(NO_LAW))
             return None
         slope = float((certificate.degree or 1) - 1)
         nodes = quadrature.applied()

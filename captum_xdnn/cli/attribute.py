@@ -28,11 +28,11 @@ set of pairs of input and label, or a class or a function that returns one.
 
 The exit code is 0, 1 if samples are set aside, or 2 if the command line is wrong."""
 EXAMPLES = """\
-examples:
+examples, where my_code.py is yours and the data is in the folder ROOT:
   python -m captum_xdnn attribute --model captum_xdnn.models:x_cnn_small --kwarg weights=DEFAULT \\
       --data torchvision:FashionMNIST:ROOT --out attributions
   python -m captum_xdnn attribute --model my_code:Net --data my_code:Photos --target predicted \\
-      --reduce channels --workers 4 --out maps
+      --reduce channels --workers 2 --out maps
   python -m captum_xdnn attribute --model my_code:Net --data my_code:Photos --ray \\
       --concurrency 8 --num-gpus 1 --device cuda --out maps"""
 
@@ -41,32 +41,43 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     option = parser.add_argument
     number = partial(option, type=int, metavar="N")
-    option("--model", required=True, metavar="MODULE:CALLABLE")
-    option("--data", required=True, metavar="DATA", help="see above")
-    option("--out", type=Path, required=True, metavar="DIR")
-    option("--split", default="test", help="of torchvision's data sets that have one (test)")
-    option("--transform", metavar="MODULE:CALLABLE", help="for torchvision's data (ToTensor)")
     option(
-        "--method", default="XIntegratedGradients", help="a class of captum.attr, or one of ours"
+        "--model",
+        required=True,
+        metavar="MODULE:CALLABLE",
+        help="the model, as in the command certify",
+    )
+    option("--data", required=True, metavar="DATA", help="see above")
+    option("--out", type=Path, required=True, metavar="DIR", help="folder of the shards")
+    option(
+        "--split", default="test", help="of torchvision's data sets that have one (default: test)"
+    )
+    option(
+        "--transform", metavar="MODULE:CALLABLE", help="for torchvision's data (default: ToTensor)"
+    )
+    option(
+        "--method",
+        default="XIntegratedGradients",
+        help="a class of captum.attr, or one of ours (default: XIntegratedGradients)",
     )
     option(
         "--target",
         type=_target,
         default="label",
-        help="label, predicted, or an index for all (label)",
+        help="label, predicted, or an index for all (default: label)",
     )
-    option("--n-steps", type=int, help="steps, where the method needs them")
+    option("--n-steps", type=int, help="steps, where the method needs them (default: its own)")
     option("--reduce", type=_reduction, metavar="channels|K", help="sums over channels; K entries")
     option("--autocast", choices=_DTYPES, help="mixed precision")
-    option("--device", help="where to compute (where the model is)")
-    number("--batch-size", default=128, help="(128)")
-    number("--shard-size", default=1024, help="(1024)")
-    number("--workers", default=0, help="processes that load samples (0)")
+    option("--device", help="where to compute (default: where the model is)")
+    number("--batch-size", default=128, help="samples that are attributed together (default: 128)")
+    number("--shard-size", default=1024, help="samples in a file, at least (default: 1024)")
+    number("--workers", default=0, help="processes that load samples (default: 0, none beside)")
     option("--retry-rejected", action="store_true", help="try again what was set aside")
     option("--ray", action="store_true", help="on Ray: on a cluster, or started here")
-    number("--concurrency", default=2, help="Ray's actors (2)")
-    number("--num-cpus", type=float, help="processors of each of Ray's actors (1)")
-    number("--num-gpus", type=float, default=0, help="GPUs of each of Ray's actors (0)")
+    number("--concurrency", default=2, help="Ray's actors (default: 2)")
+    number("--num-cpus", type=float, help="processors of each of Ray's actors (default: 1)")
+    number("--num-gpus", type=float, default=0, help="GPUs of each of Ray's actors (default: 0)")
     add_keyword_arguments(parser)
 
 

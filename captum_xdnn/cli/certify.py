@@ -18,14 +18,14 @@ DESCRIPTION = """\
 Report whether Integrated Gradients of a model is exact in one forward and one backward pass, and if
 not, which operations prevent it and what to do about each.
 
-MODULE is imported, with the working directory on the path, or is a file such as ./nets.py. If its attribute CALLABLE is an
-nn.Module it is the model; anything else, a class or a function, is called with the --kwarg
-arguments and must return an nn.Module.
+MODULE is imported, with the working directory on the path, or is a file such as ./nets.py. If its
+attribute CALLABLE is an nn.Module it is the model; anything else, a class or a function, is called
+with the --kwarg arguments and must return an nn.Module.
 
-The exit code is 0 if a single pass is exact whatever the weights, 3 if it is for the weights at hand, as of
-a network that is not trained yet, 1 if it is not, 2 if the command line is wrong."""
+The exit code is 0 if a single pass is exact whatever the weights, 3 if it is for the weights at hand,
+as of a network that is not trained yet, 1 if it is not, 2 if the command line is wrong."""
 EXAMPLES = """\
-examples:
+examples, where my_model.py is yours:
   python -m captum_xdnn certify captum_xdnn.models:x_resnet50 --shape 1,3,224,224
   python -m captum_xdnn certify my_model:Net --shape 8,1,28,28 --kwarg bias=False
   python -m captum_xdnn certify my_model:build --shape 4,10 --shape 4,3 --baseline 0 --baseline 1"""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn.cli.console import UsageError, blaming, expecting, say, writable
+from captum_xdnn.cli.console import UsageError, blaming, expecting, kept_if_done, say
 from captum_xdnn.cli.loading import add_keyword_arguments, load_model
 from captum_xdnn.compare import DEFAULT_METHODS, compare
 
@@ -26,7 +26,7 @@ and to their precision. MODULE:CALLABLE is as in the command certify.
 
 The exit code is 0, or 2 if the command line is wrong."""
 EXAMPLES = """\
-examples:
+examples, where my_model.py is yours and images.npz is of numpy.savez("images.npz", images):
   python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3 --out comparison
   python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
       --method XIntegratedGradients --method "IG(50)" --method "IG(300)\""""
@@ -57,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"a method; may be repeated (default: {', '.join(DEFAULT_METHODS)})",
     )
-    option("--rounds", type=int, default=5, metavar="N", help="rounds of timed calls")
+    option("--rounds", type=int, default=5, metavar="N", help="rounds of timed calls (default: 5)")
     option(
         "--perturbations",
         type=int,
@@ -70,7 +70,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print the table, write the files."""
-    folder = writable(options.out)
+    with kept_if_done(options.out) as folder:
+        _compare(options, folder)
+    return 0
+
+
+def _compare(options: argparse.Namespace, folder: Path) -> None:
     arrays = _arrays(options.inputs)
     model = load_model(options.address, dict(options.kwargs)).eval()
     inputs = _like_weights(arrays, model)
@@ -103,7 +108,6 @@ def run(options: argparse.Namespace) -> int:
         saved: dict[str, Any] = {f"input_{i}": x.cpu().numpy() for i, x in enumerate(known)}
         np.savez(folder / f"{name}.npz", **saved)
     say(f"\nWrote {TABLE}, {PICTURE} and the attributions to {folder.resolve()}")
-    return 0
 
 
 def _arrays(path: Path) -> tuple[Tensor, ...]:

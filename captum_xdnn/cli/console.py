@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
@@ -11,6 +11,18 @@ from typing import NoReturn, TypeVar
 from captum_xdnn.errors import first_line
 
 T = TypeVar("T")
+ONE_TENSOR = (
+    "the model has to return one tensor; give a module that takes it out of what yours returns"
+)
+HINTS = {
+    "Target not provided": "the model has several outputs, so choose one by --target",
+    "object has no attribute 'shape'": ONE_TENSOR,
+    "object has no attribute 'dim'": ONE_TENSOR,
+    "argument #1 'indices'": "an embedding takes indices, whose attributions are those of its layer; "
+    "`certify --dtype int64` names the class for it",
+    "download=True": "nothing is downloaded here: put it there first",
+}
+"""What to do about an error of somebody else's, by words in it."""
 
 
 class UsageError(Exception):
@@ -37,7 +49,9 @@ def blaming(
     try:
         yield
     except kinds as error:
-        raise UsageError(f"{what}: {first_line(error)}") from error
+        said = first_line(error)
+        hints = [hint for words, hint in HINTS.items() if words in said]
+        raise UsageError(": ".join((what, said, *hints))) from error
 
 
 def expecting(form: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
@@ -53,6 +67,19 @@ def expecting(form: str) -> Callable[[Callable[[str], T]], Callable[[str], T]]:
         return converted
 
     return decorate
+
+
+@contextmanager
+def kept_if_done(folder: Path) -> Iterator[Path]:
+    """Make a folder for what the block writes, and take it away again where that fails before."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield writable(folder)
+    except BaseException:
+        for path in new:
+            with suppress(OSError):  # not made, or something has been written
+                path.rmdir()
+        raise
 
 
 def writable(folder: Path) -> Path:

@@ -40,8 +40,12 @@ def load_model(address: str, arguments: Mapping[str, Any]) -> nn.Module:
 def load_data(address: str, split: str, transform: str | None) -> Any:
     """The map-style data set at an address, as the help of ``attribute`` says."""
     kind, _, rest = address.partition(":")
-    name, colon, root = rest.partition(":")
-    if kind == "torchvision" and colon:
+    name, _, root = rest.partition(":")
+    if kind == "torchvision":
+        if not (name and root):
+            raise UsageError(
+                f"expected torchvision:NAME:ROOT, such as torchvision:MNIST:data, got {address!r}"
+            )
         data = _torchvision(name, root, split, transform)
     else:
         data = _attribute(address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from captum_xdnn.compare.comparison import Comparison, Row
 from captum_xdnn.compare.measuring import count_flops, peak_bytes, seconds_of
 from captum_xdnn.compare.methods import DEFAULT_METHODS, Method, as_tuple, methods_of
-from captum_xdnn.compare.problem import Problem
+from captum_xdnn.compare.problem import Problem, as_it_was
 from captum_xdnn.errors import first_line
 from captum_xdnn.metrics import attribution_difference, rank_correlation
 
@@ -93,12 +94,12 @@ def compare(
     chosen = methods_of(methods, problem)
     names = [method.name for method in chosen]
     bar = tqdm(total=3 * len(chosen), disable=not progress, unit="step")
-    with bar, _seeded(problem):
-        failures: dict[str, str] = {}
+    with bar, _seeded(problem), as_it_was(problem) as put_back:
+        failures = Failures(put_back)
         attributions: dict[str, tuple[Tensor, ...]] = {}
         for method in chosen:
             bar.set_description(method.name)
-            with _noting(failures, method):
+            with failures.noted(method), _seeded(problem):
                 given = method.explain(problem.call.inputs)
                 shapes, expected = (
                     [tuple(x.shape) for x in xs] for xs in (given, problem.call.inputs)
@@ -107,6 +108,7 @@ def compare(
                     attributions[method.name] = given
                 else:
                     failures[method.name] = f"attributions of shapes {shapes}, not {expected}"
+            put_back()
             bar.update()
         reference, over = _held_against(reference, speed_up_over, attributions, names, failures)
         bar.set_description("timing")
@@ -130,13 +132,15 @@ def compare(
 @contextmanager
 def _seeded(problem: Problem) -> Iterator[None]:
     """The caller's random numbers stay as they are; methods draw the same ones at every comparison."""
-    numpys = np.random.get_state()  # GradientShap draws from numpy
+    pythons, numpys = random.getstate(), np.random.get_state()  # GradientShap draws from numpy
+    random.seed(SEED)
     np.random.seed(SEED)
     try:
         with _forked(problem):
             torch.manual_seed(SEED)
             yield
     finally:
+        random.setstate(pythons)
         np.random.set_state(numpys)
 
 
@@ -146,13 +150,21 @@ def _forked(problem: Problem) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices)
 
 
-@contextmanager
-def _noting(failures: dict[str, str], method: Method, doing: str = "") -> Iterator[None]:
-    """An error of a method is noted, and stops no other."""
-    try:
-        yield
-    except Exception as error:
-        failures[method.name] = doing + first_line(error)
+class Failures(dict[str, str]):
+    """Why methods failed, by name; the next one finds the network as the first one did."""
+
+    def __init__(self, put_back: Callable[[], None]) -> None:
+        super().__init__()
+        self._put_back = put_back
+
+    @contextmanager
+    def noted(self, method: Method, doing: str = "") -> Iterator[None]:
+        """An error of a method is noted, and stops no other."""
+        try:
+            yield
+        except Exception as error:
+            self[method.name] = doing + first_line(error)
+            self._put_back()
 
 
 def _held_against(
@@ -179,13 +191,13 @@ def _held_against(
 
 
 def _timed(
-    methods: list[Method], problem: Problem, failures: dict[str, str], rounds: int
+    methods: list[Method], problem: Problem, failures: Failures, rounds: int
 ) -> dict[str, float]:
     """The seconds of each method that does not fail meanwhile; ``failures`` gets those that do."""
 
     def again(method: Method) -> None:
         if method.name not in failures:
-            with _noting(failures, method, "called again: "):
+            with failures.noted(method, "called again: "):
                 method.explain(problem.call.inputs)
 
     calls = {m.name: partial(again, m) for m in methods if m.name not in failures}
@@ -199,7 +211,7 @@ def _measured(
     attributions: Mapping[str, tuple[Tensor, ...]],
     reference: str,
     perturbations: int,
-    failures: dict[str, str],
+    failures: Failures,
 ) -> dict[str, Any]:
     """What the attributions say, and further calls: where one fails, without what comes after it."""
     found, theirs = attributions[method.name], attributions[reference]
@@ -212,11 +224,11 @@ def _measured(
     }
     if method.name not in failures:
         whole, call = problem.pass_flops, partial(method.explain, problem.call.inputs)
-        with _noting(failures, method, "called again: "):
+        with failures.noted(method, "called again: "):
             passes = count_flops(call) / whole if whole else math.nan
             measured |= {"passes": passes, "memory": peak_bytes(call, problem.device)}
     if perturbations and method.name not in failures:
-        with _noting(failures, method, "under noise: "):
+        with failures.noted(method, "under noise: "):
             measured |= _under_noise(method, problem, found, perturbations)
     return measured
 

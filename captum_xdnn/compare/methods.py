@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from captum import attr
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from captum_xdnn import attr as ours
 from captum_xdnn.attr import XIntegratedGradients
-from captum_xdnn.compare.problem import Problem, leaves_of
+from captum_xdnn.compare.problem import Problem, copies_of, leaves_of
 
 DEFAULT_METHODS = (
     "XIntegratedGradients",
@@ -67,7 +68,9 @@ def _method(name: str | None, given: Any, problem: Problem) -> Method:
         label = name or str(getattr(given, "__name__", type(given).__name__))
         return Method(
             label,
-            lambda inputs: as_tuple(given(problem.unformatted(inputs), target=problem.call.target)),
+            lambda inputs: as_tuple(
+                given(problem.unformatted(copies_of(inputs)), target=problem.call.target)
+            ),
         )
     message = (
         f"a method is a name, an object of captum.attr.Attribution, or a callable; found {given!r}"
@@ -97,7 +100,14 @@ def _named(name: str, given: str, problem: Problem) -> Method:
     except TypeError as error:
         message = f"{given} takes more than a function: give an object of it ({error})"
         raise ValueError(message) from error
+    except Exception as error:
+        return Method(name, partial(_raise, error.with_traceback(None)))
     return _captums(name, method, problem, **more)
+
+
+def _raise(error: Exception, _inputs: Any) -> Any:
+    """What a method does that could not be made."""
+    raise error.with_traceback(None)
 
 
 def _captums(name: str, method: Any, problem: Problem, **more: Any) -> Method:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +16,8 @@ from captum_xdnn._captum import (
     validate_input,
 )
 from captum_xdnn.compare.measuring import count_flops
+from captum_xdnn.recording.places import modules_of
+from captum_xdnn.recording.state import put_back_tensors
 from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained
 
@@ -57,7 +61,50 @@ class Problem:
         return count_flops(one_pass)
 
 
+def copies_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Copies of inputs, for code that may write into what it is given."""
+    return tuple(x.detach().clone().requires_grad_(x.requires_grad) for x in inputs)
+
+
 def leaves_of(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Copies of inputs that a method may do with as it likes, with gradients where there can be."""
     copies = (x.detach().clone() for x in inputs)
     return tuple(x.requires_grad_(x.is_floating_point() or x.is_complex()) for x in copies)
+
+
+@contextmanager
+def as_it_was(problem: Problem) -> Iterator[Callable[[], None]]:
+    """Gives what puts the network back: hooks, modes and attributes, buffers, gradients, grad mode.
+
+    It is put back in the end as well, whatever happens.
+    """
+    modules = [module for _, module in modules_of(problem.forward_func)]
+    weights = {id(p): p for m in modules for p in m.parameters(recurse=False)}.values()
+    gradients = [(p, p.requires_grad, p.grad) for p in weights]
+    buffers = {id(b): b for m in modules for b in m.buffers(recurse=False)}.values()
+    kept = [(b, b.detach().clone(), b._version) for b in buffers if not b.is_meta]
+    spaces = [vars(module) for module in modules]
+    spaces += [v for space in spaces for v in space.values() if isinstance(v, dict)]
+    held, recorded = [(space, dict(space)) for space in spaces], torch.is_grad_enabled()
+
+    def put_back() -> None:
+        for space, before in held:
+            if not _is_same(space, before):
+                space.clear()
+                space.update(before)
+        put_back_tensors(saved for saved in kept if not torch.equal(*saved[:2]))
+        for weight, required, gradient in gradients:
+            weight.requires_grad_(required)
+            weight.grad = gradient
+        torch.set_grad_enabled(recorded)
+
+    try:
+        yield put_back
+    finally:
+        put_back()
+
+
+def _is_same(space: dict[Any, Any], before: dict[Any, Any]) -> bool:
+    """Whether a dictionary holds the very objects, in the order, that it held."""
+    pairs = zip(space.items(), before.items(), strict=False)
+    return len(space) == len(before) and all(k is m and v is w for (k, v), (m, w) in pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +33,17 @@ class Certificate:
         affine: Whether a constant stands beside a part of degree 1.
         blockers: What stands in the way, in the order of the computation.
         relied: Names of the tensors whose values the proof read (a bias that is zero).
-        trunk_share: Share of the floating-point operations that run once, whatever the number of
-            steps: 1 for a single pass, 0 where nothing can be hoisted.
-        speed_up: How many times faster than Captum with 50 steps hoisting is expected to be; 1
-            where Captum's own code runs. It says nothing of a single pass.
+        trunk_share: Share of the floating-point operations that hoisting runs once, whatever the
+            number of steps, if it pays: 1 for a single pass, 0 where nothing can be hoisted.
+        speed_up: How many times faster ``XIntegratedGradients`` with its trunk hoisted is expected
+            to be than Captum's with 50 steps, for ``rows`` rows on one thread of a CPU; 1 where it is
+            not hoisted. It says nothing of a single pass, and of the classes for layers and neurons
+            only whether they hoist (above 1).
+        rows: The batch size that it speaks of.
+        timed: Whether the first three calls time hoisting and Captum's own code, to keep the faster.
+        method: Captum's name of the class that it speaks of.
+        refusal: Why a call took Captum's route although the certificate allows another; empty for
+            the others, and of what ``certify`` returns.
         segments: Makes ``strip``; None where there is no run.
 
     Source:
@@ -61,6 +68,10 @@ class Certificate:
     relied: tuple[str, ...] = ()
     trunk_share: float = 0.0
     speed_up: float = 1.0
+    rows: int = field(default=0, compare=False)
+    timed: bool = field(default=False, compare=False)
+    method: str = "IntegratedGradients"
+    refusal: str = ""
     segments: Callable[[], tuple[Segment, ...]] | None = field(
         default=None, compare=False, repr=False
     )
@@ -88,12 +99,45 @@ class Certificate:
         from captum_xdnn.proof.certificate_figure import strip_figure
 
         title = str(self).partition("\n")[0]
-        return strip_figure(title, self.strip, self.blockers, hoisted=self.speed_up > 1)
+        taken = not self.refusal and (self.homogeneous or self.speed_up > 1)
+        return strip_figure(title, self.strip, self.blockers, taken=taken)
 
     def __str__(self) -> str:
+        captums = f"Captum's own {self.method} runs"
+        if self.refusal:
+            captums += f" ({self.refusal})"
         if self.homogeneous and self.degree is not None:
-            return findings.positive(self.degree, self.relied, offset=self.affine)
-        return findings.negative(self.blockers, self.trunk_share, self.speed_up)
+            proved = findings.positive(self.degree, self.relied, offset=self.affine)
+            return f"NOT TAKEN: {captums}.\n{proved}" if self.refusal else proved
+        if self.refusal or self.speed_up <= 1:
+            return findings.negative(self.blockers, captums)
+        gain = ""
+        if self.rows and self.method == "IntegratedGradients":
+            gain = findings.gain(self.method, self.speed_up, self.rows)
+        hoisting = findings.hoisting(self.method, self.trunk_share, gain, timed=self.timed)
+        return findings.negative(self.blockers, hoisting)
+
+    def demanded(self) -> str:
+        """The report for a caller who wants a single pass or nothing."""
+        report = findings.negative(self.blockers, "it is refused, as was asked for")
+        if not self.refusal:
+            return report
+        return f"{self.refusal}\n{report}" if self.blockers else self.refusal
+
+    def but(self, refusal: str = "", method: str = "") -> Certificate:
+        """The same of a call that was refused, or of another class; the same object the next time."""
+        changed = (refusal or self.refusal, method or self.method)
+        if changed == (self.refusal, self.method):
+            return self
+        known: Certificate | None = self.__dict__.get("_other")
+        if known is None or (known.refusal, known.method) != changed:
+            known = replace(self, refusal=changed[0], method=changed[1])
+            self.__dict__["_other"] = known
+        return known
+
+    def remedied(self, remedy: str) -> Certificate:
+        """The same with another remedy of what stands in the way."""
+        return replace(self, blockers=tuple(replace(b, remedy=remedy) for b in self.blockers))
 
     @classmethod
     def refused(cls, *blockers: Blocker) -> Certificate:

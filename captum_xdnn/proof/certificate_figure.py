@@ -41,14 +41,14 @@ class _Box:
 
 
 def strip_figure(
-    title: str, strip: Sequence[Segment], blockers: Sequence[Blocker], *, hoisted: bool
+    title: str, strip: Sequence[Segment], blockers: Sequence[Blocker], *, taken: bool
 ) -> Figure:
     """See ``Certificate.plot``."""
     legend = "\n".join(_legend(blockers))
     figure = new_figure(WIDTH, 2.1 + 0.17 * legend.count("\n"))
     figure.suptitle(textwrap.fill(title, COLUMNS - 20), fontsize=10, ha="left", x=0.01)
     above, below = figure.subplots(2, 1, height_ratios=(1.1, 0.4 + 0.17 * legend.count("\n")))
-    _draw(above, _boxes(strip), hoisted=hoisted)
+    _draw(above, _boxes(strip), taken=taken, at_start=any(b.op == "input" for b in blockers))
     below.set_axis_off()
     lines = below.text(
         0, 1, legend, fontsize=8, va="top", family="monospace", transform=below.transAxes
@@ -79,24 +79,25 @@ def _boxes(segments: Sequence[Segment]) -> list[_Box]:
     return boxes
 
 
-def _draw(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
+def _draw(axes: Any, boxes: Sequence[_Box], *, taken: bool, at_start: bool) -> None:
     for box in boxes:
         colour = ONCE if box.segment.runs_once else EVERY_STEP
         edge = "white" if box.width > THINNEST else colour
         axes.barh(0, box.width, left=box.left, color=colour, edgecolor=edge, linewidth=0.4)
     if not boxes:
         axes.text(0.5, 0, "there is no graph to draw", ha="center", va="center", fontsize=9)
-    blocking = [box.middle for box in boxes if box.segment.blocks]
+    blocking = [0.0] if at_start else []  # an input belongs to no segment
+    blocking += [box.middle for box in boxes if box.segment.blocks]
     axes.plot(blocking, [0.55] * len(blocking), "v", color=MARK, markersize=6)
     _name(axes, boxes)
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.4, 0.75)
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
-    _explain(axes, boxes, hoisted=hoisted)
+    _explain(axes, boxes, taken=taken, blocked=bool(blocking))
 
 
-def _explain(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
+def _explain(axes: Any, boxes: Sequence[_Box], *, taken: bool, blocked: bool) -> None:
     """What the colours mean, of those that are there."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -104,14 +105,15 @@ def _explain(axes: Any, boxes: Sequence[_Box], *, hoisted: bool) -> None:
     segments = [box.segment for box in boxes]
     handles: list[Any] = []
     if all(segment.runs_once for segment in segments):
-        handles += [Patch(color=ONCE, label="one pass")] if segments else []
+        label = "one pass" if taken else "one pass: proved, but Captum's own code runs"
+        handles += [Patch(color=ONCE, label=label)] if segments else []
     else:
-        trunk = "trunk: runs once" if hoisted else "trunk: proved, but too small to run apart"
+        trunk = "trunk: runs once" if taken else "proved, but not hoisted: at every step, too"
         if any(segment.runs_once for segment in segments):
             handles.append(Patch(color=ONCE, label=trunk))
         label = "head: runs at every step" if handles else "all of it runs at every step"
         handles.append(Patch(color=EVERY_STEP, label=label))
-    if any(segment.blocks for segment in segments):
+    if blocked:
         mark = Line2D([], [], color=MARK, marker="v", linestyle="", label="prevents a single pass")
         handles.append(mark)
     where = {"loc": "lower left", "bbox_to_anchor": (0, 1)}

@@ -26,6 +26,7 @@ from captum_xdnn.proof.domain import (
     Unknown,
     is_constant,
 )
+from captum_xdnn.proof.findings import NO_BIAS
 from captum_xdnn.proof.nodes import decides_size, hands_out, has_open_form, is_operation, tells
 from captum_xdnn.proof.operand import Operand
 from captum_xdnn.proof.outcomes import Operands, outcome_of
@@ -250,8 +251,7 @@ class _Pass:
         causes = [m.cause for m in _flat(outcome) if isinstance(m, Affine)]
         if not causes:
             return 0
-        remedy = "remove it (bias=False), or set it to zero, and retrain"
-        return self._note(node, causes[0], remedy)
+        return self._note(node, causes[0], NO_BIAS)
 
     def _settle(
         self, node: Node, outcome: Any, assumed: int, shifts: int, *, promote: bool = False

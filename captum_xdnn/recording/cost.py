@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,16 @@ from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.steps import forms_in
 
-MOVED, CALLED = 40.0, 5e5
-ROW = 4e5
-"""What Captum's loop over the outputs costs for each row, in the same units."""
+MOVED, HELD, CALLED = 128.0, 56.0, 1.4e7
+STEP, ROW, PAIR = 3e6, 3.6e5, 120.0
+HOISTED = 5.9e7
+"""What takes as long as one floating-point operation of a matrix product, forward and backward: rates.
+
+Fitted to the processor time of 40 networks on one thread of a CPU (``python -m tests.benchmarks.predictions``
+measures them): to move an entry that depends on the inputs, and one that does not, and to call an
+operation; what Captum does for each step, for each row, and, as it takes its outputs apart one by one, for
+each pair of rows; what a hoisted call costs beside its operations.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,42 +31,43 @@ class Cost:
 
     Attributes:
         flops: Floating-point operations of convolutions and matrix products, by torch's formulas.
-        moved: Entries of the tensors that operations read and write.
+        moved: Entries of the tensors that operations read and write, and that depend on the inputs.
+        held: Entries of the others, such as weights, which are as many whatever the batch.
+        operations: How many operations are called.
     """
 
     flops: int = 0
     moved: int = 0
+    held: int = 0
     operations: int = 0
 
-    def work(self) -> float:
-        """The cost in units of one floating-point operation of a matrix product.
-
-        Moving an entry through memory, and calling an operation at all, take so many of these on
-        a processor. The rates are rough, which is why ``plan.WORTH_IT`` leaves room.
-        """
-        return self.flops + MOVED * self.moved + CALLED * self.operations
-
-    def times(self, factor: float) -> Cost:
-        """The cost for so many times the batch."""
-        return Cost(int(self.flops * factor), int(self.moved * factor), self.operations)
+    def work(self, batches: float = 1, passes: int = 1) -> float:
+        """The cost of so many batches in so many passes, in the unit of the rates."""
+        rows = (self.flops + MOVED * self.moved) * batches
+        return rows + (HELD * self.held + CALLED * self.operations) * passes
 
     def __add__(self, other: Cost) -> Cost:
-        operations = self.operations + other.operations
-        return Cost(self.flops + other.flops, self.moved + other.moved, operations)
+        return Cost(
+            self.flops + other.flops,
+            self.moved + other.moved,
+            self.held + other.held,
+            self.operations + other.operations,
+        )
 
 
-def cost_of(nodes: Iterable[Node]) -> Cost:
-    """The cost of one forward pass through some operations."""
-    return sum(map(_cost_of, nodes), Cost())
+def cost_of(nodes: Iterable[Node], moving: Set[Node]) -> Cost:
+    """The cost of one forward pass through some operations; ``moving`` depend on the inputs."""
+    return sum((_cost_of(node, moving) for node in nodes), Cost())
 
 
-def _cost_of(node: Node) -> Cost:
+def _cost_of(node: Node, moving: Set[Node]) -> Cost:
     target: Any = node.target
     if not isinstance(target, OpOverload) or operation_of(target).shows:
         return Cost()
-    given = (node, *node.all_input_nodes)
-    moved = sum(info.numel() for each in given for info in forms_in(each.value))
-    return Cost(flops_of(node), moved, 1)
+    entries = {True: 0, False: 0}
+    for each in (node, *node.all_input_nodes):
+        entries[each in moving] += sum(info.numel() for info in forms_in(each.value))
+    return Cost(flops_of(node), entries[True], entries[False], 1)
 
 
 def flops_of(node: Node) -> int:

@@ -138,6 +138,16 @@ class Names:
         return found
 
 
+def modules_of(function: Any) -> Iterator[tuple[str, nn.Module]]:
+    """The modules that a function is made of, each once, with their paths from it."""
+    seen: set[int] = set()
+    for prefix, root in roots_of(function):
+        for path, module in _named_modules(root):
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield ".".join(filter(None, (prefix, path))), module
+
+
 def roots_of(
     value: Any, name: str = "", seen: set[int] | None = None
 ) -> Iterator[tuple[str, nn.Module]]:

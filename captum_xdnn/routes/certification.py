@@ -7,14 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
+from captum_xdnn.checks.gradient_law import custom_functions_of
 from captum_xdnn.errors import first_line
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.certificate_figure import strip_of
 from captum_xdnn.proof.findings import Blocker
+from captum_xdnn.proof.remedies import of_returned, of_whole_numbers, remedy_of
 from captum_xdnn.proof.verdict import WRITES
 from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
 from captum_xdnn.recording.places import Names, Place
-from captum_xdnn.routes.plan import plan_of, worthwhile
+from captum_xdnn.routes.plan import is_certain, plan_of, worthwhile
 
 STEPS = 50
 """Captum's number of steps, for which the gain of hoisting is stated."""
@@ -54,12 +56,20 @@ def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificat
         if obstacle.source is not None and reason == WRITES.format(obstacle.source.name):
             reason = WRITES.format(name_of(obstacle.source.number).rsplit(".", 1)[-1])
             key = (module, kind, obstacle.remedy)
-        op = "input" if node.op == "placeholder" else str(node.target)
+        op, remedy = str(node.target), remedy_of(obstacle, verdict.graph)
+        if node.op == "placeholder":
+            op = "input"
+            if node in verdict.graph.inputs and not node.flaw:
+                reason, remedy = getattr(function, "shift", None) or (reason, remedy)
+        if verdict.graph.output is None and node.target == "return":
+            reason, remedy = of_returned(watched.output)
         location = "" if place is None else place.location()
-        blocker = Blocker(op, module, kind, location, reason, obstacle.remedy)
+        blocker = Blocker(op, module, kind, location, reason, remedy)
         blockers.setdefault((key, obstacle.reason if key is node else ""), blocker)
     plan = plan_of(verdict)
-    hoisted = None if tape.touches else worthwhile(verdict, STEPS)
+    hoisted = worthwhile(verdict, STEPS)
+    if hoisted is not None and (tape.touches or custom_functions_of(watched.output)):
+        hoisted = None
     trunk = () if plan is None else plan.split.trunk
     return Certificate(
         homogeneous=False,
@@ -67,6 +77,8 @@ def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificat
         blockers=tuple(blockers.values()),
         trunk_share=0.0 if plan is None else plan.trunk_share(),
         speed_up=1.0 if hoisted is None else hoisted.speed_up(STEPS),
+        rows=verdict.graph.size,
+        timed=hoisted is not None and not is_certain(hoisted.speed_up(STEPS)),
         segments=lambda: strip_of(verdict, modules, trunk),
     )
 
@@ -106,7 +118,8 @@ def certify(
     tensors, starts = _formatted(inputs, baselines)
     refused = unsuitable(tensors)
     if refused is not None:
-        return refused
+        whole = any(not (x.is_floating_point() or x.is_complex()) for x in tensors)
+        return refused.remedied(of_whole_numbers(forward_func)) if whole else refused
     arguments = additional_forward_args
     if arguments is None:
         arguments = ()

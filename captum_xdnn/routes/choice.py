@@ -26,7 +26,7 @@ from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
-from captum_xdnn.routes.request import Call, Outcome, Request, rows
+from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
 
 logger = logging.getLogger("captum_xdnn")
@@ -110,6 +110,8 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
         raise
     if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
         outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
+    elif outcome.refusal and outcome.certificate is not None:
+        outcome = replace(outcome, certificate=outcome.certificate.but(outcome.refusal))
     attempt.memory.is_fast = outcome.attributions is not None
     if patient and not outcome.contradicted:
         lasts = outcome.attributions is None and outcome.timed is None
@@ -201,8 +203,12 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
     That it is Captum's is a notice (WARNING) at the first call of each kind of function: nobody asked for it.
     """
     certificate = outcome.certificate
-    slow = outcome.route == "captum" and outcome.timed is None
-    if certificate is None or not (slow or logger.isEnabledFor(logging.INFO)):
+    slow = outcome.route == "captum" and outcome.refusal != SLOWER
+    if (
+        certificate is None
+        or outcome.timed is not None
+        or not (slow or logger.isEnabledFor(logging.INFO))
+    ):
         return
     if outcome.route == "single_pass":
         said = f"single pass, exact (degree {certificate.degree})"
@@ -210,7 +216,7 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
         said = f"hoisted, {certificate.trunk_share:.1%} of the operations run once"
     else:
         first = certificate.blockers[0] if certificate.blockers else None
-        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "a choice by time")
+        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "what was found")
         said = f"Captum's Integrated Gradients, because of {why}"
     if said == memory.announced:
         return

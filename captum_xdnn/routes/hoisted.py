@@ -17,9 +17,9 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.checked import Found, conclude, trained
-from captum_xdnn.routes.plan import Plan, choice_of, plan_of
+from captum_xdnn.routes.plan import Choice, Plan, choice_of, plan_of
 from captum_xdnn.routes.repeated_head import Crossing
-from captum_xdnn.routes.request import Outcome
+from captum_xdnn.routes.request import SLOWER, Outcome
 from captum_xdnn.routes.single_pass import explained
 
 logger = logging.getLogger("captum_xdnn")
@@ -47,7 +47,7 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
         return Outcome(certificate, refusal=f"{OWN_CODE}: {', '.join(own)}")
     choice = choice_of(verdict, request.quadrature, create_graph=request.create_graph)
     if not choice.hoist(plan.speed_up(request.quadrature.n_steps)):
-        return replace(nothing, timed=choice.note_captum)
+        return _left_to_captum(choice, nothing)
     memory.keeps[attempt.form] = plan.keep
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
         return nothing  # it runs otherwise each time
@@ -83,6 +83,13 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     if outcome.attributions is not None:
         choice.note_hoisted(seconds + attempt.seconds)
     return outcome
+
+
+def _left_to_captum(choice: Choice, nothing: Outcome) -> Outcome:
+    """What comes of a call that is not hoisted: Captum's way is timed, unless that has been decided."""
+    if choice.is_slower:
+        return replace(nothing, refusal=SLOWER)
+    return replace(nothing, timed=choice.note_captum)
 
 
 def _points(attempt: Attempt) -> list[tuple[float, float]]:

@@ -25,7 +25,7 @@ from captum_xdnn.proof.split import Split, split
 from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.calls_of_torch import RECURRENT
-from captum_xdnn.recording.cost import CALLED, MOVED, ROW, Cost, cost_of
+from captum_xdnn.recording.cost import HOISTED, MOVED, PAIR, ROW, STEP, Cost, cost_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import overwritten, shown_again
@@ -52,7 +52,12 @@ class Plan:
     def costs(self) -> tuple[Cost, Cost]:
         """What a forward pass of trunk and head costs."""
         if self._costs is None:
-            self._costs = (cost_of(self.split.trunk), cost_of(self.split.head))
+            moving = set(self.inputs)
+            for node in (*self.split.trunk, *self.split.head):
+                if not moving.isdisjoint(node.all_input_nodes):
+                    moving.add(node)
+            parts = (self.split.trunk, self.split.head)
+            self._costs = (cost_of(parts[0], moving), cost_of(parts[1], moving))
         return self._costs
 
     @functools.cached_property
@@ -85,15 +90,16 @@ class Plan:
         return trunk.flops / max(trunk.flops + head.flops, 1)
 
     def speed_up(self, steps: int) -> float:
-        """How many times faster than Captum hoisting is expected to be."""
+        """How many times faster than Captum hoisting is expected to be, on one thread of a CPU."""
         trunk, head = self.costs()
         entries = sum(prod(node.value.shape[1:]) for node in self.inputs)
-        # Captum scales the inputs, weighs their gradients, and takes the outputs apart row by row.
         rows = self.size * steps
-        captum = (trunk + head).times(steps).work() + rows * (8 * MOVED * entries + ROW)
-        captum += 2 * steps * CALLED
-        hoisted = trunk.work() + head.times(steps).work() + head.work() + 10 * CALLED
-        return float(captum) / float(hoisted)
+        # Captum scales the inputs, weighs their gradients, and takes the outputs apart row by row.
+        captum = (trunk + head).work(steps) + STEP * steps * len(self.inputs)
+        captum += rows * (4 * MOVED * entries + ROW + PAIR * rows)
+        passes = self.passes(steps, cached=True)
+        hoisted = trunk.work() + head.work(steps, passes) + head.work() + HOISTED
+        return float(captum / hoisted)
 
     def pays(self, steps: int) -> bool:
         """Whether hoisting is worth trying, with room for the error of the prediction."""
@@ -196,27 +202,40 @@ CERTAIN = 4.0
 """A predicted speed-up that needs no measurement of Captum's own time."""
 
 
+def is_certain(predicted: float) -> bool:
+    """Whether a predicted speed-up is believed without timing Captum's way."""
+    return predicted >= CERTAIN
+
+
 class Choice:
     """What calls of one form took by each way: seconds, the least of each."""
 
     def __init__(self) -> None:
         self.rehearsed = False
         self._hoisted = self._captum = math.inf
+        self._times = 0
 
     def hoist(self, predicted: float) -> bool:
         """Whether to hoist this call.
 
-        The first call is hoisted if that promises to pay; where the promise is small, Captum's way
-        is timed in the second, and from the third on the faster one is taken.
+        The first call is hoisted if that promises to pay, and where the promise is small so is the
+        second, which does no more than later ones do. In the third Captum's way is timed, and from the
+        fourth on the faster one is taken.
         """
-        if predicted >= CERTAIN or self._hoisted == math.inf:
+        if is_certain(predicted) or self._times < 2:
             return True
         if self._captum == math.inf:
             return False
         return self._hoisted < self._captum
 
+    @property
+    def is_slower(self) -> bool:
+        """Whether both ways were timed, and hoisting took longer."""
+        return self._captum <= self._hoisted < math.inf
+
     def note_hoisted(self, seconds: float) -> None:
         """Note what a hoisted call took."""
+        self._times += 1
         self._hoisted = min(self._hoisted, seconds)
 
     def note_captum(self, seconds: float) -> None:

@@ -122,9 +122,10 @@ class Outcome:
     @property
     def reason(self) -> str:
         """Why there are no attributions; written only when asked for, it is a whole report."""
-        return self.refusal or str(self.certificate)
+        return self.refusal or ("" if self.certificate is None else self.certificate.demanded())
 
 
+SLOWER = "both were timed, and hoisting took longer"
 NOT_FINITE = "the output or a gradient is not finite"
 
 

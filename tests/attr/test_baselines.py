@@ -76,6 +76,7 @@ def test_certified_nonzero_baselines(case: str, internal_batch_size: int | None)
     assert_close(ours, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_a_baseline_that_does_not_normalise_to_zero_is_captums() -> None:
     function, x = Normalised(), rows()
     xig = XIntegratedGradients(function)
@@ -85,6 +86,7 @@ def test_a_baseline_that_does_not_normalise_to_zero_is_captums() -> None:
     assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_the_verdict_follows_the_value_of_the_baseline_tensor() -> None:
     function, x = Normalised(), rows()
     xig = XIntegratedGradients(function)

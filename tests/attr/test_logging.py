@@ -11,6 +11,7 @@ from torch import nn
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.routes import choice
+from captum_xdnn.routes.plan import Choice
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +39,36 @@ def test_captums_route_is_announced_with_the_first_reason(
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Sigmoid())
     with caplog.at_level(logging.INFO, logger="captum_xdnn"):
         for _ in range(3):
-            XIntegratedGradients(model).attribute(torch.randn(2, 3), target=0)
+            XIntegratedGradients(model).attribute(torch.randn(200, 3), target=0)
     assert _said(caplog) == ["Sequential: hoisted, 100.0% of the operations run once"]
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_route_that_is_chosen_by_time(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Choice, "note_captum", lambda self, _: setattr(self, "_captum", 0.0))
+    calls = 0
+
+    def counted(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Sigmoid(), nn.Linear(3, 5))
+    method, routes = XIntegratedGradients(model), []
+    with caplog.at_level(logging.INFO, logger="captum_xdnn"):
+        for _ in range(4):
+            method.attribute(torch.randn(1, 3), target=0)
+            routes.append(method.last_route)
+    assert routes == ["hoisted", "hoisted", "captum", "captum"]
+    why = "both were timed, and hoisting took longer"
+    assert _said(caplog)[1:] == [f"Sequential: Captum's Integrated Gradients, because of {why}"]
+    assert {r.levelname for r in caplog.records} == {"INFO"}
+    assert f"Captum's own IntegratedGradients runs ({why})" in str(method.certificate)
+    model.register_forward_pre_hook(counted)
+    for _ in range(20):
+        method.attribute(torch.randn(1, 3), target=0)
+    assert 20 < calls < 27  # nearly no call is watched beside Captum's
 
 
 def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) -> None:

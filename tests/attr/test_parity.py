@@ -178,6 +178,7 @@ def test_nothing_was_asked_yet() -> None:
     assert xig.has_convergence_delta()
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("route", ["single_pass", "hoisted"])
 def test_an_input_that_requires_grad_gives_what_captum_gives(route: str) -> None:
     function = mlp() if route == "single_pass" else biased_mlp()

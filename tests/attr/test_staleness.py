@@ -209,6 +209,7 @@ def test_certificates_are_shared_between_objects_of_one_function() -> None:
         assert xig.last_route != "single_pass"
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_a_bias_trained_away_and_reset_is_certified_again() -> None:
     model, x = Model(), rows()
     xig = certified(model, x)

@@ -96,6 +96,7 @@ class RaisesBackward(torch.autograd.Function):
         raise FaultError
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("name", ["residual", "batch norm", "biases"])
 @pytest.mark.parametrize("where", ["backward", 2, 3])
 def test_an_exception_changes_nothing(name: str, where: Any) -> None:

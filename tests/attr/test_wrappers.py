@@ -157,6 +157,7 @@ def test_a_data_parallel_model_with_hooks_of_its_own() -> None:
     assert_close(ours, theirs, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("build", [mlp, biased_mlp])
 def test_keyword_only_and_variadic_functions(build: Callable[[], nn.Module]) -> None:
     net, x = build(), rows()

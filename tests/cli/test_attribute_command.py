@@ -142,7 +142,7 @@ def test_a_function_and_a_class_are_called(
 WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "no data": (("--data", "torchvision:FashionMNIST:nowhere"), "cannot read torchvision's FashionMNIST"),
     "no such data set": (("--data", "torchvision:Nothing:here"), "torchvision.datasets has no Nothing"),
-    "no root": (("--data", "torchvision:FashionMNIST"), "torchvision has no FashionMNIST"),
+    "no root": (("--data", "torchvision:FashionMNIST"), "expected torchvision:NAME:ROOT"),
     "no module": (("--data", "nothing_here:data"), "cannot import nothing_here"),
     "no address": (("--data", "somewhere"), "expected MODULE:CALLABLE"),
     "no callable": (("--data", "of_a_user:number"), "is a int, not a callable"),

@@ -221,7 +221,7 @@ def test_help_says_how_the_model_is_found(
 ) -> None:
     assert certify("--help") == 0
     text = capsys.readouterr().out
-    assert "is an\nnn.Module it is the model" in text
+    assert "CALLABLE is an nn.Module it is the model" in text
     assert (
         "The exit code is 0 if a single pass is exact whatever the weights, 3 if it is for the weights"
         in text

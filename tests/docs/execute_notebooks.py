@@ -28,6 +28,8 @@ def execute(path: Path) -> None:
     }
     for cell in notebook.cells:
         cell.metadata = {}
+        if "outputs" in cell:  # what a reader needs is printed; notices are not
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
         for output in cell.get("outputs", []):
             if "metadata" in output:
                 output.metadata = {}

@@ -138,7 +138,7 @@ def test_the_legend_says_what_becomes_of_the_trunk() -> None:
     mark = "prevents a single pass"
     assert of(homogeneous) == ["one pass"]
     assert of(with_softmax) == ["trunk: runs once", "head: runs at every step", mark]
-    assert of(resnet)[0] == "trunk: proved, but too small to run apart"
+    assert of(resnet)[0] == "proved, but not hoisted: at every step, too"
 
 
 def test_without_a_run() -> None:
@@ -150,3 +150,55 @@ def test_without_a_run() -> None:
     strip, text = found.plot().axes
     assert [t.get_text() for t in strip.texts] == ["there is no graph to draw"]
     assert "cannot be watched" in text.texts[0].get_text()
+
+
+class Joined(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(30, 64, bias=False), nn.Linear(20, 64)
+        self.last = nn.Linear(64, 3)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.last(torch.relu(self.one(x) + self.other(y)))
+
+
+def that_meet(x: Tensor) -> Tensor:
+    """Rows meet: the trunk can be hoisted for one row only."""
+    return torch.softmax(x @ torch.ones(30, 8), 0)
+
+
+def of_zero_bias() -> nn.Module:
+    model = nn.Sequential(nn.Linear(30, 64), nn.ReLU(), nn.Linear(64, 3))
+    nn.init.zeros_(model[0].bias)
+    return model
+
+
+DRAWN = {
+    "two inputs": (Joined(), (30, 20)),
+    "rows that meet": (that_meet, (30,)),
+    "a bias that is zero": (of_zero_bias(), (30,)),
+    "a softmax": (nn.Sequential(nn.Linear(30, 8, bias=False), nn.Softmax(-1)), (30,)),
+}
+
+
+@pytest.mark.parametrize("baseline", [0.0, 1.0])
+@pytest.mark.parametrize("rows", [1, 2, 17, 400])
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_picture_agrees_with_its_title(name: str, rows: int, baseline: float) -> None:
+    function, widths = DRAWN[name]
+    inputs = tuple(torch.rand(rows, width) for width in widths)
+    found = certify(function, inputs, baselines=(baseline,) * len(inputs))
+    figure = found.plot()
+    title = figure.get_suptitle().replace("\n", " ")
+    said = labels(figure)
+    assert title == str(found).partition("\n")[0]
+    (marks,) = figure.axes[0].lines
+    assert (
+        ("prevents a single pass" in said) == bool(len(marks.get_xdata())) == bool(found.blockers)
+    )
+    assert ("one pass" in said) == title.startswith("CERTIFIED")
+    hoisted = "hoists the trunk" in title
+    assert ("trunk: runs once" in said) == hoisted == (found.speed_up > 1)
+    assert hoisted == (f"for {rows} row" in title)
+    once = sum(s.share for s in found.strip if s.runs_once)
+    assert not hoisted or f"{once:.1%} of the operations run once" in title

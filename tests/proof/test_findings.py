@@ -69,11 +69,12 @@ def test_the_batch_norms_of_a_network_are_one_line() -> None:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.ones_(module.bias)
     assert str(certify(model, torch.ones(1, 1, 1, 1))).splitlines() == [
-        "NOT CERTIFIED: a single pass would not be exact, so Captum's own Integrated Gradients runs.",
+        "NOT CERTIFIED: a single pass would not be exact, so Captum's own IntegratedGradients runs.",
         "  5 places of 1 kind:",
         "  5 x BatchNorm2d: shift of 64 channels is not zero at the baseline",
         "      first: 1 (BatchNorm2d)",
         "      remedy: remove it (bias=False), or set it to zero, and retrain",
+        "  captum_xdnn.convert.to_xdnn(model) does to layers what is to be retrained",
     ]
 
 

@@ -17,6 +17,7 @@ from trained_networks import perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.priors import expected_gradients
+from captum_xdnn.routes import plan
 
 
 class Attention(nn.Module):
@@ -83,7 +84,11 @@ def test_without_a_graph_it_is_attributed_all_the_same() -> None:
         XIntegratedGradients(build()).attribute(torch.randn(2, 8), target=1, n_steps=4)
 
 
-def test_attention_in_a_head_is_made_of_operations_that_have_a_second_derivative() -> None:
+def test_attention_in_a_head_is_made_of_operations_that_have_a_second_derivative(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(plan, "WORTH_IT", 0)
+    monkeypatch.setattr(plan, "CERTAIN", 0)
     net, x = Attention().double(), torch.randn(3, 8, dtype=torch.float64)
     xig = XIntegratedGradients(net)
     attributions = xig.attribute(x, target=1, n_steps=4, create_graph=True)

@@ -13,13 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
+from captum_xdnn.proof.findings import RELU as RELU
 from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
 from captum_xdnn.proof.operand import Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
 from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
-RELU = "replace it by a ReLU or leaky ReLU and retrain"
 RELU6 = "replace it by a ReLU, which has no upper bound"
 UNBOUND = "let the bound be 0, or leave it out"
 

@@ -14,6 +14,7 @@ from captum_xdnn.proof.laws import added, homogeneous, product
 from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import SCALED, know, law, refuse
 from captum_xdnn.proof.row_laws import before, images
+from captum_xdnn.proof.rules.refused import AS_IT_IS
 
 TRAINING = (
     "batch norm in training mode uses the statistics of the batch and writes a buffer",
@@ -21,7 +22,7 @@ TRAINING = (
 )
 OF_THE_INPUT = (
     "normalisation by statistics of the input itself (instance norm, or batch norm that tracks none)",
-    "use batch norm with running statistics, in evaluation mode, or a network without this layer",
+    f"use batch norm with running statistics, in evaluation mode; {AS_IT_IS}",
 )
 
 
@@ -132,6 +133,6 @@ def _whitened(input: Any, eps: float) -> Motion:
         return motion
     return Unknown(
         f"normalisation by statistics of the input with eps = {eps:g}",
-        "use a network without this layer; with eps = 0 it would scale like a constant",
+        f"use a network without this layer; {AS_IT_IS}",
         homogeneous(input),
     )

@@ -9,10 +9,11 @@ from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power, Unknown
 from captum_xdnn.proof.laws import BEND, linear, merged, switched
 from captum_xdnn.proof.operand import is_zero, motion_of
 from captum_xdnn.proof.registry import law, refuse
+from captum_xdnn.proof.rules.refused import AS_IT_IS
 
 GATED = (
     "a recurrent layer with gates that saturate",
-    "use nn.RNN with nonlinearity='relu' and bias=False and retrain, or explain what comes before it",
+    f"use nn.RNN with nonlinearity='relu' and bias=False and retrain; {AS_IT_IS}",
 )
 
 

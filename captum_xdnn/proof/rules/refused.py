@@ -13,12 +13,21 @@ from captum_xdnn.proof.registry import know, refuse
 from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
 from captum_xdnn.proof.rules.elementwise import RELU
 
+AS_IT_IS = "captum_xdnn.nn.Homogenized(model) takes one pass as it is, and explains it at one length of the input"
 IN_FRONT = "explain the value in front of it, or replace it by a ReLU and retrain"
+LOGITS = "explain the logits instead of the probabilities"
+LEFT_OUT = "leave it out of the function that is explained"
+INSIDE = {
+    IN_FRONT: f"replace it by a ReLU and retrain; {AS_IT_IS}",
+    LOGITS: f"a network with it has none; {AS_IT_IS}",
+    LEFT_OUT: f"a network with it has none; {AS_IT_IS}",
+}
+"""What to do instead, where the operation is not the network's last."""
 
 refuse(
     "_softmax _log_softmax softmax.int log_softmax.int _safe_softmax",
     "softmax compares exponentials, which do not scale",
-    "explain the logits instead of the probabilities",
+    LOGITS,
     assume=SCALE_INVARIANT,
     rows=along,
 )
@@ -27,7 +36,7 @@ refuse(
     "_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention "
     "_scaled_dot_product_fused_attention_overrideable _scaled_dot_product_attention_math",
     "attention weights are a softmax, which compares exponentials that do not scale",
-    "explain a layer behind the attention",
+    INSIDE[LOGITS],
     rows=images,  # queries, keys and values of each example; a mask that all share has no batch
 )
 refuse("sigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
@@ -43,7 +52,7 @@ refuse(
 refuse(
     "exp exp2 expm1 log log10 log1p log2 sinh cosh asinh acosh atanh sin cos tan asin acos atan",
     "a transcendental function, which does not scale",
-    "leave it out of the function that is explained",
+    LEFT_OUT,
 )
 refuse(
     "ceil floor round trunc frac round.decimals",
