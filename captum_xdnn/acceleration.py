@@ -18,6 +18,7 @@ from captum_xdnn._captum import (
 from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
+from captum_xdnn.attr.layers_here import attribute_layer_here
 from captum_xdnn.attr.neuron_integrated_gradients import neuron_gradient_func
 
 _LOCK = threading.RLock()
@@ -134,6 +135,7 @@ def _is_captums(method: Any) -> bool:
 _gradient_func_of_layers = XLayerIntegratedGradients._make_gradient_func
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
     (IntegratedGradients, "attribute", _attribute),
+    (LayerIntegratedGradients, "attribute", attribute_layer_here),
     (LayerIntegratedGradients, "_make_gradient_func", _gradient_func_of_layers),
     (neuron_module, "construct_neuron_grad_fn", neuron_gradient_func),
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronConductance
 from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
+from captum_xdnn.attr.layers_here import for_one_call
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.request import Outcome, Quadrature, Request, Weighted
@@ -38,7 +39,7 @@ class LayerGradients(Routed):
             at_input: Whether what the layer takes is meant, and not what it gives.
             noted: Whether the call can be written down as a layer and a place in it.
         """
-        self._last = ("captum", None)
+        self._note("captum", None)
         captums = next(kind for kind in type(self).__mro__ if kind in CAPTUMS)
         own = is_captums(self, captums, "_attribute")  # which Captum's code calls
         if self.strategy != "captum" and noted and own and not arguments["grad_kwargs"]:
@@ -49,7 +50,8 @@ class LayerGradients(Routed):
             result = None if layer is None else self._fast(layer, quadrature, arguments)
             if result is not None:
                 return result
-        captums_result = CAPTUMS[captums](**arguments)
+        alone = for_one_call(self) if own else self
+        captums_result = CAPTUMS[captums](**{**arguments, "self": alone})
         if self.strategy == "single_pass":  # Captum's own errors have come before
             message = (
                 "a call of this form has no single pass, or the layer's value has no proved law, or only "
@@ -99,6 +101,6 @@ class LayerGradients(Routed):
             outcome = Outcome(refusal=str(error), ran=False)
         if outcome.route == "single_pass" and not exact:
             outcome = Outcome(outcome.certificate, refusal="a single pass gives another mean")
-        self._last = (outcome.route, outcome.certificate)
+        self._note(outcome.route, outcome.certificate)
         warn_if_contradicted(outcome)
         return None if outcome.attributions is None else outcome.attributions[inputs:]

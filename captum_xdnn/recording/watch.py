@@ -13,9 +13,11 @@ from captum_xdnn._torch import (
     DisableTorchDispatch,
     DisableTorchFunction,
     HigherOrderOperator,
+    current_dispatch_mode,
     pytree,
     top_hooks,
 )
+from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.operations import Operation, operation_of
 from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
 from captum_xdnn.recording.tensors import (
@@ -220,3 +222,8 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             states = torch.cuda.get_rng_state_all()
             self.random_state.append((torch.cuda.set_rng_state_all, states))
+
+
+def is_watched() -> bool:
+    """Whether what this thread runs is watched."""
+    return isinstance(current_dispatch_mode(), Tape | BesideCompiler)
