@@ -19,6 +19,7 @@ from captum_xdnn._torch import (
 )
 from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.operations import Operation, operation_of
+from captum_xdnn.recording.snapshot import Dice
 from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
@@ -26,6 +27,7 @@ from captum_xdnn.recording.tensors import (
     is_hollow,
     lies_in,
     tensors_of,
+    version_of,
     without_values,
 )
 from captum_xdnn.recording.values import Values
@@ -195,8 +197,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if origin is None or any(origin is held for held, _, _ in self.saved) or is_hollow(origin):
             return
         with DisableTorchDispatch(), torch.no_grad():
-            version = 0 if origin.is_inference() else origin._version
-            self.saved.append((origin, origin.detach().clone(), version))
+            self.saved.append((origin, origin.detach().clone(), version_of(origin)))
 
     def _set_apart(self, tensor: Tensor) -> None:
         """Copy the kept values whose memory is about to be written into."""
@@ -215,13 +216,13 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if generator in self._generators:
             return
         self._generators.append(generator)
+        pairs: list[tuple[Any, Any]] = [(torch.set_rng_state, torch.get_rng_state)]
         if generator is not None:
-            self.random_state.append((generator.set_state, generator.get_state()))
-            return
-        self.random_state.append((torch.set_rng_state, torch.get_rng_state()))
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            states = torch.cuda.get_rng_state_all()
-            self.random_state.append((torch.cuda.set_rng_state_all, states))
+            pairs = [(generator.set_state, generator.get_state)]
+        elif torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            pairs.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all))
+        for write, read in pairs:
+            self.random_state.append(Dice(write, read, read(), is_shared=True))
 
 
 def is_watched() -> bool:
