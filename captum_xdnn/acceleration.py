@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections import Counter
 from contextlib import AbstractContextManager
 from typing import Any
@@ -20,8 +19,9 @@ from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.layers_here import attribute_layer_here
 from captum_xdnn.attr.neuron_integrated_gradients import neuron_gradient_func
+from captum_xdnn.recording.locks import lock
 
-_LOCK = threading.RLock()
+_LOCK = lock()
 _routes: Counter[str] = Counter()
 _enabled = 0
 _replaced: list[tuple[Any, str, Any]] = []

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import captum.attr
 
 from captum_xdnn import attr
+from captum_xdnn.recording.locks import lock
 
 METHODS: dict[str, Any] = {name: getattr(attr, name) for name in attr.__all__}
 """The classes that registration puts into ``captum.attr``, by name."""
@@ -17,6 +20,21 @@ METHODS: dict[str, Any] = {name: getattr(attr, name) for name in attr.__all__}
 _INSIGHTS = "captum.insights.attr_vis.config"
 
 
+_LOCK = lock()
+
+
+def _alone(function: Callable[[], None]) -> Callable[[], None]:
+    """A function that one thread at a time runs."""
+
+    @functools.wraps(function)
+    def call() -> None:
+        with _LOCK:
+            function()
+
+    return call
+
+
+@_alone
 def register() -> None:
     """Make the methods of this package known to Captum; importing the package does it.
 
@@ -49,6 +67,7 @@ def register() -> None:
             settings[method.get_name()] = settings[extended.get_name()]
 
 
+@_alone
 def unregister() -> None:
     """Undo :func:`register`; calling it again changes nothing.
 
