@@ -105,7 +105,7 @@ class Snapshot:
         The run was seen to draw from further sources of random numbers.
         """
         if self._changes is None:
-            self._drawn = [dice._replace(after=dice.read()) for dice in drawn]
+            self._drawn = [d if d.after is not None else d._replace(after=d.read()) for d in drawn]
             self._changes = self._differences()
             for index, dice in enumerate(self._dice):
                 state = dice.read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -99,6 +100,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         self._save_random_state(kwargs)
         with DisableTorchDispatch():
             result = function(*args, **kwargs)
+        self._follow_random_state()
         self._note(signature, result, None)
         return result
 
@@ -131,6 +133,8 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if operation.by_storage:
             tail = tail._replace(extra=covers_its_storage(args[0]))
         result = operation.overload(*args, **kwargs)
+        if operation.is_random:
+            self._follow_random_state()
         if operation.sized_by_values:
             self.sized.update(id(r) for r in tensors_of(result))
             tail = tail._replace(extra=tuple([r.shape for r in tensors_of(result)]))
@@ -213,6 +217,9 @@ class Tape(Values):  # type: ignore[no-untyped-call]
 
     def _save_random_state(self, kwargs: Any) -> None:
         generator = kwargs.get("generator")
+        for index, dice in enumerate(self.random_state):
+            if dice.after is not None and not dice.is_at(dice.after):
+                self.random_state[index] = dice._replace(is_shared=True)  # somebody else has drawn
         if generator in self._generators:
             return
         self._generators.append(generator)
@@ -222,7 +229,12 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         elif torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             pairs.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all))
         for write, read in pairs:
-            self.random_state.append(Dice(write, read, read(), is_shared=True))
+            self.random_state.append(Dice(write, read, read(), is_shared=False))
+
+    def _follow_random_state(self) -> None:
+        """Note what the run itself has drawn so far, where there are others who may draw."""
+        if threading.active_count() > 1:
+            self.random_state = [dice._replace(after=dice.read()) for dice in self.random_state]
 
 
 def is_watched() -> bool:

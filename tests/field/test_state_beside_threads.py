@@ -369,6 +369,25 @@ def test_torchs_random_numbers_are_handed_out_once(when: str, own: bool) -> None
     assert len(set(drawn)) == len(drawn) == 3
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_torchs_random_numbers_are_put_back_beside_a_busy_thread_that_draws_none(own: bool) -> None:
+    generator = torch.Generator() if own else torch.default_generator
+    generator.manual_seed(7)
+    before = generator.get_state()
+
+    def function(x):
+        for _ in range(3):
+            x = x * torch.rand((), generator=generator if own else None)
+            POOL.submit(sum, range(10**5)).result()
+        return x
+
+    watched = watch(function, [inputs().requires_grad_()], [0])
+    assert not torch.equal(generator.get_state(), before)
+    POOL.submit(sum, range(10**5)).result()
+    watched.put_back()
+    assert torch.equal(generator.get_state(), before)
+
+
 def test_what_another_thread_writes_into_a_buffer_since_the_run_stays() -> None:
     class Averaging(nn.Module):
         def __init__(self) -> None:
