@@ -39,7 +39,8 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
     give the exact integral, which Captum itself misses by a constant factor.
 
     It is in force for the whole process, for as long as any of the objects is enabled; they can be
-    nested, and used in several threads.
+    nested, and used in several threads. Meanwhile the hooks of ``LayerIntegratedGradients`` and
+    ``NeuronIntegratedGradients`` act in the thread that calls alone.
 
     Example:
         >>> import torch, captum_xdnn

@@ -105,7 +105,7 @@ class Routed:
         self.strategy = strategy
         self.verify = verify
 
-    def calls(self) -> Calls:
+    def _calls_of(self) -> Calls:
         """What the calls have left."""
         found: Calls | None = self.__dict__.get("_calls")
         return self.__dict__.setdefault("_calls", Calls()) if found is None else found
@@ -116,15 +116,15 @@ class Routed:
 
         Of the last call in this thread; in a thread that has made none, of the last in any.
         """
-        return self.calls().seen().last[0]
+        return self._calls_of().seen().last[0]
 
     @property
     def certificate(self) -> Certificate | None:
         """The certificate of the last call (in this thread, as above); None if none was asked for."""
-        return self.calls().seen().last[1]
+        return self._calls_of().seen().last[1]
 
     def _note(self, route: Route | None, certificate: Certificate | None) -> None:
-        self.calls().here().last = (route, certificate)
+        self._calls_of().here().last = (route, certificate)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_calls"}

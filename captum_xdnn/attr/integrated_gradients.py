@@ -105,7 +105,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             >>> bool((xig.last_outputs == net(x)).all())
             True
         """
-        calls = self.calls()
+        calls = self._calls_of()
         return calls.seen().outputs if calls.is_told_apart() else None
 
     @overload
@@ -181,7 +181,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                 derivative; the message names it.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        last = self.calls().here()
+        last = self._calls_of().here()
         last.outputs = None
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts, n_steps, method)
@@ -277,7 +277,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                     hoist=not only_single,
                 )
             )
-        last = self.calls().here()
+        last = self._calls_of().here()
         last.last, last.outputs = (outcome.route, outcome.certificate), outcome.returned
         if outcome.attributions is None and only_single:
             if wrong or function is None or not outcome.ran:

@@ -85,7 +85,7 @@ def for_one_call(method: M) -> M:
 def _copy(thing: M) -> M:
     """A shallow copy, without what a class may say of copies; what its calls leave is seen on both."""
     if isinstance(thing, Routed):
-        thing.calls()
+        thing._calls_of()
     found: M = object.__new__(type(thing))
     found.__dict__.update(thing.__dict__)
     return found
