@@ -58,9 +58,10 @@ try:
     # What a class of tensors has that changes no function of torch's, or no operation.
     disabled_torch_function: Any = torch._C._disabled_torch_function_impl
     disabled_torch_dispatch: Any = torch._C._disabled_torch_dispatch_impl
-    # Whether another mode than the watch's is on, and whether torch traces.
+    # Whether the watch's mode is on, or another one, and whether torch traces.
     len_torch_dispatch_stack = torch._C._len_torch_dispatch_stack
     _get_dispatch_mode = torch._C._get_dispatch_mode
+    current_dispatch_mode: Any = torch.utils._python_dispatch._get_current_dispatch_mode
     _TRACING = (torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FUNCTIONAL)
     # Whether an operation runs under vmap, or is made of others by torch itself.
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections import Counter
 from contextlib import AbstractContextManager
 from typing import Any
@@ -18,9 +17,11 @@ from captum_xdnn._captum import (
 from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
+from captum_xdnn.attr.layers_here import attribute_layer_here
 from captum_xdnn.attr.neuron_integrated_gradients import neuron_gradient_func
+from captum_xdnn.recording.locks import lock
 
-_LOCK = threading.RLock()
+_LOCK = lock()
 _routes: Counter[str] = Counter()
 _enabled = 0
 _replaced: list[tuple[Any, str, Any]] = []
@@ -38,7 +39,8 @@ class accelerate_captum(AbstractContextManager["accelerate_captum"]):  # noqa: N
     give the exact integral, which Captum itself misses by a constant factor.
 
     It is in force for the whole process, for as long as any of the objects is enabled; they can be
-    nested, and used in several threads.
+    nested, and used in several threads. Meanwhile the hooks of ``LayerIntegratedGradients`` and
+    ``NeuronIntegratedGradients`` act in the thread that calls alone.
 
     Example:
         >>> import torch, captum_xdnn
@@ -134,6 +136,7 @@ def _is_captums(method: Any) -> bool:
 _gradient_func_of_layers = XLayerIntegratedGradients._make_gradient_func
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
     (IntegratedGradients, "attribute", _attribute),
+    (LayerIntegratedGradients, "attribute", attribute_layer_here),
     (LayerIntegratedGradients, "_make_gradient_func", _gradient_func_of_layers),
     (neuron_module, "construct_neuron_grad_fn", neuron_gradient_func),
 )

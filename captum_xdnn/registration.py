@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import captum.attr
 
 from captum_xdnn import attr
+from captum_xdnn.recording.locks import lock
 
 METHODS: dict[str, Any] = {name: getattr(attr, name) for name in attr.__all__}
 """The classes that registration puts into ``captum.attr``, by name."""
 
 
+_LOCK = lock()
+
+
+def _alone(function: Callable[[], None]) -> Callable[[], None]:
+    """A function that one thread at a time runs."""
+
+    @functools.wraps(function)
+    def call() -> None:
+        with _LOCK:
+            function()
+
+    return call
+
+
+@_alone
 def register() -> None:
     """Make the methods of this package known to Captum; importing the package does it.
 
@@ -43,6 +61,7 @@ def register() -> None:
             settings[method.get_name()] = settings[extended.get_name()]
 
 
+@_alone
 def unregister() -> None:
     """Undo :func:`register`; calling it again changes nothing.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import itertools
+import threading
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from captum_xdnn.errors import HomogeneityWarning
 from captum_xdnn.routes.request import Outcome, Route
@@ -35,12 +37,13 @@ def warn_if_contradicted(outcome: Outcome) -> None:
     if not outcome.contradicted:
         return
     frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_back is not None and _is_a_librarys(frame.f_globals):
+    while frame is not None and frame.f_back is not None and is_a_librarys(frame.f_globals):
         frame, level = frame.f_back, level + 1
     warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=level)
 
 
-def _is_a_librarys(namespace: dict[str, Any]) -> bool:
+def is_a_librarys(namespace: dict[str, Any]) -> bool:
+    """Whether a module's names are those of a library that stands between the user and a call."""
     return str(namespace.get("__name__")).partition(".")[0] in LIBRARIES
 
 
@@ -59,14 +62,49 @@ def of_class(certificate: Certificate | None, method: object) -> Certificate | N
     )
 
 
+class LastCall:
+    """What the last call of an object in one thread has left."""
+
+    last: tuple[Route | None, Certificate | None] = (None, None)
+    checked: tuple[Route | None, Certificate | None] = (None, None)
+    outputs: Tensor | None = None
+
+
+class Calls:
+    """The last call of an object, for each of the threads that use it."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+        self._latest = LastCall()
+        self._threads = itertools.count()
+        self._several = False
+
+    def here(self) -> LastCall:
+        """The last call in this thread, to be written."""
+        found: LastCall | None = self._local.__dict__.get("found")
+        if found is None:
+            found = self._local.found = LastCall()
+            if next(self._threads):
+                self._several = True
+        self._latest = found
+        return found
+
+    def seen(self) -> LastCall:
+        """The last call in this thread, or if it has made none, in any."""
+        found: LastCall = self._local.__dict__.get("found", self._latest)
+        return found
+
+    def is_told_apart(self) -> bool:
+        """Whether this thread has made a call, or there is one alone that has."""
+        return "found" in self._local.__dict__ or not self._several
+
+
 class Routed:
     """Keeps the strategy of an object, and the route and the certificate of its last call."""
 
     # Of the class, for subclasses that set Captum's attributes themselves.
     strategy: Strategy = "auto"
     verify: bool = True
-    _last: tuple[Route | None, Certificate | None] = (None, None)
-    _checked: tuple[Route | None, Certificate | None] = (None, None)
 
     def __init__(self, *captums: Any, strategy: Strategy, verify: bool) -> None:
         super().__init__(*captums)
@@ -76,18 +114,29 @@ class Routed:
         self.strategy = strategy
         self.verify = verify
 
+    def _calls_of(self) -> Calls:
+        """What the calls have left."""
+        found: Calls | None = self.__dict__.get("_calls")
+        return self.__dict__.setdefault("_calls", Calls()) if found is None else found
+
     @property
     def last_route(self) -> Route | None:
-        """The route of the last call: ``"single_pass"``, ``"hoisted"``, ``"captum"``; None before any."""
-        return self._last[0]
+        """The route of the last call: ``"single_pass"``, ``"hoisted"``, ``"captum"``; None before any.
+
+        Of the last call in this thread; in a thread that has made none, of the last in any.
+        """
+        return self._calls_of().seen().last[0]
 
     @property
     def certificate(self) -> Certificate | None:
-        """The certificate of the last call; None if none was asked for."""
-        return of_class(self._last[1], self)
+        """The certificate of the last call (in this thread, as above); None if none was asked for."""
+        return of_class(self._calls_of().seen().last[1], self)
+
+    def _note(self, route: Route | None, certificate: Certificate | None) -> None:
+        self._calls_of().here().last = (route, certificate)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_last": (None, None), "_checked": (None, None)}
+        return {name: value for name, value in self.__dict__.items() if name != "_calls"}
 
 
 class OfLayer(Routed):

@@ -22,7 +22,7 @@ from captum_xdnn._captum import (
     log_usage,
     validate_input,
 )
-from captum_xdnn.attr.base import Routed, Strategy, is_captums, warn_if_contradicted
+from captum_xdnn.attr.base import LastCall, Routed, Strategy, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.checks.second_derivative import check_differentiable
 from captum_xdnn.errors import NotHomogeneousError
@@ -74,8 +74,6 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         ('single_pass', Fraction(2, 1))
     """
 
-    _outputs: Tensor | None = None
-
     def __init__(
         self,
         forward_func: Callable[..., Any],
@@ -90,8 +88,10 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     def last_outputs(self) -> Tensor | None:
         """``forward_func(inputs)``, as it was returned on the way to the last attributions.
 
-        None unless the last call took the route ``"single_pass"``. After a call with ``create_graph=True`` autograd's graph is kept
-        with it until the next call, and a training step that puts its loss on this saves a forward
+        None unless the last call took the route ``"single_pass"``. Each thread sees those of its own last
+        call; one that has made none sees those of the thread that has, and None where several have.
+        After a call with ``create_graph=True`` autograd's graph is kept with it until the thread's next
+        call, and a training step that puts its loss on this saves a forward
         pass and its gradient. Under ``DistributedDataParallel``, ``forward_func`` has to be the
         wrapped network then.
 
@@ -105,10 +105,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             >>> bool((xig.last_outputs == net(x)).all())
             True
         """
-        return self._outputs
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_outputs": None}
+        calls = self._calls_of()
+        return calls.seen().outputs if calls.is_told_apart() else None
 
     @overload
     def attribute(
@@ -183,7 +181,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                 derivative; the message names it.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
         """
-        self._outputs = None
+        last = self._calls_of().here()
+        last.outputs = None
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts, n_steps, method)
         arguments = format_additional_forward_args(additional_forward_args) or ()
@@ -191,9 +190,9 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         quadrature = Quadrature(n_steps, method, internal_batch_size)
         with uncompiled() if create_graph else nullcontext():
             attributions = self._by_any_route(call, quadrature, create_graph=create_graph)
-        if create_graph and not self._is_checked():
+        if create_graph and not _is_checked(last):
             check_differentiable(attributions)
-            self._checked = self._last
+            last.checked = last.last
         is_tuple = isinstance(inputs, tuple)
         result: TensorOrTupleOfTensorsGeneric = format_output(is_tuple, attributions)
         if not return_convergence_delta:
@@ -207,18 +206,12 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         )
         return result, delta
 
-    def _is_checked(self) -> bool:
-        """Whether attributions of this route and certificate were found to be differentiable."""
-        route, certificate = self._last
-        known = certificate is not None and self._checked[1] is certificate
-        return known and self._checked[0] == route
-
     def _by_any_route(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...]:
         attributions, timed = None, None
         if self.strategy == "captum":
-            self._last = ("captum", None)
+            self._note("captum", None)
         else:
             outcome = self._try_fast_routes(call, quadrature, create_graph=create_graph)
             attributions, timed = outcome.attributions, outcome.timed
@@ -284,7 +277,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                     hoist=not only_single,
                 )
             )
-        self._last, self._outputs = (outcome.route, outcome.certificate), outcome.returned
+        last = self._calls_of().here()
+        last.last, last.outputs = (outcome.route, outcome.certificate), outcome.returned
         if outcome.attributions is None and only_single:
             if wrong or function is None or not outcome.ran:
                 # A wrong call has an error of its own, which Captum's code raises.
@@ -292,6 +286,13 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             raise NotHomogeneousError(outcome.reason)
         warn_if_contradicted(outcome)
         return outcome
+
+
+def _is_checked(last: LastCall) -> bool:
+    """Whether attributions of this route and certificate were found to be differentiable."""
+    route, certificate = last.last
+    known = certificate is not None and last.checked[1] is certificate
+    return known and last.checked[0] == route
 
 
 TWO_STEPS = Quadrature(2, "gausslegendre")

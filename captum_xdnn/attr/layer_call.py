@@ -106,7 +106,7 @@ def layer_call(
         return None
     refused = unsuitable(inputs)
     if refused is not None:
-        method._last = ("captum", refused)
+        method._note("captum", refused)
         return None
     function = ToLayer(method.forward_func, (method.layer,), at_input)
     watched = watched_at(function, call)

@@ -92,7 +92,7 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
             return None
         certificate, proved = layer.law()
         if not proved:
-            self._last = ("captum", certificate.but(NO_LAW))
+            self._note("captum", certificate.but(NO_LAW))
             return None
         degree = float(certificate.degree or 1)
         # Captum takes one node more than steps, and the gradient at the start of each interval.
@@ -104,7 +104,7 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
             return None
         # Captum's result can be differentiated, as the differences of the layer's values that it is.
         if torch.is_grad_enabled() and not layer.is_law_of_gradients():
-            self._last = ("captum", certificate.but(ONLY_NOW))
+            self._note("captum", certificate.but(ONLY_NOW))
             return None
         value = layer.values[0]
         if torch.is_grad_enabled() and not value.requires_grad:

@@ -14,6 +14,7 @@ from torch import Tensor
 from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronConductance
 from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
+from captum_xdnn.attr.layers_here import for_one_call
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.request import Outcome, Quadrature, Request, Weighted
@@ -45,7 +46,7 @@ class LayerGradients(Routed):
             at_input: Whether what the layer takes is meant, and not what it gives.
             noted: Whether the call can be written down as a layer and a place in it.
         """
-        self._last = ("captum", None)
+        self._note("captum", None)
         captums = next(kind for kind in type(self).__mro__ if kind in CAPTUMS)
         own = is_captums(self, captums, "_attribute")  # which Captum's code calls
         if self.strategy != "captum" and noted and own and not arguments["grad_kwargs"]:
@@ -56,7 +57,8 @@ class LayerGradients(Routed):
             result = None if layer is None else self._fast(layer, quadrature, arguments)
             if result is not None:
                 return result
-        captums_result = CAPTUMS[captums](**arguments)
+        alone = for_one_call(self) if own else self
+        captums_result = CAPTUMS[captums](**{**arguments, "self": alone})
         if self.strategy == "single_pass":  # Captum's own errors have come before
             certificate = self.certificate
             raise NotHomogeneousError(NO_FORM if certificate is None else certificate.demanded())
@@ -106,6 +108,6 @@ class LayerGradients(Routed):
         certificate = outcome.certificate
         if certificate is not None and outcome.refusal:
             certificate = certificate.but(outcome.refusal)
-        self._last = (outcome.route, certificate)
+        self._note(outcome.route, certificate)
         warn_if_contradicted(outcome)
         return None if outcome.attributions is None else outcome.attributions[inputs:]

@@ -13,6 +13,7 @@ from captum_xdnn.attr.base import Strategy, of_class
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
+from captum_xdnn.attr.layers_here import OfLayersHere, layers_of
 from captum_xdnn.routes.request import Route
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _captums_gradient_func = LayerIntegratedGradients._make_gradient_func
     layer="The layer, or a list of layers that do not depend on each other.",
     multiply_by_inputs="Whether to multiply by :math:`h - h'`.",
 )
-class XLayerIntegratedGradients(LayerIntegratedGradients):
+class XLayerIntegratedGradients(OfLayersHere, LayerIntegratedGradients):
     r"""Integrated Gradients of a layer, in one pass where that is proved exact.
 
     With the layer's values :math:`h` at the input and :math:`h'` at the baseline, and the output
@@ -105,7 +106,7 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
         )
         if grad_kwargs or len(self.device_ids or ()) > 1:
             return gradient_func
-        layers = tuple(self.layer) if isinstance(self.layer, list) else (self.layer,)
+        layers = layers_of(self.layer)
         bounds = tuple(num_outputs_cumsum.tolist())
         return differentiates(
             gradient_func,

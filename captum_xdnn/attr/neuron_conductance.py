@@ -90,7 +90,7 @@ class XNeuronConductance(OfNeuron, LayerGradients, NeuronConductance):
             return None
         certificate, proved = layer.law(selector)
         if not proved:
-            self._last = ("captum", certificate.but(NO_LAW))
+            self._note("captum", certificate.but(NO_LAW))
             return None
         slope = float((certificate.degree or 1) - 1)
         nodes = quadrature.applied()

@@ -23,6 +23,7 @@ from captum_xdnn.recording.following import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of
+from captum_xdnn.recording.tensors import version_of
 from captum_xdnn.recording.watch import Stopped, Tape
 
 VERDICTS = 4
@@ -39,14 +40,18 @@ class Watched:
     given: Given | None
     error: BaseException | None
     noted: Noted
+    versions: tuple[int, ...] = ()
 
     def put_back(self) -> None:
         """Leave the network as the caller left it, for Captum's code to run it."""
         self.noted.put_back()
-        if self.tape is not None:
-            put_back_tensors(self.tape.saved)
-            for restore, state in self.tape.random_state:
-                restore(state)
+        put_back_tensors(self.written())
+
+    def written(self) -> list[tuple[Tensor, Tensor, int]]:
+        """Tensors that the run wrote into, and nobody since, with what they held before."""
+        saved = () if self.tape is None else self.tape.saved
+        pairs = zip(saved, self.versions, strict=False)
+        return [s for s, version in pairs if version_of(s[0]) == version]
 
 
 def watch(
@@ -90,12 +95,13 @@ def watch(
     except (Exception, Stopped) as raised:
         error = raised
     error = tape.stopped or error  # whoever has caught it
-    noted.close()
+    noted.close(tape.random_state)
     _put_back_inputs(tape, leaves, arguments)
+    versions = tuple([version_of(tensor) for tensor, _, _ in tape.saved])
     if error is not None:
         if tape.grown:
             steps.settle(key, tape.grown)
-        return Watched(None, tape, None, None, error, noted)
+        return Watched(None, tape, None, None, error, noted, versions)
     for tensor, _, _ in tape.saved:  # who else holds it may read what was written
         known = any(tensor is t for t in pytree.tree_leaves([*leaves, *arguments]))
         if not known and not noted.holds(tensor):
@@ -106,7 +112,7 @@ def watch(
     verdict, grown = _verdict(tape, leaves, given)
     if grown:
         steps.settle(key, grown)
-    return Watched(returned, tape, verdict, given, None, noted)
+    return Watched(returned, tape, verdict, given, None, noted, versions)
 
 
 def _verdict(tape: Tape, leaves: Sequence[Tensor], given: Given) -> tuple[Verdict, int]:

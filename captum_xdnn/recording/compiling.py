@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, ParamSpec, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from captum_xdnn._torch import TorchDispatchMode, compiler
+from captum_xdnn.recording.locks import lock
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -39,7 +39,7 @@ class _Eager(AbstractContextManager[None]):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = lock()
         self._inside = 0
         self._stance: Any = None
 

@@ -68,7 +68,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         touches: What acts on the gradient beside the operations.
         stopped: What ended the run before its end.
         is_noting: Whether an operation is being noted: what is read of tensors then, the tape reads.
-        random_state: How to put back torch's random numbers, and their states.
+        random_state: Torch's sources of random numbers, as they were.
     """
 
     supports_higher_order_operators = True  # else those raise, and leave torch's compiler at odds
@@ -93,7 +93,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.touches: list[str] = []
         self.stopped: BaseException | None = None
         self.is_noting = False
-        self.random_state: list[tuple[Any, Any]] = []
+        self.random_state: list[Any] = []
         self._keep, self._placed, self._step = keep, placed, root
         self._given: Sequence[Any] = ()
         self._generators: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import linecache
 import os
@@ -30,6 +31,7 @@ _LOOKED_INTO = 100
 """So many entries of a list, tuple or dict that a function holds are looked at for modules."""
 _READ = 500
 """So many pieces of code are read at most for the names that they use."""
+_BINDING = ("STORE_ATTR", "DELETE_ATTR")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _UNWRAPPED: dict[type, Callable[[Any], Any]] = {
     types.MethodType: lambda method: method.__func__,
@@ -253,8 +255,11 @@ def _named_modules(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             stack += [(f"{path}.{n}".strip("."), m) for n, m in reversed(inner)]
 
 
-def names_in_code(function: Any, owners: Iterable[Any]) -> set[str]:
-    """The names that code uses: a function's, and that of the classes and hooks of what it is made of."""
+def names_in_code(function: Any, owners: Iterable[Any]) -> tuple[set[str], set[str]]:
+    """The names that code uses, and those of attributes that it may bind.
+
+    It is a function's code, and that of the classes and hooks of what it is made of.
+    """
     stack: list[Any] = [function]
     for owner in owners:
         classes = [c for c in type(owner).__mro__ if c not in (object, nn.Module)]
@@ -263,6 +268,7 @@ def names_in_code(function: Any, owners: Iterable[Any]) -> set[str]:
         space = namespace_of(owner)
         stack += [f for hooks in _HOOKS for f in space.get(hooks, {}).values()]
     found: set[str] = set()
+    bound: set[str] = set()
     read: set[int] = set()
     while stack and len(read) < _READ:
         value = stack.pop()
@@ -274,9 +280,15 @@ def names_in_code(function: Any, owners: Iterable[Any]) -> set[str]:
         stack.append(value.__dict__.get("__wrapped__"))
         scope = value.__globals__
         for code in _codes_of(value.__code__):
-            found.update(code.co_names, (c for c in code.co_consts if type(c) is str))
+            words = [c for c in code.co_consts if type(c) is str]
+            found.update(code.co_names, words)
+            bound.update(
+                words, (i.argval for i in dis.get_instructions(code) if i.opname in _BINDING)
+            )
             stack += [scope[n] for n in code.co_names if n in scope]
-    return found
+    if not found.isdisjoint(("train", "eval")):
+        bound.add("training")
+    return found, bound
 
 
 def _codes_of(code: types.CodeType) -> Iterator[types.CodeType]:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from operator import is_
@@ -72,6 +72,7 @@ class Snapshot:
         self._threads = [_others()]
         self._changes: list[Change] | None = None
         self._dice: list[Dice] = []
+        self._drawn: list[Dice] = []
         spaces = _namespaces(function, arguments)
         self._held: list[tuple[Any, Any, Any, bool]] = [
             (space, dict, space.copy(), True) for space in spaces
@@ -98,9 +99,13 @@ class Snapshot:
         elif _draws(kind):
             self._dice.append(_dice_of(value, is_shared=False))
 
-    def close(self) -> None:
-        """Note what the run has changed, right after it; what comes later is not the run's."""
+    def close(self, drawn: Iterable[Dice] = ()) -> None:
+        """Note what the run has changed, right after it; what comes later is not the run's.
+
+        The run was seen to draw from further sources of random numbers.
+        """
         if self._changes is None:
+            self._drawn = [d if d.after is not None else d._replace(after=d.read()) for d in drawn]
             self._changes = self._differences()
             for index, dice in enumerate(self._dice):
                 state = dice.read()
@@ -212,8 +217,10 @@ def comparable(state: Any) -> Any:
     """The state of a source of random numbers in a form of which two can be compared."""
     if isinstance(state, dict):
         return {name: comparable(value) for name, value in state.items()}
-    if isinstance(state, tuple) and len(state) < 10:
+    if isinstance(state, tuple | list) and len(state) < 10:
         return tuple(map(comparable, state))
+    if isinstance(state, Tensor):
+        return state.numpy().tobytes()
     return state.tolist() if hasattr(state, "tolist") else state
 
 

@@ -62,7 +62,7 @@ class Noted(Snapshot):
             if alone and not is_same(*change[:3]):
                 _refill(change)
         self._changes = []
-        for dice in self._dice:
+        for dice in (*self._dice, *self._drawn):
             if dice.after is None:
                 continue  # the run drew none: if others have, they must not draw them again
             moved = not dice.is_at(dice.before)
@@ -82,19 +82,19 @@ class Noted(Snapshot):
         """What the run itself changed.
 
         Whose a change is that was made while another thread ran nobody has seen: it counts as the
-        run's where the network's code uses the name.
+        run's where the network's code uses the name of a container, or binds that of an attribute.
         """
         changes = self._closed()
         if self._undisturbed() or not changes:
             return changes
-        used = names_in_code(self._function, owners_of(self._function))
+        used, bound = names_in_code(self._function, owners_of(self._function))
         used.add("_buffers")
         names: dict[int, set[str]] = {}
         for held, _, _, is_space in self._held:
             for name, value in held.items() if is_space else ():
                 names.setdefault(id(value), set()).add(name)
         return [
-            c._replace(after=_only(used, c.before, c.after)) if c.is_space else c
+            c._replace(after=_only(bound, c.before, c.after)) if c.is_space else c
             for c in changes
             if c.is_space or used & names.get(id(c.held), used)
         ]
@@ -110,10 +110,10 @@ def put_back_tensors(saved: Iterable[tuple[Tensor, Tensor, int]]) -> None:
                     set_version_counter(tensor, version)
 
 
-def _only(used: set[str], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What a namespace would hold after the run if that had changed only what its code names."""
-    others = {name: value for name, value in before.items() if name not in used}
-    return {**others, **{name: value for name, value in after.items() if name in used}}
+def _only(bound: set[str], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
+    """What a namespace would hold after the run if that had changed only what its code binds."""
+    others = {name: value for name, value in before.items() if name not in bound}
+    return {**others, **{name: value for name, value in after.items() if name in bound}}
 
 
 def _undo(change: Change) -> None:

@@ -8,7 +8,6 @@ to go stale. The table of trees is bounded, and shared by all functions, threads
 from __future__ import annotations
 
 import math
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.operations import Operation
 
 READ = "read"
@@ -201,7 +201,7 @@ class Step:
 MOST_STEPS = 3072
 """So many steps are kept, those of graphs counted as well; a longer run is kept alone."""
 
-_LOCK = threading.Lock()
+_LOCK = lock()
 _ROOTS: OrderedDict[Hashable, Step] = OrderedDict()
 """For each form of the inputs the tree of runs that begin with it, the least recently used first."""
 _edition = 0

@@ -151,3 +151,8 @@ def leads_to(tensor: Tensor, inputs: tuple[Tensor, ...]) -> bool:
         node in ends or any(x is getattr(node, "variable", None) for x in inputs)
         for node in nodes_behind((tensor,))
     )
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor has been written into; 0 where that is not counted."""
+    return 0 if tensor.is_inference() else tensor._version

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,10 +14,13 @@ from captum_xdnn._torch import (
     DisableTorchDispatch,
     DisableTorchFunction,
     HigherOrderOperator,
+    current_dispatch_mode,
     pytree,
     top_hooks,
 )
+from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.operations import Operation, operation_of
+from captum_xdnn.recording.snapshot import Dice
 from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
@@ -24,6 +28,7 @@ from captum_xdnn.recording.tensors import (
     is_hollow,
     lies_in,
     tensors_of,
+    version_of,
     without_values,
 )
 from captum_xdnn.recording.values import Values
@@ -95,6 +100,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         self._save_random_state(kwargs)
         with DisableTorchDispatch():
             result = function(*args, **kwargs)
+        self._follow_random_state()
         self._note(signature, result, None)
         return result
 
@@ -127,6 +133,8 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if operation.by_storage:
             tail = tail._replace(extra=covers_its_storage(args[0]))
         result = operation.overload(*args, **kwargs)
+        if operation.is_random:
+            self._follow_random_state()
         if operation.sized_by_values:
             self.sized.update(id(r) for r in tensors_of(result))
             tail = tail._replace(extra=tuple([r.shape for r in tensors_of(result)]))
@@ -193,8 +201,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if origin is None or any(origin is held for held, _, _ in self.saved) or is_hollow(origin):
             return
         with DisableTorchDispatch(), torch.no_grad():
-            version = 0 if origin.is_inference() else origin._version
-            self.saved.append((origin, origin.detach().clone(), version))
+            self.saved.append((origin, origin.detach().clone(), version_of(origin)))
 
     def _set_apart(self, tensor: Tensor) -> None:
         """Copy the kept values whose memory is about to be written into."""
@@ -210,13 +217,26 @@ class Tape(Values):  # type: ignore[no-untyped-call]
 
     def _save_random_state(self, kwargs: Any) -> None:
         generator = kwargs.get("generator")
+        for index, dice in enumerate(self.random_state):
+            if dice.after is not None and not dice.is_at(dice.after):
+                self.random_state[index] = dice._replace(is_shared=True)  # somebody else has drawn
         if generator in self._generators:
             return
         self._generators.append(generator)
+        pairs: list[tuple[Any, Any]] = [(torch.set_rng_state, torch.get_rng_state)]
         if generator is not None:
-            self.random_state.append((generator.set_state, generator.get_state()))
-            return
-        self.random_state.append((torch.set_rng_state, torch.get_rng_state()))
-        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            states = torch.cuda.get_rng_state_all()
-            self.random_state.append((torch.cuda.set_rng_state_all, states))
+            pairs = [(generator.set_state, generator.get_state)]
+        elif torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            pairs.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all))
+        for write, read in pairs:
+            self.random_state.append(Dice(write, read, read(), is_shared=False))
+
+    def _follow_random_state(self) -> None:
+        """Note what the run itself has drawn so far, where there are others who may draw."""
+        if threading.active_count() > 1:
+            self.random_state = [dice._replace(after=dice.read()) for dice in self.random_state]
+
+
+def is_watched() -> bool:
+    """Whether what this thread runs is watched."""
+    return isinstance(current_dispatch_mode(), Tape | BesideCompiler)

@@ -213,7 +213,7 @@ class Attempt:
         watched.noted.put_back_plain()
         moving = verdict.moving
         put_back_tensors(
-            saved for saved in self.tape.saved if self.tape.last_number_of(saved[0]) not in moving
+            saved for saved in watched.written() if self.tape.last_number_of(saved[0]) not in moving
         )
 
     def note_what_is_left(self) -> None:

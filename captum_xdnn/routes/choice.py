@@ -194,7 +194,8 @@ def _raised(attempt: Attempt) -> Outcome:
     return Outcome(Certificate.untraceable(reason), ran=False)
 
 
-_noticed: set[str] = set()
+_noticed: dict[str, object] = {}
+"""Names of the kinds of functions of which a notice was given."""
 
 
 def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) -> None:
@@ -223,8 +224,8 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
     memory.announced = said
     root = root_of(function)
     name = str(getattr(root, "__qualname__", "") or type(root).__name__)
-    if slow and outcome.ran and name not in _noticed:
-        _noticed.add(name)
+    mine = object()
+    if slow and outcome.ran and _noticed.setdefault(name, mine) is mine:
         logger.warning(NOTICE, name, said)
     else:
         logger.info("%s: %s", name, said)

@@ -6,7 +6,6 @@ watched anew, and what is kept only spares writing a report again.
 
 from __future__ import annotations
 
-import threading
 import types
 import weakref
 from abc import ABC, abstractmethod
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
+from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.places import MadeOfAnother
 
 CONTRADICTIONS = 3
@@ -27,7 +27,7 @@ PATIENCE = 2
 """So many calls in a row are refused before not every one of them is looked at."""
 MOST_LEFT = 256
 
-_LOCK = threading.Lock()
+_LOCK = lock()
 _KNOWN: dict[int, tuple[Any, dict[Any, Memory]]] = {}
 """By the address of a function: a weak reference to it, and what is remembered of its parts."""
 
@@ -97,10 +97,12 @@ class Memory:
     def leave(self, references: Iterable[Any]) -> None:
         """Note what a run has computed from the inputs and somebody has kept."""
         for reference in references:
-            if len(self.left) >= MOST_LEFT:
-                self.left.pop(next(iter(self.left)))
             tensor = reference()
-            if tensor is not None:
+            if tensor is None:
+                continue
+            with _LOCK:  # another thread's call may forget one as well
+                if len(self.left) >= MOST_LEFT:
+                    self.left.pop(next(iter(self.left)))
                 self.left[id(tensor)] = reference
 
     def refused(self, form: Any) -> Any:
@@ -157,11 +159,16 @@ def memory_of(function: Callable[..., Any]) -> Memory:
     known = _KNOWN.get(address)
     if known is None or known[0]() is not owner:
         try:
-            known = (weakref.ref(owner, lambda gone: _forget(address, gone)), {})
+            made: tuple[Any, dict[Any, Memory]] = (
+                weakref.ref(owner, lambda gone: _forget(address, gone)),
+                {},
+            )
         except TypeError:
             return Memory()
         with _LOCK:
-            _KNOWN[address] = known
+            known = _KNOWN.get(address)
+            if known is None or known[0]() is not owner:  # nobody else has come first
+                known = _KNOWN[address] = made
     parts = known[1]
     memory = parts.get(part)
     if memory is None:
@@ -174,9 +181,10 @@ def memory_of(function: Callable[..., Any]) -> Memory:
 
 def _forget(address: int, gone: Any) -> None:
     """A function is gone; another one may have its address by now."""
+    # No lock: garbage is collected anywhere, also where another one is held.
     known = _KNOWN.get(address)
     if known is not None and known[0] is gone:
-        del _KNOWN[address]
+        _KNOWN.pop(address, None)
 
 
 @dataclass(eq=False, repr=False)

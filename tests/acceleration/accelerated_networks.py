@@ -21,6 +21,7 @@ SAME = {"rtol": 0.0, "atol": 0.0}
 def in_place() -> dict[str, Any]:
     return {
         "attribute": IntegratedGradients.attribute,
+        "attribute of layers": LayerIntegratedGradients.attribute,
         "_make_gradient_func": LayerIntegratedGradients._make_gradient_func,
         "construct_neuron_grad_fn": neuron_module.construct_neuron_grad_fn,
     }

@@ -16,7 +16,7 @@ from captum_xdnn.routes.plan import Choice
 
 @pytest.fixture(autouse=True)
 def _nothing_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_noticed", set())
+    monkeypatch.setattr(choice, "_noticed", {})
     logging.getLogger("captum_xdnn").setLevel(logging.NOTSET)
 
 

@@ -6,6 +6,7 @@ import collections
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +18,7 @@ from comparing import inputs, network
 from torch import nn
 
 from captum_xdnn import XIntegratedGradients
+from captum_xdnn.proof.watching import watch
 from captum_xdnn.recording.state import Noted
 
 
@@ -289,3 +291,121 @@ def test_what_others_append_as_often_as_a_run_is_not_taken_for_two_runs_of_one()
     noted.put_back_appended()
     thread.join()
     assert (net.requests, net.log) == ([0, 1], ["run"])
+
+
+class Asking(nn.Module):
+    """Asks another thread, which lives longer than the run, for something in its first pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.drop, self.late = network(bias=True), 0.5, None
+
+    def forward(self, x):
+        # Reads `training` and binds nothing.
+        y = torch.nn.functional.dropout(self.net(x), self.drop if self.training else 0.0)
+        if WISHES:
+            POOL.submit(WISHES.pop()).result()
+        return y
+
+
+POOL = ThreadPoolExecutor(1)
+WISHES: list[Callable[[], Any]] = []
+
+
+@pytest.mark.parametrize("begin", [False, True])
+@pytest.mark.parametrize("how", ["train", "attribute", "of a part"])
+def test_a_mode_that_another_thread_sets_meanwhile_stays(how: str, begin: bool) -> None:
+    modes = []
+    for kind in (IntegratedGradients, XIntegratedGradients):
+        net = Asking().double().train(begin)
+        wishes: dict[str, Callable[[], Any]] = {
+            "train": lambda net=net: net.train(not begin),
+            "attribute": lambda net=net: setattr(net, "training", not begin),
+            "of a part": lambda net=net: net.net.train(not begin),
+        }
+        WISHES[:] = [wishes[how]]
+        kind(net).attribute(inputs().double(), target=1, n_steps=4)
+        modes.append([module.training for module in net.modules()])
+    assert modes[0] == modes[1]
+    assert (not begin) in modes[1]
+
+
+def test_a_mode_that_the_function_sets_itself_is_put_back_beside_others() -> None:
+    class Switching(Asking):
+        def forward(self, x):
+            self.train()
+            POOL.submit(sum, range(10**5)).result()
+            return super().forward(x).sin()
+
+    net = Switching().eval()
+    noted = Noted(net, dice=False)
+    net(inputs())
+    noted.close()
+    noted.put_back()
+    assert not net.training
+
+
+@pytest.mark.parametrize("when", ["in the run", "after it"])
+@pytest.mark.parametrize("own", [False, True])
+def test_torchs_random_numbers_are_handed_out_once(when: str, own: bool) -> None:
+    generator, drawn = torch.Generator().manual_seed(7) if own else None, []
+    torch.manual_seed(7)
+
+    def draw() -> None:
+        drawn.append(float(torch.rand((), generator=generator)))
+
+    def function(x):
+        factor = torch.rand((), generator=generator)
+        drawn.append(float(factor))
+        if when == "in the run":
+            POOL.submit(draw).result()
+        return x * factor
+
+    watched = watch(function, [inputs().requires_grad_()], [0])
+    if when == "after it":
+        POOL.submit(draw).result()
+    watched.put_back()
+    draw()
+    assert len(set(drawn)) == len(drawn) == 3
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_torchs_random_numbers_are_put_back_beside_a_busy_thread_that_draws_none(own: bool) -> None:
+    generator = torch.Generator() if own else torch.default_generator
+    generator.manual_seed(7)
+    before = generator.get_state()
+
+    def function(x):
+        for _ in range(3):
+            x = x * torch.rand((), generator=generator if own else None)
+            POOL.submit(sum, range(10**5)).result()
+        return x
+
+    watched = watch(function, [inputs().requires_grad_()], [0])
+    assert not torch.equal(generator.get_state(), before)
+    POOL.submit(sum, range(10**5)).result()
+    watched.put_back()
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_what_another_thread_writes_into_a_buffer_since_the_run_stays() -> None:
+    class Averaging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mean", torch.zeros(3))
+            self.register_buffer("count", torch.zeros(()))
+
+        def forward(self, x):
+            self.mean.mul_(0.9).add_(1)
+            self.count += 1
+            return x.sin()
+
+    net = Averaging()
+    watched = watch(net, [inputs().requires_grad_()], [0])
+    POOL.submit(lambda: net.mean.fill_(5)).result()
+    version = net.mean._version
+    watched.put_back()
+    watched.put_back()
+    assert (net.mean == 5).all()
+    assert net.mean._version == version  # autograd of the other thread counts on it
+    assert net.count == 0

@@ -30,6 +30,7 @@ def in_place() -> tuple[object, ...]:
     """What ``accelerate_captum`` changes in Captum."""
     return (
         IntegratedGradients.attribute,
+        LayerIntegratedGradients.attribute,
         LayerIntegratedGradients._make_gradient_func,
         neuron_module.construct_neuron_grad_fn,
     )
