@@ -15,6 +15,7 @@ from captum_xdnn.proof.verdict import WRITES
 from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
 from captum_xdnn.recording.places import Names, Place
 from captum_xdnn.routes.plan import plan_of, worthwhile
+from captum_xdnn.routes.request import Call
 
 STEPS = 50
 """Captum's number of steps, for which the gain of hoisting is stated."""
@@ -103,7 +104,9 @@ def certify(
         >>> certify(torch.nn.Softmax(-1), torch.zeros(2, 4)).blockers[0].reason
         'softmax compares exponentials, which do not scale'
     """
-    tensors, starts = _formatted(inputs, baselines)
+    given, starts = _formatted(inputs, baselines)
+    call = Call(given, starts, None, ()).on_the_ray()
+    tensors, starts = call.inputs, call.baselines
     refused = unsuitable(tensors)
     if refused is not None:
         return refused
@@ -117,7 +120,8 @@ def certify(
     watched = watch(forward_func, leaves, zeros, arguments)
     watched.put_back()
     if isinstance(watched.error, BaseException):
-        return Certificate.untraceable(f"it raises {first_line(watched.error)}")
+        raised = Certificate.untraceable(f"it raises {first_line(watched.error)}")
+        return unsuitable(given) or raised  # whole numbers that are no numbers but indices
     return certificate_of(forward_func, watched)
 
 

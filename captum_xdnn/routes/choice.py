@@ -45,6 +45,7 @@ def fast_route(request: Request) -> Outcome:
     if is_transformed():
         return Outcome(refusal=TRANSFORMED, ran=False)
     memory = memory_of(request.forward_func)
+    request = replace(request, call=request.call.on_the_ray())
     refused = unsuitable(request.call.inputs)
     if refused is None and len(memory.contradictions) >= CONTRADICTIONS:
         refused = Certificate.contradicted(memory.contradictions[-1])
