@@ -155,7 +155,7 @@ def _is_boundless(argument: Any) -> bool:
     """The same of a tensor of which some entries are infinite; biases are not asked."""
     if not isinstance(argument, Operand) or argument.motion != FIXED:
         return False
-    return argument.fake.is_floating_point() and argument.vanishes(_finite_entries)
+    return argument.vanishes(_finite_entries)
 
 
 def _finite_entries(value: Tensor) -> Tensor:
