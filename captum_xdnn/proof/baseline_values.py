@@ -134,6 +134,21 @@ class BaselineValues:
                 raise Unavailable(node.name) from error
 
 
+class InsideValues(BaselineValues):
+    """Of the parts of an operation: known is of a tensor that it takes what is known outside."""
+
+    def __init__(self, taken: Mapping[Node, Any]) -> None:
+        super().__init__({}, {})
+        self._taken = taken
+
+    def vanishes(self, function: Callable[..., Tensor], nodes: Sequence[Node]) -> bool:
+        """See there; nothing is known of what the parts compute."""
+        if not all(node in self._taken for node in nodes):
+            return False
+        first, *others = (self._taken[node] for node in nodes)
+        return bool(first.vanishes(function, *others))
+
+
 def _is_repeatable(node: Node) -> bool:
     """Whether an operation gives the same again: not a layout of memory that values here do not keep."""
     if node.op != "call_function" or node.flaw:

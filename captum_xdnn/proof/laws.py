@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
+from torch import Tensor
+
 from captum_xdnn.proof.domain import (
     FIXED,
     SCALE_INVARIANT,
@@ -20,7 +22,7 @@ from captum_xdnn.proof.domain import (
     Unknown,
     is_constant,
 )
-from captum_xdnn.proof.operand import is_zero, motion_of
+from captum_xdnn.proof.operand import Operand, is_zero, motion_of
 
 BEND = (
     "a bend away from zero: the value at the baseline is not zero in front of a function "
@@ -51,7 +53,7 @@ def constant(*arguments: Any) -> Motion:
 
 def shared(*arguments: Any) -> Motion:
     """``f(c s, c t) = c f(s, t)``, ``c > 0``: arguments of one degree; 0 and inf have every degree."""
-    moving = {motion_of(a) for a in arguments if not _has_every_degree(a)}
+    moving = {motion_of(a) for a in arguments if not (_is_neutral(a) or _is_boundless(a))}
     if not moving or moving == {FIXED}:
         return FIXED
     if all(is_constant(motion) for motion in moving):
@@ -101,7 +103,7 @@ def merged(terms: Iterable[Any]) -> Motion:
     Equal motions pass; fixed, affine and degree 1 mix to affine; constants stay constant. Zero
     is neutral, and so is an infinite literal: what max pooling pads with.
     """
-    parts = [term for term in terms if not _has_every_degree(term)]
+    parts = [term for term in terms if not _is_neutral(term)]
     motions = {motion_of(part) for part in parts}
     if not motions or motions == {FIXED}:
         return FIXED
@@ -133,7 +135,7 @@ def switched(mask: Any, *branches: Any) -> Motion:
         return Unknown("a mask or index that moves")
     if isinstance(law, Unknown):
         return law
-    joint = merged(branches)
+    joint = merged(branch for branch in branches if not _is_boundless(branch))
     if law == FIXED:
         return joint
     if isinstance(joint, Affine):
@@ -144,9 +146,20 @@ def switched(mask: Any, *branches: Any) -> Motion:
     return SCALE_INVARIANT if joint == FIXED else joint
 
 
-def _has_every_degree(argument: Any) -> bool:
-    """Whether ``c t = t`` for every ``c > 0``."""
+def _is_neutral(argument: Any) -> bool:
+    """Whether ``c t = t`` for every ``c > 0``, as of a zero or an infinite number."""
     return is_zero(argument) or (isinstance(argument, float) and math.isinf(argument))
+
+
+def _is_boundless(argument: Any) -> bool:
+    """The same of a tensor of which some entries are infinite; biases are not asked."""
+    if not isinstance(argument, Operand) or argument.motion != FIXED:
+        return False
+    return argument.vanishes(_finite_entries)
+
+
+def _finite_entries(value: Tensor) -> Tensor:
+    return value.masked_fill(value.isinf(), 0)
 
 
 def _added_constant(parts: list[Any]) -> str:

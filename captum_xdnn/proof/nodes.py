@@ -83,7 +83,10 @@ def tells(operation: Operation, node: Node) -> bool:
 
 def decides_size(node: Node, operand: Node) -> bool:
     """Whether the values of an operand decide how many entries a result has."""
-    if node.target._schema.name in ("aten::index", "aten::masked_select"):
+    name = node.target._schema.name
+    if name == "aten::bincount":
+        return operand is node.args[0]
+    if name in ("aten::index", "aten::masked_select"):
         return operand.value.dtype in (torch.bool, torch.uint8) and operand is not node.args[0]
     return True
 

@@ -41,6 +41,11 @@ class Operand:
         return self.node.value
 
     @property
+    def bounded(self) -> bool:
+        """Whether the tensor was seen to have no infinite entry in the run."""
+        return self.node.bounded
+
+    @property
     def dim(self) -> int:
         """The number of dimensions."""
         return int(self.fake.dim())

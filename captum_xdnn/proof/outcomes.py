@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from captum_xdnn.proof import registry
+from captum_xdnn.proof.baseline_values import BaselineValues
 from captum_xdnn.proof.domain import (
     FIXED,
     SCALE_INVARIANT,
@@ -33,8 +34,8 @@ OF_PROCESSES = "c10d."
 """What processes exchange beside the computation: DistributedDataParallel agrees on its buckets."""
 
 Operands = Mapping[Node, Operand]
-Inside = Callable[[Graph, dict[Node, Motion], dict[Node, str]], Any]
-"""Propagates through the parts of an operation, from the motions of their inputs."""
+Inside = Callable[[Graph, dict[Node, Operand]], Any]
+"""Propagates through the parts of an operation, from what it takes."""
 
 
 def outcome_of(node: Node, operands: Operands, inside: Inside | None, *, reached: bool) -> Any:
@@ -105,9 +106,8 @@ def _taken_apart(node: Node, operands: Operands, inside: Inside) -> Any:
     graph = parts_of(node)
     if graph is None:
         return None
-    taken = [operands[n].motion for n in node.all_input_nodes]
-    shifts = dict.fromkeys(graph.inputs, "it is not zero at the baseline")
-    found = inside(graph, dict(zip(graph.inputs, taken, strict=True)), shifts)
+    taken = [operands[n] for n in node.all_input_nodes]
+    found = inside(graph, dict(zip(graph.inputs, taken, strict=True)))
     if found.everywhere:
         return None
     results: list[Any] = []
@@ -140,6 +140,29 @@ def _checked(motion: Motion, info: TensorInfo | None, *, limitless: bool) -> Mot
     if scales and info is not None and not (info.is_floating_point() or info.is_complex()):
         return Unknown("a whole number that would have to scale")
     return motion
+
+
+class _NeverRead(BaselineValues):
+    """Whatever is asked of memory that is not read, is so."""
+
+    def vanishes(self, *_: Any) -> bool:
+        return True
+
+
+def written_over(node: Node, operands: Operands) -> dict[Node, Operand]:
+    """Memory that nobody has written and all of which an operation writes, as that operation sees it."""
+    first = node.args[0] if node.args else None
+    covers = registry.COVERS.get(registry.name_of(node.target))
+    if (
+        covers is None
+        or type(first) is not Node
+        or first in (*node.args[1:], *node.kwargs.values())
+    ):
+        return {}
+    if registry.name_of(first.target) not in registry.VOLATILE:
+        return {}
+    args = map_nodes(node.args, lambda n: operands.get(n, n))
+    return {first: Operand(FIXED, first, _NeverRead({}, {}))} if covers(*args) else {}
 
 
 def _layers(node: Node) -> tuple[Node, list[tuple[Node, Any]]]:

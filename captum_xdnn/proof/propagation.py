@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
-from captum_xdnn.proof.baseline_values import BaselineValues
+from captum_xdnn.proof.baseline_values import BaselineValues, InsideValues
 from captum_xdnn.proof.domain import (
     FIXED,
     SCALE_INVARIANT,
@@ -29,7 +29,7 @@ from captum_xdnn.proof.domain import (
 from captum_xdnn.proof.findings import NO_BIAS
 from captum_xdnn.proof.nodes import decides_size, hands_out, has_open_form, is_operation, tells
 from captum_xdnn.proof.operand import Operand
-from captum_xdnn.proof.outcomes import Operands, outcome_of
+from captum_xdnn.proof.outcomes import Operands, outcome_of, written_over
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import Event, Graph
@@ -174,28 +174,29 @@ class _Pass:
             return
         motion = self._inputs.get(node, FIXED)
         remedy = "use the zero baseline, or one that the first layer maps to zero"
-        is_affine = isinstance(motion, Affine)
-        shift = self._note(node, self._reasons[node], remedy) if is_affine else 0
+        shift = self._note(node, self._reasons[node], remedy) if isinstance(motion, Affine) else 0
         self._settle(node, motion, 0, shift)
 
     def _step(self, node: Node) -> None:
         sources = node.all_input_nodes
         if not self._reached.isdisjoint(sources):
             self._reached.add(node)
-        assumed = _joined(self._assumed.get(source, 0) for source in sources)
+        unread = written_over(node, self._operands)
+        assumed = _joined(self._assumed.get(s, 0) for s in sources if s not in unread)
         if node.target is operator.getitem and node.args[0] in self._found.motions:
             self._pick(node, assumed)
             return
-        operands = [self._operands[s] for s in sources if s in self._operands]
+        taken = ChainMap(unread, self._operands)
+        operands = [taken[s] for s in sources if s in taken]
         self._read(node, operands)
         if node.value is None:
             return
         affine = [o for o in operands if isinstance(o.motion, Affine)]
         # Affine operands as they would be if their value at the baseline were zero.
         straight = {o.node: Operand(Power(1), o.node, self._values) for o in affine}
-        straightened = ChainMap(straight, self._operands)
+        straightened = ChainMap(straight, unread, self._operands)
         carried = _joined(self._shifts.get(operand.node, 0) for operand in affine)
-        outcome = self._outcome(node, self._operands)
+        outcome = self._outcome(node, taken)
         if _fails(outcome) and affine:
             outcome = self._outcome(node, straightened)
             assumed |= carried
@@ -223,11 +224,11 @@ class _Pass:
         inside = self._inside if self._depth < DEEPEST else None
         return outcome_of(node, operands, inside, reached=node in self._reached)
 
-    def _inside(
-        self, graph: Graph, inputs: dict[Node, Motion], shifts: dict[Node, str]
-    ) -> Propagation:
-        """What is found in the parts of an operation, of which no values are known."""
-        return _Pass(graph, BaselineValues({}, {}), inputs, shifts, self._depth + 1).run()
+    def _inside(self, graph: Graph, taken: dict[Node, Operand]) -> Propagation:
+        """What is found in the parts of an operation, which takes these operands."""
+        motions = {node: operand.motion for node, operand in taken.items()}
+        shifts = dict.fromkeys(taken, "it is not zero at the baseline")
+        return _Pass(graph, InsideValues(taken), motions, shifts, self._depth + 1).run()
 
     def _is_sized(self, node: Node) -> bool:
         """Whether the number of entries depends on values that depend on the inputs."""

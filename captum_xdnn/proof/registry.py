@@ -41,6 +41,9 @@ VOLATILE: dict[str, bool] = {}
 OVERWRITES: dict[str, int] = {}
 """Overloads that read nothing but the shape of one argument, and the position of that one."""
 
+COVERS: dict[str, Rule] = {}
+"""Overloads that may write all of their first argument, and whether, by their arguments as operands."""
+
 UNWRITTEN: dict[str, Callable[[dict[str, Any]], bool]] = {}
 """Overloads that may return memory that they have not written, and when, by their arguments."""
 
@@ -48,6 +51,7 @@ FACTS: dict[str, dict[str, Any]] = {
     "pieces": PIECES,
     "volatile": VOLATILE,
     "overwrites": OVERWRITES,
+    "covers": COVERS,
     "unwritten": UNWRITTEN,
 }
 """The tables by the names under which ``know`` fills them."""

@@ -25,8 +25,8 @@ from captum_xdnn._torch import (
     pytree,
 )
 from captum_xdnn.recording.following import MAY_RUN_OTHERS, OF_TORCH, Functions
-from captum_xdnn.recording.steps import MEASURED, READ, REPLACED
-from captum_xdnn.recording.tensors import custom_nodes_of
+from captum_xdnn.recording.steps import BOUNDED, MEASURED, READ, REPLACED
+from captum_xdnn.recording.tensors import custom_nodes_of, is_bounded
 from captum_xdnn.recording.watch import Tape
 
 Event = Callable[[Tape, Any, tuple[Any, ...], dict[str, Any]], Any]
@@ -123,6 +123,33 @@ def _pad(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     return tape.run_whole(circular, whole, (given["input"], given["pad"]), {})
 
 
+def _look(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What replaces infinite numbers is the identity where there are none: whether so, is seen here."""
+    tensor = args[0] if args else kwargs.get("input", kwargs.get("self"))
+    if isinstance(tensor, Tensor) and is_bounded(tensor):
+        tape.note_event(BOUNDED, [tensor])
+    return func(*args, **kwargs)
+
+
+def _one_hot(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Torch reads whether each number is in the range that it is told; that shows only where one is not."""
+    given = dict(zip(("tensor", "num_classes"), args, strict=False)) | kwargs
+    if given.keys() != {"tensor", "num_classes"} or given["num_classes"] < 0:  # they are counted
+        return func(*args, **kwargs)
+    told = (given["tensor"], given["num_classes"])
+    try:
+        return tape.run_whole(torch.ops.aten.one_hot.default, func, told, {})
+    except Exception:
+        tape.note_event(READ, told[:1])
+        raise
+
+
+def _unpack(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """How long the sequences are, is read and written by pointer: run as the one operation it is."""
+    tape.note_event(READ, [*args[1:], *kwargs.values()])
+    return tape.run_whole(torch.ops.aten._pad_packed_sequence.default, func, args, kwargs)
+
+
 _TORCH = str(Path(torch.__file__).parent)
 _COMPOSED = ("CompositeImplicitAutograd",)
 _AUTOGRAD = ("Autograd", "AutogradCPU", "AutogradCUDA")
@@ -190,7 +217,7 @@ def _events() -> dict[Any, Event]:
             *(Tensor.size, Tensor.__len__, Tensor.numel, Tensor.nelement),
         ),
         _gather: (*makers, *(getattr(torch, f"sparse_{form}_tensor") for form in sparse)),
-        _divide: (*PACKING, *splitting),
+        _divide: (PACKING[0], *splitting),
         _index: (Tensor.__getitem__, Tensor.__setitem__),
         _touch: (
             *_methods("register_hook", "register_post_accumulate_grad_hook"),
@@ -200,6 +227,9 @@ def _events() -> dict[Any, Event]:
     events = {func: _noting(note) for note, functions in noted.items() for func in functions}
     events[torch.autograd.grad] = events[Tensor.backward] = _differentiate
     events[torch.nn.functional.pad] = events[pad] = _pad
+    events[torch.nn.functional.one_hot], events[PACKING[1]] = _one_hot, _unpack
+    replacing = (torch.nan_to_num, torch.nan_to_num_, *_methods("nan_to_num", "nan_to_num_"))
+    events |= dict.fromkeys(replacing, _look)
     return events | {getattr(torch, name): _recurrent(name) for name in RECURRENT}
 
 

@@ -19,6 +19,7 @@ class Node:
         graded: Whether gradients were recorded.
         ungraded_write: Whether it wrote in place while none were: autograd goes on as if nothing had
             been written.
+        bounded: Whether it was seen to have no infinite entry in a run of this structure.
     """
 
     def __init__(
@@ -37,7 +38,8 @@ class Node:
         self.name, self.target, self.args, self.kwargs = name, target, args, kwargs or {}
         self.op = "placeholder" if target is None else "call_function"
         self.value, self.step, self.number = value, step, number
-        self.flaw, self.graded, self.ungraded_write = flaw, graded, False
+        self.flaw, self.graded = flaw, graded
+        self.ungraded_write = self.bounded = False
         self.users: dict[Node, None] = {}
         found: dict[Node, None] = {}
         for held in (*args, *self.kwargs.values()):

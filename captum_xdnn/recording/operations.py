@@ -61,7 +61,9 @@ class Operation:
         aliased = [a for a in schema.arguments if a.alias_info and not a.alias_info.is_write]
         self.shows = bool(aliased) and any(info is not None for info in returned)
         self.is_random = torch.Tag.nondeterministic_seeded in overload.tags
-        self.sized_by_values = torch.Tag.dynamic_output_shape in overload.tags
+        self.sized_by_values = torch.Tag.dynamic_output_shape in overload.tags or (
+            schema.name == "torchvision::nms"
+        )
         self.reads = torch.Tag.data_dependent_output in overload.tags
         kinds = [str(result.type) for result in schema.returns]  # objects of C++ hold no number
         namespace = schema.name.partition("::")[0]
@@ -116,19 +118,25 @@ def functional_twin(overload: OpOverload) -> tuple[OpOverload, str] | None:
     schema = overload._schema
     namespace, _, name = schema.name.partition("::")
     dropped = ""
+    written = {
+        a.name for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write
+    }
     if name.endswith("_") and not name.endswith("__"):
         name = name[:-1]
+        written.discard(schema.arguments[0].name)
     else:
         outs = [a for a in schema.arguments if a.alias_info is not None and a.alias_info.is_write]
         if len(outs) != 1 or not outs[0].kwarg_only:
             return None
         dropped = outs[0].name
+        written.clear()
     packet = getattr(getattr(torch.ops, namespace), name, None)
     # By its arguments: pow_.Scalar is no form of pow.Scalar, whose exponent is the tensor.
     wanted = [(a.name, str(a.type)) for a in schema.arguments if a.name != dropped]
     for form in () if packet is None else packet.overloads():
         twin: OpOverload = getattr(packet, form)
         found = [(a.name, str(a.type)) for a in twin._schema.arguments]
-        if found == wanted and not twin._schema.is_mutable:
+        beside = {a.name for a in twin._schema.arguments if a.alias_info and a.alias_info.is_write}
+        if found == wanted and beside == written:  # rrelu_with_noise_ and its twin write noise, too
             return twin, dropped
     return None

@@ -18,6 +18,7 @@ from captum_xdnn._torch import OpOverload, pytree
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import Operation, functional_twin
 from captum_xdnn.recording.steps import (
+    BOUNDED,
     OPAQUE,
     UNSEEN,
     Mixed,
@@ -94,6 +95,9 @@ class _Reading:
             elif step.op == UNSEEN:
                 for info in step.results:
                     self._place(Node("unseen", None, value=info, flaw=UNSEEN))
+            elif step.op == BOUNDED:
+                for part in step.signature[1]:
+                    self._decoded(part).bounded = True
             else:
                 decoded = [self._decoded(part) for part in step.signature[1]]
                 nodes = tuple(n for n in pytree.tree_leaves(decoded) if type(n) is Node)

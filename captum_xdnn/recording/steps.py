@@ -27,6 +27,8 @@ MEASURED = "measured"
 """Python reads a shape that values have decided."""
 REPLACED = "replaced"
 """A tensor's memory is exchanged, or written by Python."""
+BOUNDED = "bounded"
+"""No entry of a tensor is infinite in this run: looked at where an operation treats those otherwise."""
 
 UNSEEN = "it was computed where it cannot be watched (another thread, an extension)"
 """A flaw of a tensor: that nothing can be known of it. So is the next one."""

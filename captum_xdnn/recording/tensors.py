@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn._torch import NODE_OF_CPP, SCRIPTED, disabled_torch_dispatch
+from captum_xdnn._torch import NODE_OF_CPP, SCRIPTED, DisableTorchDispatch, disabled_torch_dispatch
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
 LITERALS = frozenset(
@@ -19,6 +19,15 @@ LITERALS = frozenset(
     )
 )
 _TENSORS = frozenset((Ref, Source, Mixed))
+
+
+def is_bounded(tensor: Tensor) -> bool:
+    """Whether a tensor is seen to have no infinite entry; of one that cannot be looked at, it is not."""
+    with DisableTorchDispatch(), torch.no_grad():
+        try:
+            return not tensor.isinf().any()
+        except Exception:  # whatever a class of tensors, a transform, a device without memory says
+            return False
 
 
 class Group(list[Ref]):

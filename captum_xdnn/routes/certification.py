@@ -17,6 +17,7 @@ from captum_xdnn.proof.verdict import WRITES
 from captum_xdnn.proof.watching import Watched, known_baseline, unsuitable, watch
 from captum_xdnn.recording.places import Names, Place
 from captum_xdnn.routes.plan import is_certain, plan_of, worthwhile
+from captum_xdnn.routes.request import Call
 
 STEPS = 50
 """Captum's number of steps, for which the gain of hoisting is stated."""
@@ -115,7 +116,9 @@ def certify(
         >>> certify(torch.nn.Softmax(-1), torch.zeros(2, 4)).blockers[0].reason
         'softmax compares exponentials, which do not scale'
     """
-    tensors, starts = _formatted(inputs, baselines)
+    given, starts = _formatted(inputs, baselines)
+    call = Call(given, starts, None, ()).on_the_ray()
+    tensors, starts = call.inputs, call.baselines
     refused = unsuitable(tensors)
     if refused is not None:
         whole = any(not (x.is_floating_point() or x.is_complex()) for x in tensors)
@@ -130,7 +133,8 @@ def certify(
     watched = watch(forward_func, leaves, zeros, arguments)
     watched.put_back()
     if isinstance(watched.error, BaseException):
-        return Certificate.untraceable(f"it raises {first_line(watched.error)}")
+        raised = Certificate.untraceable(f"it raises {first_line(watched.error)}")
+        return unsuitable(given) or raised  # whole numbers that are no numbers but indices
     return certificate_of(forward_func, watched)
 
 

@@ -45,6 +45,9 @@ def fast_route(request: Request) -> Outcome:
     if is_transformed():
         return Outcome(refusal=TRANSFORMED, ran=False)
     memory = memory_of(request.forward_func)
+    call = request.call.on_the_ray()
+    if call is not request.call:
+        request = replace(request, call=call)
     refused = unsuitable(request.call.inputs) or memory.given_up
     if refused is not None:
         return Outcome(refused, ran=False)

@@ -172,6 +172,15 @@ class Call:
             return self.target.numel() == 1 or self.target.shape == (self.size,)
         return not isinstance(self.target, list) or len(self.target) == self.size
 
+    def on_the_ray(self) -> Call:
+        """The call with whole numbers as they stand on Captum's ray: in a floating dtype."""
+        pairs = tuple(zip(self.inputs, self.baselines, strict=True))
+        if not any(map(_is_whole, self.inputs)):
+            return self
+        inputs = tuple(b + 1.0 * (x - b) if _is_whole(x) else x for x, b in pairs)
+        starts = tuple(1.0 * b if _is_whole(b) else b for b in self.baselines)
+        return replace(self, inputs=inputs, baselines=starts)
+
     def starts(self) -> tuple[Tensor, ...]:
         """The baselines in the shapes of the inputs."""
         pairs = zip(self.inputs, self.baselines, strict=True)
@@ -240,6 +249,12 @@ def _alike(tensor: Tensor, baseline: Tensor) -> bool:
         and baseline.dim() == tensor.dim()
         and baseline.shape[1:] == tensor.shape[1:]
     )
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is a tensor of whole numbers, which Captum multiplies by places on the ray; no truth values."""
+    fractional = not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex()
+    return not fractional and value.dtype != torch.bool
 
 
 def _detached(tensor: Tensor) -> Tensor:

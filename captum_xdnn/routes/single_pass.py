@@ -63,7 +63,8 @@ def single_pass(attempt: Attempt, verdict: Verdict, certificate: Certificate) ->
             returned=found.returned,
         ),
     )
-    if not request.verify and outcome.attributions is not None:
+    looked_at = any(node.bounded for node in verdict.graph.nodes)  # another input may differ there
+    if not request.verify and outcome.attributions is not None and not looked_at:
         attempt.memory.prove(attempt.form_by_value(), verdict)
     return outcome
 

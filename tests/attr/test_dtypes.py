@@ -12,7 +12,7 @@ from references import path_integral
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from captum_xdnn import NotHomogeneousError, XIntegratedGradients
+from captum_xdnn import NotHomogeneousError, XIntegratedGradients, certify
 from captum_xdnn.checks.completeness import precision_of, reduced_precision_of
 
 TOLERANCE = {torch.float16: 2e-2, torch.bfloat16: 1e-1, torch.float32: 1e-5, torch.float64: 1e-10}
@@ -153,8 +153,37 @@ class Whole(nn.Module):
         return self.net((x.abs() if x.is_complex() else x).double())
 
 
+@pytest.mark.parametrize("start", [None, 0, 2, torch.arange(24).view(4, 6)])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8])
+def test_whole_numbers_go_along_captums_ray(dtype: torch.dtype, start: Any) -> None:
+    """It is of floating numbers; where it begins above 0, differences without a sign wrap around."""
+    function, x = Whole(mlp()), (20 * rows()).abs().to(dtype)
+    start = start.to(dtype) if isinstance(start, Tensor) else start
+    xig = XIntegratedGradients(function)
+    both = [
+        method.attribute(x, start, target=1, n_steps=20, return_convergence_delta=True)
+        for method in (xig, IntegratedGradients(function))
+    ]
+    from_zero = start is None or not torch.as_tensor(start).any()
+    assert (xig.last_route == "single_pass") is from_zero
+    scale = both[1][0].abs().max().item()
+    for ours, theirs in zip(*both, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * scale)
+    assert certify(function, x, start).homogeneous is (xig.last_route == "single_pass")
+
+
+def test_indices_are_no_numbers() -> None:
+    function = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2, bias=False))
+    ids = torch.tensor([[1, 2], [0, 4]])
+    for method in (IntegratedGradients, XIntegratedGradients):
+        with pytest.raises(RuntimeError, match="Expected tensor for argument"):
+            method(function).attribute(ids, target=1)
+    assert "is of dtype torch.int64" in certify(function, ids).blockers[0].reason
+
+
 @pytest.mark.parametrize("build", [mlp, biased_mlp])
-@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.complex64])
 def test_what_is_not_real_is_captums(build: Any, dtype: torch.dtype) -> None:
     function, x = Whole(build()), (3 * rows()).abs().to(dtype)
     xig = XIntegratedGradients(function)
@@ -167,8 +196,8 @@ def test_what_is_not_real_is_captums(build: Any, dtype: torch.dtype) -> None:
 
 def test_a_demanded_single_pass_says_what_it_takes() -> None:
     xig = XIntegratedGradients(Whole(mlp()), strategy="single_pass")
-    with pytest.raises(NotHomogeneousError, match=r"input 0 is of dtype torch\.int64"):
-        xig.attribute(torch.ones(4, 6, dtype=torch.int64), target=1)
+    with pytest.raises(NotHomogeneousError, match=r"input 0 is of dtype torch\.complex64"):
+        xig.attribute(torch.ones(4, 6, dtype=torch.complex64), target=1)
 
 
 @pytest.mark.parametrize("start", [torch.zeros(4, 6), torch.ones(1, 6, dtype=torch.int64)])

@@ -189,7 +189,7 @@ def test_a_value_that_is_relied_upon_is_looked_at_in_each_call(kind: str, unseen
 @pytest.mark.parametrize(
     ("inputs", "reason"),
     [
-        (torch.ones(2, 3, dtype=torch.int64), "input 0 is of dtype torch.int64"),
+        (torch.ones(2, 3, dtype=torch.bool), "input 0 is of dtype torch.bool"),
         (torch.ones(2, 3, dtype=torch.complex64), "input 0 is of dtype torch.complex64"),
         (torch.tensor(1.0), "input 0 has no batch dimension"),
         (torch.ones(0, 3), "input 0 is an empty batch"),

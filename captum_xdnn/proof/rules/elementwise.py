@@ -120,7 +120,8 @@ def _power(self: Any, exponent: Any) -> Motion:
         return Unknown("an exponent that is no finite real number")
     if exponent == 1:
         return motion_of(self)
-    return homogeneous(self, Fraction(exponent))
+    simple = Fraction(exponent).limit_denominator(64)  # 1/3 is written as a float that is not 1/3
+    return homogeneous(self, simple if float(simple) == exponent else Fraction(exponent))
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,13 @@ def _isclose(self: Any, other: Any, _rtol: Any = 0, /, atol: float = 1e-8, *_: A
 def _nan_to_num(
     self: Any, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Motion:
-    """Homogeneous only if every replacement is zero or infinite."""
-    replaced = (nan or 0.0, posinf, neginf)
-    if all(r is not None and (r == 0 or math.isinf(r)) for r in replaced):
+    """Homogeneous if every replacement is zero or infinite, or if nothing in this run is infinite."""
+    if nan:
+        return Unknown("what is no number is replaced by one", "leave nan out, or let it be 0")
+    infinite = [] if self.bounded else [posinf, neginf]
+    if all(r is not None and (r == 0 or math.isinf(r)) for r in infinite):
         return homogeneous(self)
-    return Unknown("infinite values are replaced by finite ones")
+    return Unknown(
+        "infinite values are replaced by finite ones",
+        "let no value be infinite, or call torch.nan_to_num(x, posinf=0, neginf=0)",
+    )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_of
-from captum_xdnn.proof.domain import Motion, Unknown, is_constant
-from captum_xdnn.proof.laws import constant, shared, switched
+from captum_xdnn.proof.domain import FIXED, Motion, Unknown, is_constant
+from captum_xdnn.proof.laws import constant, homogeneous, linear, product, shared, switched
 from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import along, beside, images
@@ -58,6 +58,25 @@ def embedded(call: BatchedCall) -> BatchDim | None:
 def _read(self: Any, index: Any, /, *_: Any, **__: Any) -> Motion:
     """Entries at an index or under a mask, of which as many are read all along the ray."""
     return switched(index, self)
+
+
+@law("_embedding_bag _embedding_bag_forward_only", rows="which rows are in a bag, its offsets say")
+def _bag(
+    weight: Any,
+    indices: Any,
+    offsets: Any,
+    _scaled: Any = False,
+    mode: int = 0,
+    _sparse: Any = False,
+    factors: Any = None,
+    /,
+    *_: Any,
+) -> tuple[Motion, ...]:
+    """Sums of entries, each times a factor, means or maxima; and what is kept for the way back."""
+    summed = product(weight, 1 if factors is None else factors)
+    found = (summed, linear(weight), homogeneous(weight))[mode]
+    which = constant(weight) if mode == 2 else FIXED
+    return tuple(switched(indices, switched(offsets, m)) for m in (found, FIXED, FIXED, which))
 
 
 @law("grid_sampler_2d grid_sampler_3d", rows=images)

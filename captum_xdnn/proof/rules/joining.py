@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
-from captum_xdnn.proof.domain import Motion, Unknown
+from captum_xdnn.proof.domain import FIXED, Motion, Unknown
 from captum_xdnn.proof.laws import added, constant, merged, shared, switched
-from captum_xdnn.proof.registry import LINEAR, law
+from captum_xdnn.proof.operand import Operand, motion_of
+from captum_xdnn.proof.registry import LINEAR, know, law
 from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
 from captum_xdnn.proof.rules.by_law import of_two
 
@@ -84,6 +90,64 @@ def put(call: BatchedCall) -> BatchDim | None:
     return place if alike and call["dim"] % rank_of(data) != place.dim else None
 
 
+@dataclass(frozen=True)
+class _Left:
+    """The entries that are not written where some indices say."""
+
+    shape: tuple[int, ...]
+    write: Callable[..., Any]
+
+    def __call__(self, *indices: Tensor) -> Tensor:
+        left = torch.ones(self.shape, dtype=torch.bool, device=indices[0].device)
+        self.write(left, *indices)
+        return left
+
+
+@dataclass(frozen=True)
+class _Scattered:
+    """Where ``scatter`` writes."""
+
+    dim: int
+
+    def __call__(self, left: Tensor, index: Tensor) -> None:
+        left.scatter_(self.dim, index, False)
+
+
+@dataclass(frozen=True)
+class _Indexed:
+    """Where ``index_put`` writes, by indices of some dimensions."""
+
+    given: tuple[bool, ...]
+
+    def __call__(self, left: Tensor, *indices: Tensor) -> None:
+        rest = iter(indices)
+        left[tuple(next(rest) if given else slice(None) for given in self.given)] = False
+
+
+def _covers(self: Any, write: Callable[..., Any], *indices: Any) -> bool:
+    """Whether an operation that writes there leaves nothing of its first argument."""
+    if not all(isinstance(index, Operand) and index.motion == FIXED for index in indices):
+        return False
+    first, *others = indices
+    return bool(first.vanishes(_Left(tuple(self.fake.shape), write), *others))
+
+
+def _all_scattered(self: Any, dim: int, index: Any, *_: Any) -> bool:
+    return _covers(self, _Scattered(dim), index)
+
+
+def _all_indexed(
+    self: Any, indices: list[Any], _values: Any, accumulate: bool = False, *_: Any
+) -> bool:
+    given = tuple(index is not None for index in indices)
+    real = [index for index in indices if index is not None]
+    return bool(real) and not accumulate and _covers(self, _Indexed(given), *real)
+
+
+know("scatter.src scatter.value", covers=_all_scattered)
+know("index_put", covers=_all_indexed)
+
+
 @law("scatter.src scatter.value scatter_add index_add", rows=put)
 def _scatter(self: Any, _dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -> Motion:
     """Parts put, or added, where an index says."""
@@ -110,6 +174,26 @@ def _scatter_reduce(self: Any, _dim: int, index: Any, src: Any, reduce: str, /, 
     if reduce in ("amax", "amin"):
         return switched(index, shared(self, src))
     return Unknown("a product of as many factors as an index says")
+
+
+@law("segment_reduce", rows="which rows are in a segment, its lengths say")
+def _segment_reduce(
+    data: Any, reduce: str, *, lengths: Any = None, initial: Any = None, **others: Any
+) -> Motion:
+    """As of a scatter, over consecutive parts."""
+    places = next(p for p in (lengths, *others.values()) if isinstance(p, Operand))
+    start = 0 if initial is None else initial
+    if reduce in ("sum", "mean"):
+        return switched(places, data, start)
+    if reduce in ("max", "min"):
+        return switched(places, shared(data, start))
+    return Unknown("a product of as many factors as a segment is long")
+
+
+@law("bincount", rows="it counts the entries of all rows")
+def _bincount(self: Any, weights: Any = None, _minlength: int = 0, /) -> Motion:
+    """How often each number is there; sums of weights."""
+    return motion_of(self) if weights is None else switched(self, weights)
 
 
 @law("fill.Scalar fill.Tensor copy", rows=entrywise, overwrites=0)

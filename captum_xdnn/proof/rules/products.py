@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
-from captum_xdnn.proof.domain import Affine, Motion
-from captum_xdnn.proof.laws import added, product
-from captum_xdnn.proof.operand import Operand, is_zero
+from captum_xdnn.proof.domain import FIXED, Affine, Motion, Unknown
+from captum_xdnn.proof.laws import added, product, quotient
+from captum_xdnn.proof.operand import Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import BILINEAR, law
 from captum_xdnn.proof.row_laws import before_last, comes_first, entrywise
 from captum_xdnn.proof.rules.by_law import of_two
@@ -104,6 +104,16 @@ def _product_and_sum(
     """``beta self + alpha left @ right``."""
     term = 0 if alpha == 0 else product(left, right)
     return _with_bias(term, 0 if beta == 0 else self)
+
+
+@law(
+    "linalg_solve_triangular", rows="a system of equations is of all its rows; none has been needed"
+)
+def _solved(self: Any, B: Any, *, unitriangular: bool = False, **_: Any) -> Motion:  # noqa: N803
+    """``A^-1 B``: degrees subtract; a diagonal of ones that is only thought of does not scale."""
+    if unitriangular and motion_of(self) != FIXED:
+        return Unknown("a triangular matrix that moves beside a diagonal of ones")
+    return quotient(B, self)
 
 
 @law("addcmul")

@@ -67,6 +67,14 @@ def _pack(input: Any, lengths: Any, /, *_: Any) -> tuple[Motion, Motion]:
     return switched(lengths, linear(input)), motion_of(lengths)
 
 
+@law("_pad_packed_sequence", rows="rows of all examples stand side by side, step by step")
+def _unpack(
+    data: Any, batch_sizes: Any, _batch_first: bool, padding_value: float, _total_length: int, /
+) -> tuple[Motion, Motion]:
+    """The same entries beside a constant, and the lengths."""
+    return switched(batch_sizes, data, padding_value), motion_of(batch_sizes)
+
+
 def _of_relus(input: Any, hx: Any, params: Any, has_biases: bool, is_random: bool) -> Motion:
     if is_random:
         return Unknown("dropout is active, so the output is random", "call model.eval()")

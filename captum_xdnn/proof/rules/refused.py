@@ -15,7 +15,7 @@ from captum_xdnn.proof.rules.elementwise import RELU
 
 AS_IT_IS = "captum_xdnn.nn.Homogenized(model) takes one pass as it is, and explains it at one length of the input"
 IN_FRONT = "explain the value in front of it, or replace it by a ReLU and retrain"
-LOGITS = "explain the logits instead of the probabilities"
+LOGITS = "explain the logits instead of the probabilities; take argmax and topk of logits, too"
 LEFT_OUT = "leave it out of the function that is explained"
 INSIDE = {
     IN_FRONT: f"replace it by a ReLU and retrain; {AS_IT_IS}",
@@ -24,6 +24,9 @@ INSIDE = {
 }
 """What to do instead, where the operation is not the network's last."""
 
+# Also where only the place of the largest is taken: in exact arithmetic it is that of the largest logit all
+# along the ray, but probabilities saturate: sigmoid(20) and sigmoid(30) are both 1 in float32, and at a tenth of the
+# way they are not. What was chosen at the input is then not what is chosen on the way to it, and completeness holds.
 refuse(
     "_softmax _log_softmax softmax.int log_softmax.int _safe_softmax",
     "softmax compares exponentials, which do not scale",
@@ -72,9 +75,30 @@ refuse(
     "keep the computation in tensors",
 )
 refuse(
-    "_embedding_bag",
-    "sums of rows by a bag whose weights may move",
-    "use torch.nn.Embedding and a sum",
+    "cumprod",
+    "a product of as many factors as the place along the dimension says",
+    "multiply entries one by one",
+    rows=along,
+)
+refuse(
+    "_grouped_mm",
+    "products of groups of rows; what lies behind the last group is memory that torch leaves unwritten",
+    "multiply the groups one by one (transformers: experts_implementation='eager')",
+)
+refuse(
+    "_unique2",
+    "how many different values there are, the values decide",
+    "leave it out of the function that is explained",
+)
+refuse(
+    "repeat_interleave.Tensor",
+    "how often each entry is repeated is computed from the input",
+    "repeat by numbers that do not depend on the input",
+)
+refuse(
+    "frexp.Tensor",
+    "mantissa and exponent, which do not scale",
+    "leave it out of the function that is explained",
 )
 refuse(
     "_adaptive_avg_pool2d_backward avg_pool2d_backward convolution_backward embedding_dense_backward "
@@ -128,5 +152,5 @@ know("binary_cross_entropy binary_cross_entropy_with_logits", rows=entrywise)
 know("nll_loss nll_loss_forward nll_loss2d_forward nll_loss_nd cross_entropy_loss", rows=scored)
 know("reshape flatten unflatten", rows=reshaped)
 know("contiguous zero", rows=entrywise)
-know("chunk cumprod logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
+know("chunk logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
 know("cdist", rows=before_last)

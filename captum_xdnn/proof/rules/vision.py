@@ -9,7 +9,7 @@ from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched
 from captum_xdnn.proof.domain import FIXED, Motion, Unknown, is_constant
-from captum_xdnn.proof.laws import added, constant, homogeneous, product, switched
+from captum_xdnn.proof.laws import added, constant, homogeneous, merged, product, switched
 from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import SCALED, law
 from captum_xdnn.proof.row_laws import comes_first
@@ -22,6 +22,12 @@ PLACES = Unknown(
     "the places of sampling are computed from the input",
     "sample at places that do not depend on the input",
 )
+
+
+@law("torchvision::nms", rows="boxes of all images are held against each other")
+def _suppressed(dets: Any, scores: Any, _threshold: float, /) -> Motion:
+    """Which boxes stay: by the order of scores, and by shares of areas, which a scale leaves as they are."""
+    return merged((constant(dets), constant(scores)))
 
 
 @law("torchvision::roi_align", rows=BY_BOX, pieces=SCALED)

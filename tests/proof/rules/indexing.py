@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from rules.case import Expected, case, cautious, coarse, index, mask, real, refused, share
+import torch
+
+from rules.case import (
+    Case,
+    Expected,
+    Value,
+    case,
+    cautious,
+    coarse,
+    index,
+    mask,
+    real,
+    refused,
+    share,
+)
 from rules.law_tables import BEND, READ
 
 IMAGE, GRID = real(1, 2, 4, 4), share(1, 3, 3, 2)
@@ -27,7 +41,21 @@ ORDERED: dict[str, Expected] = {
     "A F": refused(BEND),
 }
 
+OFFSETS = Value((2,), lambda generator, shape: torch.tensor([0, 2]))
+"""Where bags begin."""
+
+
+def _bags(mode: int, table: dict[str, Expected], *weights: Value) -> list[Case]:
+    names = ("aten._embedding_bag.default", "aten._embedding_bag_forward_only.default")
+    rest = (False, mode, False, *weights)
+    return [case(n, real(5, 4), index(6, below=5), OFFSETS, *rest, table=table) for n in names]
+
+
 CASES = [
+    *_bags(0, {"1 F F": "1, F, F, F", "A F F": "A, F, F, F", "2 F F": "2, F, F, F"}),
+    *_bags(0, {"F F F 1": "1, F, F, F", "F F F A": "A, F, F, F", "1 F F 1": "2, F, F, F"}, real(6)),
+    *_bags(1, {"1 F F": "1, F, F, F", "A F F": "A, F, F, F"}),
+    *_bags(2, {"1 F F": "1, F, F, 0", "A F F": refused(BEND)}),
     case("aten.index.Tensor", real(3, 4), [index(2, below=3)], table=READ),
     case("aten.index.Tensor", real(3, 4), [None, index(2, below=4)], table=READ),
     case(

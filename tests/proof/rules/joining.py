@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from rules.case import Case, Expected, case, cautious, coarse, index, mask, real, refused, scalar
+import torch
+
+from rules.case import (
+    Case,
+    Expected,
+    Value,
+    case,
+    cautious,
+    coarse,
+    index,
+    mask,
+    real,
+    refused,
+    scalar,
+)
 from rules.law_tables import BEND, CHOICE, SUM, UNEQUAL, WRITTEN, scaled
 
 WITHOUT_SECOND: dict[str, Expected] = {"1 F": "1", "1 2": "1", "2 F": "2", "A 1": "A", "F 1": "F"}
@@ -163,6 +177,30 @@ REDUCED = [
     _reduced("prod", {"1 F 1": refused("as many factors as an index says")}),
 ]
 
+LENGTHS = Value((2,), lambda generator, shape: torch.tensor([1, 2]))
+"""How many rows of three are in each segment."""
+
+
+def _segments(how: str, table: dict[str, Expected], **options: float) -> Case:
+    name = "aten.segment_reduce.default"
+    return case(name, real(3, 2), how, lengths=LENGTHS, axis=0, **options, table=table)
+
+
+SEGMENTS = [
+    *(_segments(how, {"1 F": "1", "2 F": "2", "A F": "A"}) for how in ("sum", "mean")),
+    _segments("sum", {"1 F": "A", "2 F": refused(UNEQUAL)}, initial=1.0),
+    *(_segments(how, {"1 F": "1", "2 F": "2", "A F": refused(BEND)}) for how in ("max", "min")),
+    _segments("max", {"1 F": refused(UNEQUAL)}, initial=0.1),
+    _segments("prod", {"1 F": refused("as many factors as a segment is long")}),
+    case("aten.bincount.default", index(5, below=3), table={"0": "0", "F": "F"}),
+    case(
+        "aten.bincount.default",
+        index(5, below=3),
+        real(5),
+        table={"F 1": "1", "F 2": "2", "F A": "A", "0 1": "1", "0 A": refused("a choice")},
+    ),
+]
+
 CONTENT_GONE: dict[str, Expected] = {"1 1": "1", "1 F": "F", "F 2": "2", "A A": "A", "1 Z": "F"}
 REPLACED = [
     case("aten.fill.Scalar", real(), 2.0, table={"1": "F", "A": "F"}),
@@ -192,4 +230,7 @@ DISTANCES = [
     case("aten._pdist_forward.default", coarse(4, 2), 0.0, table={"1": "0", "A": cautious(BEND)}),
 ]
 
-CASES = SUMS + SIDE_BY_SIDE + CHOICES + OVERWRITTEN + BY_INDEX + REDUCED + REPLACED + DISTANCES
+CASES = [
+    *(SUMS + SIDE_BY_SIDE + CHOICES + OVERWRITTEN + BY_INDEX + REDUCED + SEGMENTS),
+    *(REPLACED + DISTANCES),
+]

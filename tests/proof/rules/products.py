@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rules.case import Case, Expected, case, real, refused, scalar
+from rules.case import Case, Expected, Value, case, real, refused, scalar
 from rules.law_tables import LINEAR, PRODUCT, UNEQUAL
 
 VECTOR = real(3)
@@ -173,4 +173,29 @@ TOGETHER = [
     ),
 ]
 
-CASES = PLAIN + _layers() + TOGETHER
+TRIANGLE = Value(
+    (3, 3), lambda g, s: 2 * torch.eye(3).double() + torch.rand(s, generator=g).double().triu(1)
+)
+SOLVED: dict[str, Expected] = {
+    "F 1": "1",
+    "F A": "A",
+    "1 F": "-1",
+    "1 1": "0",
+    "A F": refused("a division by a tensor whose value at the baseline is not zero"),
+}
+ONES: dict[str, Expected] = {
+    "F 2": "2",
+    "1 F": refused("beside a diagonal of ones"),
+}
+SYSTEMS = [
+    case("aten.linalg_solve_triangular.default", TRIANGLE, real(3, 2), upper=True, table=SOLVED),
+    case(
+        "aten.linalg_solve_triangular.default",
+        *(TRIANGLE, real(3, 2)),
+        upper=True,
+        unitriangular=True,
+        table=ONES,
+    ),
+]
+
+CASES = PLAIN + _layers() + TOGETHER + SYSTEMS

@@ -39,6 +39,12 @@ CASES = [
         False,
         table=_refused("softmax compares exponentials"),
     ),
+    case("aten.cumprod.default", real(), 1, table=_refused("a product of as many factors")),
+    case(
+        "aten.frexp.Tensor",
+        real(),
+        table={"1": refused("mantissa and exponent"), "0": "0, 0", "F": "F, F"},
+    ),
     case("aten.rand.default", [2], table={"": cautious("the function is random")}),
     case("aten.randn.default", [2], table={"": cautious("the function is random")}),
     case(

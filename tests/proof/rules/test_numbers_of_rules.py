@@ -66,8 +66,7 @@ def _derivatives(c: Case, ray: Ray, position: int, a: float, draw: int) -> list[
         for t, letter in zip(operands, ray.letters, strict=True)
         if letter not in "FZ" and (t.is_floating_point() or t.is_complex())
     ]
-    # They have no derivative: one stands for copy_, which has, and one gives back what it was given.
-    if c.op in ("aten.copy.default", "aten.lift_fresh.default"):
+    if c.op in WITHOUT_DERIVATIVE:
         return [None] * len(operands)
     result = results(c.call(operands))[position]
     if not result.requires_grad or not moving:
@@ -77,6 +76,12 @@ def _derivatives(c: Case, ray: Ray, position: int, a: float, draw: int) -> list[
     return [t.grad for t in operands]
 
 
+WITHOUT_DERIVATIVE = (
+    "aten.copy.default",  # it stands for copy_, which has one
+    "aten.lift_fresh.default",  # it gives back what it was given
+    "aten.bincount.default",
+    "aten._embedding_bag_forward_only.default",
+)
 Course = tuple[list[Tensor] | None, list[Tensor], dict[float, list[Tensor]]]
 
 

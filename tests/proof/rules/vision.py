@@ -43,7 +43,11 @@ IMAGE, BANK = real(1, 2, 6, 6), real(1, 8, 6, 6)
 SAMPLED = (real(1, 2, 5, 5), real(3, 2, 3, 3), share(1, 18, 3, 3), share(1, 9, 3, 3))
 REST = (1, 1, 0, 0, 1, 1, 1, 1)
 
+CORNERS = Value((4, 4), lambda g, s: torch.rand(s, generator=g, dtype=torch.float64).cumsum(1))
+KEPT: dict[str, Expected] = {"1 1": "0", "2 1": "0", "F 1": "0", "1 F": "0", "A F": refused(BEND)}
+
 CASES = [
+    case("torchvision.nms.default", CORNERS, share(4), 0.3, table=KEPT),
     case("torchvision.roi_align.default", IMAGE, boxes(), 1.0, 2, 2, 2, True, table=LINEAR),
     case("torchvision.ps_roi_align.default", BANK, boxes(), 1.0, 2, 2, 2, table=WITH_CHANNELS),
     case("torchvision.ps_roi_pool.default", BANK, boxes(), 1.0, 2, 2, table=WITH_CHANNELS),
