@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
-from captum_xdnn._torch import OpOverload
+from captum_xdnn._torch import OpOverload, has_kernel
 from captum_xdnn.proof import registry
-from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.operations import Operation, operation_of
 from captum_xdnn.recording.run import overwritten, written_beside
+from captum_xdnn.recording.steps import TensorInfo, forms_in
+from captum_xdnn.recording.tensors import infos_of
 
 
 def is_operation(target: Any) -> bool:
@@ -95,5 +97,30 @@ def has_open_form(node: Node, *, read: bool) -> bool:
     """Whether Python may see a form that depends on values, of an operation nobody says that of."""
     if not is_operation(node.target) or registry.is_known(registry.name_of(node.target)):
         return False
-    infos = node.value if isinstance(node.value, tuple) else (node.value,)
-    return read or any(info is not None and info.strides is None for info in infos)
+    infos = forms_in(node.value)
+    return read or any(info.strides is None for info in infos) or not _is_told_by_forms(node)
+
+
+def _is_told_by_forms(node: Node) -> bool:
+    """Whether the forms of an operation's arguments say that of its result; torch says so of its own."""
+    if not operation_of(node.target).is_foreign:
+        return True
+    if not has_kernel(node.target.name(), "Meta"):
+        return False
+    try:
+        args, kwargs = map_nodes(node.args, _on_meta), map_nodes(node.kwargs, _on_meta)
+        told = infos_of(node.target(*args, **kwargs))
+    except Exception:  # it says itself that values decide, or fails
+        return False
+    return [info.shape for info in forms_in(told)] == [i.shape for i in forms_in(node.value)]
+
+
+def _on_meta(node: Node) -> Any:
+    """What stands for a node's results, without values."""
+    if isinstance(node.value, tuple):
+        return tuple(_empty(info) for info in node.value)
+    return _empty(node.value)
+
+
+def _empty(info: TensorInfo) -> torch.Tensor:
+    return torch.empty_strided(info.shape, info.strides or (), dtype=info.dtype, device="meta")

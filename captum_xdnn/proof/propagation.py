@@ -38,6 +38,7 @@ from captum_xdnn.recording.steps import MEASURED, RAISED, READ, REPLACED
 IN_TENSORS = "keep the computation in tensors, without Python decisions on values of tensors (if, while, .item())"
 SEEN = "compute it by torch's operations, in the thread that calls"
 FORM_READ = "the shape of what an operation without a rule returns may depend on values that move"
+SAY_FORM = "say what shape it returns (torch.library.register_fake), or register a rule"
 VALUE_READ = "Python reads a value that moves, and may decide by it"
 LEAVE_MEMORY = "leave tensors' memory alone inside of the function"
 MEMORY_REPLACED = "a tensor's memory is exchanged, or written where no operation shows it"
@@ -206,10 +207,10 @@ class _Pass:
             outcome = _map(lambda m: SCALE_INVARIANT if m == FIXED else m, outcome)
         failure = _fails(outcome)
         if failure:
+            assumed |= self._note(node, failure.reason, failure.remedy)
             read = not node.users and node is not self._graph.output
             if node in self._reached and has_open_form(node, read=read):
-                self._concerns_all(node, FORM_READ, IN_TENSORS)
-            assumed |= self._note(node, failure.reason, failure.remedy)
+                self._concerns_all(node, FORM_READ, SAY_FORM)
             outcome = _map(lambda m: m.assume if isinstance(m, Unknown) else m, outcome)
         if any(isinstance(m, Affine) for m in _flat(outcome)):
             own = self._outcome(node, straightened) if affine else outcome

@@ -34,7 +34,8 @@ class Operation:
         sized_by_values: Whether the shape of its result depends on values.
         reads: Whether it hands a value to Python.
         is_collective: Whether it waits for other processes.
-        tells: Whether it is not torch's own and returns a number, or tensors whose number may tell.
+        is_foreign: Whether it is not torch's own.
+        tells: Whether it is foreign and returns a number, or tensors whose number may tell.
         by_storage: Whether what it shows may depend on memory that is not its argument's.
         is_in_place: Whether it does nothing but write its first argument and return it.
         is_usual: Whether it does nothing but that, or return results.
@@ -68,8 +69,9 @@ class Operation:
         kinds = [str(result.type) for result in schema.returns]  # objects of C++ hold no number
         namespace = schema.name.partition("::")[0]
         self.is_collective = namespace.lstrip("_").startswith("c10d")
-        foreign = namespace not in ("aten", "prims", "torchvision") and not self.is_collective
-        self.tells = foreign and any(k != "Tensor" and "__torch__" not in k for k in kinds)
+        own = namespace in ("aten", "prims", "torchvision")
+        self.is_foreign = not (own or self.is_collective)
+        self.tells = self.is_foreign and any(k != "Tensor" and "__torch__" not in k for k in kinds)
         self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
         # The kinds that most operations are of.
         unusual = self._statistics[1] or self.sized_by_values or self.by_storage or self.is_random

@@ -239,3 +239,48 @@ def test_how_many_boxes_stay_is_a_value() -> None:
         return h(x).sum(1) / len(kept)
 
     assert not certify(function, X).homogeneous
+
+
+LIBRARY = torch.library.Library("test_what_runs_show", "DEF")
+LIBRARY.define("kept(Tensor x) -> Tensor")
+LIBRARY.impl("kept", lambda x: x[x > 0.5], "CPU")
+LIBRARY.define("doubled(Tensor x) -> Tensor")
+LIBRARY.impl("doubled", lambda x: 2 * x, "CPU")
+LIBRARY.impl("doubled", torch.empty_like, "Meta")
+
+
+@torch.library.custom_op("test_what_runs_show::selected", mutates_args=())
+def selected(x: Tensor) -> Tensor:
+    return x[x > 0.5]
+
+
+@selected.register_fake
+def _(x: Tensor) -> Tensor:
+    return x.new_empty(torch.library.get_ctx().new_dynamic_size())
+
+
+OWN = torch.ops.test_what_runs_show
+COUNTS = {
+    "len": lambda found: len(found.sum() * 0 + found),
+    "shape of what is made of it": lambda found: (2 * found).shape[0],
+    "rows": lambda found: sum(1 for _ in found),
+    "ones": lambda found: torch.ones_like(found).sum(),
+}
+
+
+@pytest.mark.parametrize("operator", ["kept", "selected"])
+@pytest.mark.parametrize("count", COUNTS)
+def test_how_much_an_operator_of_ones_own_returns_is_a_value(operator: str, count: str) -> None:
+    def function(x: Tensor) -> Tensor:
+        found = getattr(OWN, operator)(h(x).detach())
+        return h(x).sum(1) / COUNTS[count](found)
+
+    certificate = certify(function, X)
+    assert not certificate.homogeneous
+    assert "register_fake" in str(certificate)
+
+
+def test_an_operator_that_says_its_form_lacks_a_rule_and_no_more() -> None:
+    certificate = certify(lambda x: OWN.doubled((h(x) @ W).sum(1)), X)
+    assert [b.reason.partition(" ")[0] for b in certificate.blockers] == ["there"]
+    assert "no rule" in certificate.blockers[0].reason
