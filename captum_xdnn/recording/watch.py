@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -128,7 +129,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
             tail = tail._replace(extra=covers_its_storage(args[0]))
         result = operation.overload(*args, **kwargs)
         if operation.sized_by_values:
-            self.sized.update(id(r) for r in tensors_of(result))
+            self.sized.update((id(r), weakref.ref(r)) for r in tensors_of(result))
             tail = tail._replace(extra=tuple([r.shape for r in tensors_of(result)]))
         group = self._group_of(args[0]) if operation.shows or operation.reshapes else None
         first = self._note((operation, *encoded, tail), result, group)
