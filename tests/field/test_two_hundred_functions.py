@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import torch
+from captum.attr import IntegratedGradients
 from two_hundred_functions.explained import CLASSES
 from two_hundred_functions.judging import Found
 from two_hundred_functions.page import page
 from two_hundred_functions.runs import seeded
-from two_hundred_functions.sections import SECTIONS, examined, functions_of, missing
+from two_hundred_functions.sections import RAISING, SECTIONS, examined, functions_of, missing
+
+from captum_xdnn import XIntegratedGradients
 
 PERCEPTRONS = "one perceptron in many settings"
 QUICK = slice(3, None, 16)
@@ -60,31 +67,64 @@ def test_every_class_is_used() -> None:
     assert {explained.method for explained in made} == set(CLASSES)
 
 
-def test_what_is_wrong_is_seen() -> None:
-    """A function that no fault was found of says so only if faults are found."""
-    name, make = next(iter(functions_of(PERCEPTRONS).items()))
-    assert faults_of([examined("calls that raise", name, make)]) == [
-        f"{name}: Captum raises nothing"
-    ]
+KEPT: list[Any] = []
+
+
+def _busy() -> None:
+    end = time.process_time() + 0.5
+    while time.process_time() < end:
+        pass
+
+
+def _raise() -> None:
+    message = "no"
+    raise ValueError(message)
+
+
+FAULTY: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
+    "number": ("misses", lambda xig, found: 1.001 * found),
+    "form": ("form", lambda xig, found: found.double()),
+    "attribute": ("state", lambda xig, found: setattr(xig.forward_func, "used", True) or found),
+    "hook": ("state", lambda xig, found: xig.forward_func.register_forward_hook(print) and found),
+    "dice": ("process", lambda xig, found: torch.rand(1).isfinite() and found),
+    "tensor": ("leaves", lambda xig, found: KEPT.append(xig.forward_func[0].weight) or found),
+    "word": ("warns", lambda xig, found: warnings.warn("hm", stacklevel=1) or found),
+    "time": ("takes", lambda xig, found: _busy() or found),
+    "exception": ("raises", lambda xig, found: _raise()),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTY)
+def test_what_is_wrong_is_seen(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said, spoil = FAULTY[kind]
+
+    class Faulty(XIntegratedGradients):
+        def attribute(self, *args: Any, **kwargs: Any) -> Any:
+            return spoil(self, super().attribute(*args, **kwargs))
+
+    monkeypatch.setitem(CLASSES, "IntegratedGradients", (IntegratedGradients, Faulty))
+    name = "MLP without biases"
+    (one,) = [examined(PERCEPTRONS, name, functions_of(PERCEPTRONS)[name])]
+    KEPT.clear()
+    assert one.faults
+    assert any(said in fault for fault in one.faults), one.faults
+
+
+def test_that_nothing_raises_is_seen() -> None:
+    name = "MLP, logit"
+    one = examined(RAISING, name, functions_of(PERCEPTRONS)[name])
+    assert one.faults == ["Captum raises nothing"]
 
 
 def test_a_page_names_every_function_and_every_fault() -> None:
-    found = {
-        "tabular": [
-            Found(
-                "a", "3 x 4", "IntegratedGradients", ["single_pass"], "degree 2", ours=1, captums=2
-            ),
-            Found("b", "3 x 4", "LayerConductance", ["hoisted", "captum"], "9% once", captums=1),
-        ],
-        "calls that raise": [Found("c", raised="ValueError", faults=["state: more"])],
-    }
-    text = page(found)
-    assert "| a | 3 x 4 | single pass, degree 2 | 0 | 0.50x (1.00 s, 2.00 s) |  |" in text
-    assert (
-        "| hoisted, 9% once | 0 | 0.00x (0 ms, 1.00 s) | `LayerConductance`; later: captum |"
-        in text
-    )
+    single = Found("a", "3 x 4", "IntegratedGradients", ["single_pass"], "degree 2")
+    single.ours, single.captums, single.ours_later, single.captums_later = 1, 2, 1, 4
+    hoisted = Found("b", "3 x 4", "LayerConductance", ["hoisted", "captum"], "9% once", captums=1)
+    raising = Found("c", raised="ValueError", faults=["state: more"])
+    text = page({"tabular": [single, hoisted], "calls that raise": [raising]})
+    assert "| a | 3 x 4 | single pass, degree 2 | 0 | 0.50x (1.00 s, 2.00 s) | 0.25x |  |" in text
+    assert "| 0.00x (0 ms, 1.00 s) | 1.00x | `LayerConductance`; later: captum |" in text
     assert "raises ValueError" in text
     assert "**fault:** state: more" in text
     assert "It did not hold for 1, which say so" in text
-    assert "| all | 3 | 1 | 1 | 0 | 1 | 2 of 2 |" in text
+    assert "| all | 3 | 1 | 1 | 0 | 1 | 2 | 1 |" in text
