@@ -29,6 +29,8 @@ What is compared, of functions that are made anew for each side: the numbers of 
 route is taken; their form; type and message of exceptions; warnings; the modules with all their attributes, hooks and gradients, the inputs,
 the random numbers and the flags of the process after the calls; what outlives the function; and the time of the first call, by the
 processor's clock, the less of two, once before Captum's and once after it: at most 1.1 times Captum's and 0.3 s. {verdict}
+Of {documented} functions the documentation says that they differ in what they leave or in a warning: a closure or a list of their own notes every
+pass, and here there are other passes ([Architecture](architecture.md#state)), or a hook does not obey what was proved.
 
 | section | functions | single pass | hoisted | Captum's route | raise, as with Captum | first call faster | later calls faster |
 |---|---|---|---|---|---|---|---|
@@ -40,7 +42,7 @@ watched pass and a proof, in the first call above all. Networks as small as thes
 pass, by milliseconds: {slower} of the {hoisted} hoisted ones were slower than Captum in it. The largest ratio is that of *{worst}*, {worst_ours}
 instead of {worst_captums}. In {returned} of the hoisted functions Captum's code runs in the third call, because it was quicker in the second.
 Later calls are {later_captum:.2f}x of Captum's time on Captum's route (the median), {later_hoisted:.2f}x hoisted and {later_single:.2f}x in a single pass.
-Sizes and steps here are small (6 to 64 steps), so that all of it runs in minutes: what the routes are worth at the sizes of practice stands in
+Sizes and steps here are small (3 to 64 steps), so that all of it runs in minutes: what the routes are worth at the sizes of practice stands in
 [Benchmarks](benchmarks.md).
 
 What the columns say: **route** is that of the first call, with the degree of a single pass, or the share of the operations that run once of
@@ -69,6 +71,7 @@ def page(found: dict[str, list[Found]]) -> str:
         environment=_environment(),
         date=datetime.datetime.now(tz=datetime.timezone.utc).date(),
         verdict=_verdict(faulty),
+        documented=sum(bool(one.documented) for one in everything),
         summary="\n".join(
             [*(_summed(n, each) for n, each in found.items()), _summed("all", everything)]
         ),
