@@ -48,7 +48,9 @@ def _hand_out(tape: Tape, given: list[Any]) -> None:
 
 def _measure(tape: Tape, given: list[Any]) -> None:
     """A shape is read: that is a value, where values have decided it."""
-    if tape.sized and id(given[0]) in tape.sized:
+    known = tape.sized.get(id(given[0])) if tape.sized else None
+    # Another tensor may have come to the address of one that is gone.
+    if known is not None and known() is given[0]:
         tape.note_event(MEASURED, given[:1])
 
 

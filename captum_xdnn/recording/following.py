@@ -64,7 +64,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
             the tensor was written into later.
         written: Numbers of the sources and inputs that the run wrote into.
         saved: Tensors of the user's that the run wrote into, with copies of what they held and their versions.
-        sized: Addresses of results whose shape values have decided.
+        sized: By address, weak references to results whose shape values have decided.
         touches: What acts on the gradient beside the operations.
         stopped: What ended the run before its end.
         is_noting: Whether an operation is being noted: what is read of tensors then, the tape reads.
@@ -89,7 +89,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.places: list[Place | None] = []
         self.written: set[int] = set()
         self.saved: list[tuple[Tensor, Tensor, int]] = []
-        self.sized: set[int] = set()
+        self.sized: dict[int, Any] = {}
         self.touches: list[str] = []
         self.stopped: BaseException | None = None
         self.is_noting = False

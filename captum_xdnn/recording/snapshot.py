@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
 from operator import is_
@@ -27,6 +27,8 @@ _CONTAINERS = (OrderedDict, dict, list, set, deque)
 PLAIN = (int, float, complex, str, bytes)
 _OWN = len(nn.Module().__dict__)
 """So many attributes every module keeps for itself, before its own."""
+_TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, _CONTAINERS))
+"""Those of them that are containers: parameters, buffers, modules, hooks of all kinds."""
 _SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
 _LARGE = 1000
 """Larger containers are vocabularies, not state."""
@@ -73,7 +75,10 @@ class Snapshot:
         self._changes: list[Change] | None = None
         self._dice: list[Dice] = []
         self._drawn: list[Dice] = []
-        spaces = _namespaces(function, arguments)
+        owners = _namespaces(function, arguments)
+        spaces = [space for _, space in owners]
+        self._kinds = [(owner, type(owner)) for owner, space in owners if "_buffers" in space]
+        self._modules = [space for space in spaces if "_buffers" in space]
         self._held: list[tuple[Any, Any, Any, bool]] = [
             (space, dict, space.copy(), True) for space in spaces
         ]
@@ -85,8 +90,10 @@ class Snapshot:
                 kind = type(value)
                 if kind not in _SIMPLE:
                     self._note(value, kind)
-            if of_module and held["_buffers"]:
-                self._note(held["_buffers"], dict)
+        tables = self._tables()
+        self._filled = set(map(id, tables))
+        for table in tables:
+            self._note(table, type(table))
         if dice:
             shared = (random, getattr(sys.modules.get("numpy"), "random", None))
             self._dice += [_dice_of(source, is_shared=True) for source in shared if source]
@@ -117,9 +124,20 @@ class Snapshot:
         """The namespaces and the containers that hold something else now."""
         return [
             Change(held, base, before, content_of(base, held), is_space)
-            for held, base, before, is_space in self._held
+            for held, base, before, is_space in chain(self._held, self._filled_since())
             if not is_same(held, base, before)
         ]
+
+    def _tables(self) -> list[Any]:
+        """What the modules keep in containers of their own, as far as there is anything in them."""
+        return [table for space in self._modules for n in _TABLES if (table := space.get(n))]
+
+    def _filled_since(self) -> Iterator[tuple[Any, Any, Any, bool]]:
+        """The modules' own containers that were empty and are not any more."""
+        for table in self._tables():
+            if id(table) not in self._filled:
+                base = next(base for base in _CONTAINERS if _is(table, base))
+                yield table, base, {} if type(table) is dict else [], False
 
     def _closed(self) -> list[Change]:
         self.close()
@@ -154,7 +172,9 @@ class Snapshot:
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor is an attribute or a buffer."""
-        tables = [h if space else before for h, _, before, space in self._held]
+        parameters = {id(space.get("_parameters")) for space in self._modules}
+        held = [h for h in self._held if id(h[0]) not in parameters]
+        tables = [h if space else before for h, _, before, space in held]
         return any(v is tensor for t in tables if type(t) is dict for v in t.values())
 
     def _alone(self) -> bool:
@@ -232,9 +252,9 @@ def owners_of(function: Any) -> list[Any]:
     return [owner, *(root for _, root in roots_of(function))]
 
 
-def _namespaces(function: Any, arguments: Sequence[Any]) -> list[dict[str, Any]]:
-    """The namespaces of a function's modules, of the object that it belongs to, and of arguments."""
-    found: dict[int, dict[str, Any]] = {}
+def _namespaces(function: Any, arguments: Sequence[Any]) -> list[tuple[Any, dict[str, Any]]]:
+    """A function's modules, the object that it belongs to, and arguments, with their namespaces."""
+    found: dict[int, tuple[Any, dict[str, Any]]] = {}
     stack = owners_of(function)
     stack += [a for a in arguments if not _is(a, Tensor)]
     script, attributes = torch.jit.ScriptModule, object.__getattribute__
@@ -245,11 +265,12 @@ def _namespaces(function: Any, arguments: Sequence[Any]) -> list[dict[str, Any]]
             if issubclass(kind, script):
                 continue  # the state of a script is not in Python
             space = attributes(owner, "__dict__")
-            if id(space) not in found and "_modules" in space:
-                found[id(space)] = space
+            # The first pass of a lazy module makes another one of it, which nobody can undo.
+            if id(space) not in found and "_modules" in space and "_initialize_hook" not in space:
+                found[id(space)] = owner, space
                 stack += space["_modules"].values()
         elif not issubclass(kind, type | ModuleType) and (space := namespace_of(owner)):
-            found[id(space)] = space
+            found[id(space)] = owner, space
     return list(found.values())
 
 

@@ -55,8 +55,11 @@ class Noted(Snapshot):
                         base.__delitem__(held, index)
 
     def put_back(self) -> None:
-        """Put the attributes and the random numbers back."""
+        """Put the attributes, the modules' classes and the random numbers back."""
         changes, alone = self._to_undo()
+        for owner, kind in self._kinds if alone else ():
+            if type(owner) is not kind:  # a parametrization makes another class of a module
+                object.__setattr__(owner, "__class__", kind)
         for change in changes:
             _undo(change)
             if alone and not is_same(*change[:3]):

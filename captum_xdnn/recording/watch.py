@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -136,7 +137,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         if operation.is_random:
             self._follow_random_state()
         if operation.sized_by_values:
-            self.sized.update(id(r) for r in tensors_of(result))
+            self.sized.update((id(r), weakref.ref(r)) for r in tensors_of(result))
             tail = tail._replace(extra=tuple([r.shape for r in tensors_of(result)]))
         group = self._group_of(args[0]) if operation.shows or operation.reshapes else None
         first = self._note((operation, *encoded, tail), result, group)
