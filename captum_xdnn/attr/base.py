@@ -44,10 +44,10 @@ def _is_a_librarys(namespace: dict[str, Any]) -> bool:
     return str(namespace.get("__name__")).partition(".")[0] in LIBRARIES
 
 
-def is_captums(method: Any, captums: type, name: str) -> bool:
-    """Whether a method of an object is that of Captum's class, replaced in no subclass or object."""
+def is_captums(method: Any, kind: type, name: str) -> bool:
+    """Whether a method of an object is that of Captum's class, or ours, replaced in no subclass or object."""
     found = getattr(method, name)
-    return getattr(found, "__func__", None) is getattr(captums, name) and found.__self__ is method
+    return getattr(found, "__func__", None) is getattr(kind, name) and found.__self__ is method
 
 
 class Routed:

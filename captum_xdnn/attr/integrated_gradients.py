@@ -29,6 +29,7 @@ from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
 from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
+from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request
 
 
@@ -258,6 +259,13 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             attributions = integrate(self, **arguments, internal_batch_size=bound)
         return attributions
 
+    def _attribute(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """Captum's sum, with Captum's gradients by rows."""
+        captum = IntegratedGradients(self.forward_func, self.multiplies_by_inputs)
+        captum.gradient_func = by_rows(self.gradient_func)
+        attributions: tuple[Tensor, ...] = captum._attribute(*args, **kwargs)
+        return attributions
+
     def _try_fast_routes(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> Outcome:
@@ -269,7 +277,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif function is None:
             outcome = Outcome(refusal="the gradient function of this object has been replaced")
-        elif not is_captums(self, IntegratedGradients, "_attribute"):
+        elif not is_captums(self, XIntegratedGradients, "_attribute"):
             outcome = Outcome(refusal="the class integrates in a way of its own")
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")

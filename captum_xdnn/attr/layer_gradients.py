@@ -40,7 +40,8 @@ class LayerGradients(Routed):
         """
         self._last = ("captum", None)
         captums = next(kind for kind in type(self).__mro__ if kind in CAPTUMS)
-        own = is_captums(self, captums, "_attribute")  # which Captum's code calls
+        ours = next(kind for kind in type(self).__mro__ if LayerGradients in kind.__bases__)
+        own = is_captums(self, ours, "_attribute")  # which Captum's code calls
         if self.strategy != "captum" and noted and own and not arguments["grad_kwargs"]:
             quadrature = Quadrature(
                 arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]

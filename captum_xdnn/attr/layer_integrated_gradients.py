@@ -13,6 +13,7 @@ from captum_xdnn.attr.base import Strategy
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
+from captum_xdnn.routes.gradients import made_by_rows
 from captum_xdnn.routes.request import Route
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SEVERAL_LAYERS = (
 """Captum's own words, to the letter: filters of warnings know them."""
 
 # As it is before accelerate_captum puts ours in its place.
-_captums_gradient_func = LayerIntegratedGradients._make_gradient_func
+_captums_gradient_func = made_by_rows(LayerIntegratedGradients._make_gradient_func)
 
 
 @described(

@@ -179,7 +179,9 @@ def explained(output: Any, target: Any) -> Tensor:
         )
         raise AssertionError(message)
     if outputs.is_complex():
-        message = f"gradients are taken of real outputs only, found {outputs.dtype}"
+        message = (
+            f"grad can be implicitly created only for real scalar outputs but got {outputs.dtype}"
+        )
         raise RuntimeError(message)
     return outputs
 
