@@ -30,7 +30,9 @@ from captum_xdnn.recording.compiling import not_compiled, uncompiled
 from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.gradients import by_rows
+from captum_xdnn.routes.passes import integrated
 from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request
+from captum_xdnn.routes.sizes import Sizes
 
 
 class XIntegratedGradients(Routed, IntegratedGradients):
@@ -75,6 +77,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         ('single_pass', Fraction(2, 1))
     """
 
+    max_memory: int | None = None  # of the class, as in `Routed`
     _outputs: Tensor | None = None
 
     def __init__(
@@ -84,8 +87,13 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
         super().__init__(forward_func, multiply_by_inputs, strategy=strategy, verify=verify)
+        if max_memory is not None and (not isinstance(max_memory, int) or max_memory < 1):
+            message = f"max_memory must be a positive number of bytes or None, found {max_memory!r}"
+            raise ValueError(message)
+        self.max_memory = max_memory
 
     @property
     def last_outputs(self) -> Tensor | None:
@@ -218,21 +226,26 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     def _by_any_route(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...]:
-        attributions, timed = None, None
+        attributions, timed, sizes = None, None, None
         if self.strategy == "captum":
             self._last = ("captum", None)
         else:
             outcome = self._try_fast_routes(call, quadrature, create_graph=create_graph)
-            attributions, timed = outcome.attributions, outcome.timed
+            attributions, timed, sizes = outcome.attributions, outcome.timed, outcome.sizes
         if attributions is None:
             start = time.perf_counter()
-            attributions = self._integrate(call, quadrature, create_graph=create_graph)
+            attributions = self._integrate(call, quadrature, sizes, create_graph=create_graph)
             if timed is not None:
                 timed(time.perf_counter() - start)
         return attributions
 
     def _integrate(
-        self, call: Call, quadrature: Quadrature, *, create_graph: bool
+        self,
+        call: Call,
+        quadrature: Quadrature,
+        sizes: Sizes | None = None,
+        *,
+        create_graph: bool,
     ) -> tuple[Tensor, ...]:
         """The route ``captum``."""
         if create_graph:
@@ -252,8 +265,17 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         }
         attributions: tuple[Tensor, ...]
         if quadrature.internal_batch_size is None:
+            function = differentiated_by(self.gradient_func, self.forward_func) or self.forward_func
+            request = Request(
+                function, call, quadrature, multiply_by_inputs=self.multiplies_by_inputs
+            )
             # What Captum's `attribute` does with arguments that are formatted and validated.
-            attributions = self._attribute(**arguments, step_sizes_and_alphas=quadrature.nodes())
+            attributions = integrated(
+                request,
+                sizes,
+                self.max_memory,
+                lambda: self._attribute(**arguments, step_sizes_and_alphas=quadrature.nodes()),
+            )
         else:
             bound = quadrature.internal_batch_size
             attributions = integrate(self, **arguments, internal_batch_size=bound)

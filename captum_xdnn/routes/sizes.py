@@ -1,0 +1,142 @@
+"""How many steps of the integral go through a function together: found while working, and remembered.
+
+Captum runs all steps at once. That is neither the fastest on a CPU, whose caches smaller passes fit, nor safe
+anywhere. The steps are work anyway, so passes of different sizes are timed where they are made.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn.proof.batch_dim import BatchDim
+from captum_xdnn.proof.nodes import is_operation
+from captum_xdnn.proof.verdict import Verdict
+from captum_xdnn.recording.operations import operation_of
+
+WORTH_DIVIDING = 12 * 2**20
+"""Bytes that all steps at once take, below which they fit a CPU's caches: nothing is gained."""
+FIRST = 8 * 2**20
+"""Bytes of the first pass that is tried on a CPU."""
+SMALL = 64 * 2**20
+"""Bytes up to which a pass may be of any size; a larger one takes a quarter of the steps at most."""
+BETTER = 0.97
+"""What a larger pass has to take of the time per step: it takes more memory."""
+ROOM = 0.7
+"""Share of a GPU's free memory that is used: the gradients of the largest tensors come on top."""
+
+
+def _clock() -> Any:
+    """The processor time of this thread, which other processes do not disturb, where that is fine enough."""
+    fine = time.get_clock_info("thread_time").resolution < 1e-6
+    return time.thread_time if fine else time.perf_counter
+
+
+clock = _clock()
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory has run out: on a GPU, or on a CPU in words."""
+    said = ("can't allocate memory", "not enough memory")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or (type(error) is RuntimeError and any(words in str(error) for words in said))
+
+
+class Sizes:
+    """What is known of passes of different sizes through runs of one structure.
+
+    Attributes:
+        row_bytes: What the results of a forward pass take for each row.
+    """
+
+    def __init__(self, row_bytes: int) -> None:
+        self.row_bytes = max(1, row_bytes)
+        self._most: int | None = None  # the rows that fitted where more did not
+        self._calls = 0  # since then
+        self._seconds: dict[int, float] = {}
+
+    def forbid(self, rows: int) -> None:
+        """Note that so many rows did not fit into the memory: half as many may."""
+        most, self._calls = max(1, rows // 2), 0
+        self._most = most if self._most is None else min(self._most, most)
+
+    def begin(self) -> None:
+        """Note that a call begins: every eighth after memory ran out tries twice as much of it."""
+        self._calls += 1
+        if self._most is not None and self._calls % 8 == 0:
+            self._most *= 2
+
+    def note(self, steps: int, seconds: float) -> None:
+        """Note what a step took in a pass of so many."""
+        self._seconds[steps] = min(seconds, self._seconds.get(steps, seconds))
+
+    def rows(self, device: torch.device, max_memory: int | None) -> int | None:
+        """How many rows may go through the function together; None for any number."""
+        bounds = [] if self._most is None else [self._most]
+        if max_memory is not None:
+            bounds.append(max(1, max_memory // self.row_bytes))
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+            bounds.append(max(1, int(ROOM * free) // self.row_bytes))
+        return min(bounds, default=None)
+
+    def together(self, size: int, left: int, total: int, most: int, met: set[int]) -> int:
+        """How many steps to try next, of those that are left; ``met`` are those of this call's passes.
+
+        The first pass of a size is none to be timed, so a size that is new takes two.
+        """
+        step = size * self.row_bytes
+        best = self._best()
+        if best is None:
+            best = max(1, min(FIRST // step, total // 2))
+            tried = [best]
+        else:
+            upper = 2 * best if 4 * best <= total else total
+            light = upper * step <= SMALL or upper <= total // 4
+            tried = [upper] * light + [max(1, best // 2)]
+        for steps in tried:
+            needed = steps if steps in met or steps == total else 2 * steps
+            if steps not in self._seconds and steps <= most and needed <= left:
+                return steps
+        return min(best, most)
+
+    def _best(self) -> int | None:
+        best = None
+        for steps in sorted(self._seconds):
+            if best is None or self._seconds[steps] < BETTER * self._seconds[best]:
+                best = steps
+        return best
+
+
+def sizes_of(verdict: Verdict | None, arguments: tuple[Any, ...]) -> Sizes | None:
+    """What is known of the sizes of passes of such runs; None where the steps stay together."""
+    if verdict is None or not verdict.keeps_rows_apart or verdict.form[2]:
+        return None
+    size = verdict.graph.size
+    tensors = [a for a in arguments if isinstance(a, Tensor) and a.dim()]
+    if any(len(t) != size for t in tensors):  # Captum repeats them for each step
+        return None
+    sizes: Sizes | None = verdict.kept.get("sizes")
+    if sizes is None:
+        sizes = verdict.kept["sizes"] = Sizes(_bytes_of(verdict) // size)
+    return sizes
+
+
+def _bytes_of(verdict: Verdict) -> int:
+    """The bytes of all results with rows: about what autograd holds, and the largest twice more."""
+    found = [0]
+    for node, state in verdict.rows.items():
+        if node.op != "call_function" or not is_operation(node.target):
+            continue
+        if operation_of(node.target).shows:
+            continue
+        several = isinstance(node.value, tuple)
+        values, states = (node.value, state) if several else ((node.value,), (state,))
+        for value, place in zip(values, states, strict=True):
+            if isinstance(place, BatchDim):
+                found.append(value.numel() * value.element_size())
+    return sum(found) + 2 * max(found)
