@@ -76,7 +76,7 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "_make_gradient_func": (LayerIntegratedGradients,),
 }
 """Attributes of Captum's that other files use, each with what has it."""
-OVERRIDDEN = {"_make_gradient_func"}
+OVERRIDDEN = {"_attribute", "_make_gradient_func"}
 """Private methods that classes of this package put in the place of Captum's."""
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -56,16 +56,23 @@ class Routed:
     # Of the class, for subclasses that set Captum's attributes themselves.
     strategy: Strategy = "auto"
     verify: bool = True
+    max_memory: int | None = None
     _last: tuple[Route | None, Certificate | None] = (None, None)
     _checked: tuple[Route | None, Certificate | None] = (None, None)
 
-    def __init__(self, *captums: Any, strategy: Strategy, verify: bool) -> None:
+    def __init__(
+        self, *captums: Any, strategy: Strategy, verify: bool, max_memory: int | None
+    ) -> None:
         super().__init__(*captums)
         if strategy not in STRATEGIES:
             message = f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}"
             raise ValueError(message)
         self.strategy = strategy
         self.verify = verify
+        if max_memory is not None and (type(max_memory) is not int or max_memory < 1):
+            message = f"max_memory must be a positive number of bytes or None, found {max_memory!r}"
+            raise ValueError(message)
+        self.max_memory = max_memory
 
     @property
     def last_route(self) -> Route | None:
@@ -92,8 +99,10 @@ class OfLayer(Routed):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids, strategy=strategy, verify=verify)
+        captums = (forward_func, layer, device_ids)
+        super().__init__(*captums, strategy=strategy, verify=verify, max_memory=max_memory)
 
 
 class OfNeuron(Routed):
@@ -108,6 +117,7 @@ class OfNeuron(Routed):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
         captums = (forward_func, layer, device_ids, multiply_by_inputs)
-        super().__init__(*captums, strategy=strategy, verify=verify)
+        super().__init__(*captums, strategy=strategy, verify=verify, max_memory=max_memory)

@@ -47,6 +47,8 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
     """
 
     _attribute = made_by_rows(LayerConductance._attribute)
+    overlap = 1  # differences between neighbouring places
+    keeps_graph = True
 
     @log_usage
     @described()

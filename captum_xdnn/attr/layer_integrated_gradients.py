@@ -74,6 +74,7 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
         # Of several layers Captum warns at the line that calls it, which is not the user's here.
         first = layer[:1] if isinstance(layer, list) else layer
@@ -82,7 +83,11 @@ class XLayerIntegratedGradients(LayerIntegratedGradients):
         if isinstance(layer, list) and len(layer) > 1:
             warnings.warn(SEVERAL_LAYERS, stacklevel=2)
         self.ig = XIntegratedGradients(
-            forward_func, multiply_by_inputs, strategy=strategy, verify=verify
+            forward_func,
+            multiply_by_inputs,
+            strategy=strategy,
+            verify=verify,
+            max_memory=max_memory,
         )
 
     @property

@@ -64,7 +64,11 @@ class XNeuronIntegratedGradients(OfNeuron, NeuronIntegratedGradients):
             The attributions, tensor or tuple as the inputs.
         """
         inner = XIntegratedGradients(
-            self.forward_func, self.multiplies_by_inputs, strategy=self.strategy, verify=self.verify
+            self.forward_func,
+            self.multiplies_by_inputs,
+            strategy=self.strategy,
+            verify=self.verify,
+            max_memory=self.max_memory,
         )
         inner.gradient_func = neuron_gradient_func(
             self.layer, neuron_selector, self.device_ids, attribute_to_neuron_input

@@ -7,18 +7,22 @@ call may be divided. What does not prove is left to Captum's code, all steps at 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from captum_xdnn._captum import IntegratedGradients, compute_gradients
+from captum_xdnn._captum import (
+    IntegratedGradients,
+    compute_gradients,
+    expand_additional_forward_args,
+    integrate,
+)
 from captum_xdnn._torch import compiled_frames
-from captum_xdnn.checks.completeness import loosest, precision_of
-from captum_xdnn.checks.gradient_law import custom_functions_of
-from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.proof.watching import Watched, watch
-from captum_xdnn.routes.checked import differing
+from captum_xdnn.proof.watching import watch
+from captum_xdnn.routes.apart import gives_the_same, is_kept, keeps_apart
 from captum_xdnn.routes.gradients import by_rows, gradient_of_each
 from captum_xdnn.routes.known_functions import memory_of
 from captum_xdnn.routes.request import Call, Request
@@ -49,26 +53,56 @@ class _OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, ne
         self.error = error.with_traceback(None)
 
 
+def captums_sum(
+    method: Any, request: Request, sizes: Sizes | None, max_memory: int | None
+) -> tuple[Tensor, ...]:
+    """What Captum's ``attribute`` computes from arguments that are formatted and validated."""
+    call, quadrature = request.call, request.quadrature
+    arguments = {
+        "inputs": call.inputs,
+        "baselines": call.baselines,
+        "target": call.target,
+        "additional_forward_args": call.arguments or None,
+        "n_steps": quadrature.n_steps,
+        "method": quadrature.method,
+    }
+    bound = quadrature.internal_batch_size
+    if bound is not None:
+        attributions: tuple[Tensor, ...] = integrate(method, **arguments, internal_batch_size=bound)
+        return attributions
+    sum_at_once = partial(method._attribute, **arguments)
+    return integrated(
+        request, sizes, max_memory, lambda: sum_at_once(step_sizes_and_alphas=quadrature.nodes())
+    )
+
+
 def integrated(
     request: Request,
     sizes: Sizes | None,
     max_memory: int | None,
     at_once: Callable[[], tuple[Tensor, ...]],
+    way: Way | None = None,
 ) -> tuple[Tensor, ...]:
     """Captum's attributions: in passes of the right size, or by Captum's code, all steps at once.
+
+    Args:
+        request: The call.
+        sizes: What is known of passes through such a function; None where it may not be divided.
+        max_memory: Bytes that a pass may take, by what its results take.
+        at_once: Runs Captum's code.
+        way: How some of the steps are computed, where that is not the weighted sum of gradients.
 
     Raises:
         torch.OutOfMemoryError: If the steps do not fit and may not be divided; the message names the
             argument that bounds a pass. On a CPU the types are torch's as well.
     """
-    n_steps = request.quadrature.n_steps
-    rows = n_steps * request.call.size
-    found = None
+    n_steps, passes = request.quadrature.n_steps, None
     if sizes is not None:
         sizes.begin()
-        found = _in_passes(request, sizes, max_memory)
-    if found is not None:
-        return found
+        passes = _Passes(request, sizes, max_memory, way)
+        found = passes.result()
+        if found is not None:
+            return found
     start = clock()
     try:
         found = at_once()
@@ -80,32 +114,35 @@ def integrated(
         if sizes is not None:
             sizes.note(n_steps, (clock() - start) / n_steps)
         return found
-    if sizes is not None:
+    rows = n_steps * request.call.size
+    if sizes is not None and passes is not None:
         sizes.forbid(rows)
-        found = _in_passes(request, sizes, max_memory)
-    if found is None:
-        raise type(failed)(OUT_OF_MEMORY.format(failed, rows)) from failed
-    return found
+        found = passes.result()
+        if found is not None:
+            return found
+    raise type(failed)(OUT_OF_MEMORY.format(failed, rows)) from failed
 
 
-def _in_passes(request: Request, sizes: Sizes, max_memory: int | None) -> tuple[Tensor, ...] | None:
-    passes = _Passes(request, sizes, max_memory)
-    if passes.memory.undivided or passes.fit_at_once():
-        return None
-    try:
-        totals = passes.total(request.call, list(zip(*request.quadrature.nodes(), strict=True)))
-    except Together:
-        return None
-    if not request.multiply_by_inputs:
-        return totals
-    return tuple(map(torch.mul, totals, request.call.differences()))
+@dataclass(frozen=True)
+class Way:
+    """How Captum computes some of the steps.
+
+    Attributes:
+        compute: Takes a call, and weights and places of some steps.
+        overlap: How many places a part of the steps shares with the next.
+    """
+
+    compute: Callable[[Call, list[float], list[float]], tuple[Tensor, ...]]
+    overlap: int = 0
 
 
 class _Passes:
     """The passes of one call."""
 
-    def __init__(self, request: Request, sizes: Sizes, max_memory: int | None) -> None:
-        self.request, self.sizes, self.max_memory = request, sizes, max_memory
+    def __init__(
+        self, request: Request, sizes: Sizes, max_memory: int | None, way: Way | None
+    ) -> None:
+        self.request, self.sizes, self.max_memory, self.way = request, sizes, max_memory, way
         self.memory = memory_of(request.forward_func)
         self.device = request.call.inputs[0].device
         self.total_steps = request.quadrature.n_steps
@@ -113,7 +150,20 @@ class _Passes:
         self._copies = 1
         self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
 
-    def fit_at_once(self) -> bool:
+    def result(self) -> tuple[Tensor, ...] | None:
+        """The attributions; None where all steps have to run at once."""
+        if self.memory.undivided or self._fit_at_once():
+            return None
+        call = self.request.call
+        try:
+            totals = self.total(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
+        except Together:
+            return None
+        if not self.request.multiply_by_inputs:
+            return totals
+        return tuple(map(torch.mul, totals, call.differences()))
+
+    def _fit_at_once(self) -> bool:
         """Whether dividing gains nothing and is not needed."""
         rows = self.total_steps * self.request.call.size
         most = self._most()
@@ -131,27 +181,28 @@ class _Passes:
             Together: If the call may not be divided.
         """
         total: tuple[Tensor, ...] = ()
-        done = 0
-        while done < len(steps):
+        done, overlap = 0, 0 if self.way is None else self.way.overlap
+        while done < len(steps) - overlap:
             left, most = len(steps) - done, self._most()
-            if most is not None and most < call.size:
-                return _sum(total, self._by_examples(call, steps[done:], most))
+            if most is not None and most < call.size * (1 + overlap) and call.size > 1:
+                fewer = max(1, most // (1 + overlap))
+                return _sum(total, self._by_examples(call, steps[done:], fewer))
             bound = left if most is None else most // call.size
-            count = min(left, self._next(call.size, left, bound))
+            count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
             rows, start = call.size * count, clock()
-            if rows == self.request.call.size * self.total_steps:
+            if count == self.total_steps and call is self.request.call:
                 raise Together
             is_known = rows in self._seen
             try:
                 found = self._pass(call, steps[done : done + count])
             except _OutOfMemory as error:
-                if rows == 1:
+                if count == 1 + overlap and call.size == 1:
                     raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
                 self.sizes.forbid(rows)
                 continue
             if is_known and len(call.inputs[0]) == self.request.call.size:
                 self.sizes.note(count, (clock() - start) / count)
-            total, done = _sum(total, found), done + count
+            total, done = _sum(total, found), done + count - overlap
         return total
 
     def _next(self, size: int, left: int, most: int) -> int:
@@ -169,20 +220,16 @@ class _Passes:
 
     def _pass(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
         rows = call.size * len(steps)
-        known = by_rows(compute_gradients)
-        self._captum.gradient_func = known if rows in self._seen else self._watched
         self._copies = len(steps)
         compiled = compiled_frames()
-        weights, places = zip(*steps, strict=True)
+        weights, places = map(list, zip(*steps, strict=True))
         try:
-            found: tuple[Tensor, ...] = self._captum._attribute(
-                inputs=call.inputs,
-                baselines=call.baselines,
-                target=call.target,
-                additional_forward_args=call.arguments or None,
-                n_steps=len(steps),
-                step_sizes_and_alphas=(list(weights), list(places)),
-            )
+            if self.way is None:
+                found = self._weighted_sum(call, weights, places, is_known=rows in self._seen)
+            else:
+                if rows not in self._seen:
+                    self._watch(call, places)
+                found = self.way.compute(call, weights, places)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise _OutOfMemory(error) from None
@@ -193,70 +240,65 @@ class _Passes:
         self._seen.add(rows)
         return found
 
+    def _weighted_sum(
+        self, call: Call, weights: list[float], places: list[float], *, is_known: bool
+    ) -> tuple[Tensor, ...]:
+        self._captum.gradient_func = by_rows(compute_gradients) if is_known else self._watched
+        found: tuple[Tensor, ...] = self._captum._attribute(
+            inputs=call.inputs,
+            baselines=call.baselines,
+            target=call.target,
+            additional_forward_args=call.arguments or None,
+            n_steps=len(places),
+            step_sizes_and_alphas=(weights, places),
+        )
+        return found
+
+    def _watch(self, call: Call, places: list[float]) -> None:
+        """Watch a run at some places, which is no work of a way that differentiates by layers."""
+        pairs = zip(call.inputs, call.baselines, strict=True)
+        inputs = tuple(
+            torch.cat([b + a * (x.detach() - b) for a in places]).requires_grad_() for x, b in pairs
+        )
+        further = expand_additional_forward_args(call.arguments, len(places))
+        self._watched(self.request.forward_func, inputs, None, further, differentiate=False)
+
     def _watched(
         self,
         forward_fn: Any,
         inputs: tuple[Tensor, ...],
         target_ind: Any = None,
         additional_forward_args: Any = None,
+        *,
+        differentiate: bool = True,
     ) -> tuple[Tensor, ...]:
         """Captum's gradients of a run that is proved to keep its rows apart."""
         arguments = additional_forward_args or ()
         watched = watch(forward_fn, inputs, (0,) * len(inputs), arguments, placed=False)
         verdict = watched.verdict
-        if verdict is None or not _keeps_apart(watched, verdict):
+        if verdict is None or not keeps_apart(watched, verdict):
             watched.put_back()
             if is_out_of_memory(watched.error):
                 raise torch.OutOfMemoryError(str(watched.error))
             raise Together
         real = watched.output.detach()
-        with torch.enable_grad():
-            outputs = explained(watched.output, target_ind)
-            gradients = gradient_of_each(outputs, inputs)
-            del outputs
+        gradients: tuple[Tensor, ...] = ()
+        if differentiate:
+            with torch.enable_grad():
+                outputs = explained(watched.output, target_ind)
+                gradients = gradient_of_each(outputs, inputs)
+                del outputs
         watched.output = None
-        if _is_kept(watched, verdict):
+        if is_kept(watched, verdict):
             raise Together
         if verdict not in self.memory.apart:
-            if not self._agrees(real, verdict, (*inputs, *arguments), len(inputs)):
+            size = len(real) // self._copies
+            if not gives_the_same(
+                self.request.forward_func, inputs, arguments, real, verdict, size
+            ):
                 raise Together
             self.memory.apart.add(verdict)
         return gradients
-
-    def _agrees(self, real: Tensor, verdict: Verdict, given: tuple[Any, ...], number: int) -> bool:
-        """Whether the function gives the same rows in a batch of another size, which Python may read."""
-        size = len(real) // self._copies
-        fewer = size if self._copies > 1 else size // 2  # examples of the first step
-        repeats = 1 if fewer else 2
-        fewer = max(1, fewer)
-
-        def part(value: Any) -> Any:
-            if not isinstance(value, Tensor) or not value.dim():
-                return value
-            return torch.cat([value.detach()[:fewer]] * repeats)
-
-        with torch.no_grad():
-            output = self.request.forward_func(*map(part, given))
-        if not isinstance(output, Tensor) or len(output) != fewer * repeats:
-            return False
-        inputs = given[:number]
-        precision = loosest(precision_of(inputs, verdict.graph.coarsest), inputs)
-        return not differing(output[:fewer], real[:fewer], precision)
-
-
-def _keeps_apart(watched: Watched, verdict: Verdict) -> bool:
-    """Whether rows do not meet, forward or backward, and the run leaves nothing and draws nothing."""
-    if not verdict.keeps_rows_apart or verdict.form[2]:
-        return False
-    if watched.noted.changed() or watched.noted.rolled() or watched.tape is None:
-        return False
-    return not watched.tape.touches and not custom_functions_of(watched.output)
-
-
-def _is_kept(watched: Watched, verdict: Verdict) -> bool:
-    """Whether code outside keeps what the run computed, of which it would find less, or more often."""
-    tape = watched.tape
-    return tape is None or any(number in verdict.moving for _, number in tape.survivors())
 
 
 def _sum(total: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.proof.batch_dim import BatchDim
 from captum_xdnn.proof.nodes import is_operation
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.operations import operation_of
@@ -127,16 +126,10 @@ def sizes_of(verdict: Verdict | None, arguments: tuple[Any, ...]) -> Sizes | Non
 
 
 def _bytes_of(verdict: Verdict) -> int:
-    """The bytes of all results with rows: about what autograd holds, and the largest twice more."""
+    """The bytes of what the run computed: about what autograd holds, and the largest twice more."""
     found = [0]
-    for node, state in verdict.rows.items():
-        if node.op != "call_function" or not is_operation(node.target):
-            continue
-        if operation_of(node.target).shows:
-            continue
-        several = isinstance(node.value, tuple)
-        values, states = (node.value, state) if several else ((node.value,), (state,))
-        for value, place in zip(values, states, strict=True):
-            if isinstance(place, BatchDim):
-                found.append(value.numel() * value.element_size())
+    for node in verdict.graph.nodes:
+        if is_operation(node.target) and not operation_of(node.target).shows:
+            values = node.value if isinstance(node.value, tuple) else (node.value,)
+            found += [v.numel() * v.element_size() for v in values if v is not None]
     return sum(found) + 2 * max(found)

@@ -70,7 +70,7 @@ def captums(function: Any, x: Any = None, **call: Any) -> Any:
 
 
 def gap(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).abs().sum() / expected.abs().sum())
+    return float((found - expected).detach().abs().sum() / expected.detach().abs().sum())
 
 
 def ours(function: Any, x: Any = None, settings: Any = None, **call: Any) -> Any:
@@ -408,6 +408,53 @@ def test_inside_of_others() -> None:
     with captum_xdnn.accelerate_captum():
         assert gap(method.attribute(x, target=1, n_steps=STEPS), expected) < 1e-6
     assert max(rows) < ROWS * STEPS
+
+
+LAYERED = ("LayerConductance", "InternalInfluence", "NeuronConductance")
+
+
+@pytest.mark.parametrize("name", LAYERED)
+@pytest.mark.parametrize("most", [None, 17, 8, 3])
+@pytest.mark.parametrize("tails", [{}, {"method": "riemann_trapezoid"}])
+def test_averages_of_a_layers_gradient(name: str, most: int | None, tails: dict[str, Any]) -> None:
+    x, rows = inputs(), []
+    limits = [None]
+    net = network()
+
+    def note(_: nn.Module, args: tuple[Tensor]) -> None:
+        rows.append(len(args[0]))
+        if limits[0] is not None and len(args[0]) > limits[0] and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    net.register_forward_pre_hook(note)
+    call: dict[str, Any] = {"target": 1, "n_steps": STEPS, **tails}
+    if name == "NeuronConductance":
+        call["neuron_selector"] = 2
+    method = getattr(captum_xdnn, f"X{name}")(net, net[2])
+    with torch.no_grad():
+        expected = getattr(captum.attr, name)(net, net[2]).attribute(x, **call)
+        method.attribute(x, **call)
+        limits[0] = most
+        for _ in range(3 if most != 3 else 0):
+            rows.clear()
+            assert gap(method.attribute(x, **call), expected) < 1e-6
+            assert max(rows) < ROWS * STEPS
+    limits[0] = None
+    expected = getattr(captum.attr, name)(net, net[2]).attribute(x, **call)
+    found = method.attribute(x, **call)
+    assert gap(found, expected) < 1e-6
+    assert found.requires_grad == expected.requires_grad
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_averages_of_what_is_not_proved(name: str) -> None:
+    net, x = Trains(), inputs()
+    call: dict[str, Any] = {"target": 1, "n_steps": STEPS}
+    if name == "NeuronConductance":
+        call["neuron_selector"] = 2
+    expected = getattr(captum.attr, name)(net, net.net[2]).attribute(x, **call)
+    found = getattr(captum_xdnn, f"X{name}")(net, net.net[2]).attribute(x, **call)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
