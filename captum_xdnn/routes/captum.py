@@ -85,7 +85,7 @@ def _gradients_with_graph(
     additional_forward_args: Any = None,
 ) -> tuple[Tensor, ...]:
     """``captum._utils.gradient.compute_gradients`` with ``create_graph=True``."""
-    outputs: Any = run_forward(forward_fn, inputs, target_ind, additional_forward_args)
+    outputs: Any = by_rows(run_forward)(forward_fn, inputs, target_ind, additional_forward_args)
     if outputs[0].numel() != 1:
         message = (
             "Target not provided when necessary, cannot take gradient with respect to multiple "

@@ -2,7 +2,8 @@
 
 Captum differentiates ``torch.unbind(outputs)``: the gradient of each of N numbers fills a tensor of N. With
 ones for all of them at once autograd computes the same numbers. It is Captum's own code that runs here, so
-errors, hooks and devices are as there; these two calls of torch are others in it, and nowhere else.
+errors, hooks and devices are as there; these two calls of torch are others in it, and nowhere else. A list of
+places as target, of which Captum takes one after the other, costs as much and is taken at once, too.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor
 
-from captum_xdnn._captum import gradient_module
+from captum_xdnn._captum import gradient_module, run_forward, select_targets
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -39,6 +40,20 @@ def gradient_of_each(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor,
     roots = outputs if at_once else torch.unbind(outputs)
     gradients: tuple[Tensor, ...] = torch.autograd.grad(roots, inputs, **options)
     return gradients
+
+
+def selected(output: Any, target: Any) -> Any:
+    """Captum's choice of the explained entries; a place for each row is taken at once as well."""
+    lengths = output.shape[1:] if isinstance(output, Tensor) else ()
+    if not (lengths and isinstance(target, list) and len(target) == len(output) > 1):
+        return select_targets(output, target)
+    for place in target:
+        if type(place) is not tuple or len(place) != len(lengths):
+            return select_targets(output, target)
+        if not all(type(i) is int and -n <= i < n for i, n in zip(place, lengths, strict=True)):
+            return select_targets(output, target)
+    places = torch.tensor(target, device=output.device).unbind(1)
+    return output[(torch.arange(len(output), device=output.device), *places)]
 
 
 @dataclass(frozen=True)
@@ -94,10 +109,12 @@ def made_by_rows(function: F, names: dict[str, Any] | None = None) -> F:
 
 def _copied(module: ModuleType) -> None:
     """Copy all functions of a module, which call each other."""
-    names = {**vars(module), "torch": _TORCH}
+    names = {name: by_rows(value) for name, value in vars(module).items()} | {"torch": _TORCH}
     for name, value in vars(module).items():
         if isinstance(value, FunctionType) and value.__globals__ is vars(module):
             names[name] = _BY_CAPTUM[value] = made_by_rows(value, names)
 
 
+_running: Any = run_forward
+_BY_CAPTUM[_running] = made_by_rows(_running, {**_running.__globals__, "_select_targets": selected})
 _copied(gradient_module)

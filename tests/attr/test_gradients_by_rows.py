@@ -95,9 +95,6 @@ def called(name: str, size: int) -> dict[str, Any]:
 @pytest.mark.parametrize("size", [1, 2, 33])
 def test_the_same_bits(name: str, size: int) -> None:
     x, call = inputs(size), called(name, size)
-    if name == "a_place_for_each" and size == 33:
-        size = 8
-        x, call = inputs(size), called(name, size)
     for more in ({}, {"internal_batch_size": 3 * size}, {"method": "riemann_left", "n_steps": 4}):
         expected = captum.attr.IntegratedGradients(FUNCTIONS[name][0]).attribute(x, **call, **more)
         xig = XIntegratedGradients(FUNCTIONS[name][0], strategy="captum")
@@ -312,6 +309,31 @@ def test_the_second_derivative_is_that_of_each_output() -> None:
     found = torch.autograd.grad(at_once[0].square().sum(), NET[0].weight, retain_graph=True)
     expected = torch.autograd.grad(each[0].square().sum(), NET[0].weight)
     torch.testing.assert_close(found, expected, **BITS)
+
+
+PLACES: dict[str, Any] = {
+    "places": [(0, 1), (2, 0), (-1, -2)],
+    "not_there": [(0, 1), (2, 7), (1, 1)],
+    "too_few": [(0, 1), (2, 0)],
+    "shorter": [(0,), (2,), (1,)],
+    "longer": [(0, 1, 0)] * 3,
+    "of_other_lengths": [(0, 1), (2,), (1, 1)],
+    "slices": [(0, slice(0, 1))] * 3,
+    "flags": [(True, False)] * 3,
+    "lists": [[0, 1]] * 3,
+    "none": [(0, None)] * 3,
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_place_for_each_row(name: str) -> None:
+    net, x = nn.Sequential(tanh_mlp(), nn.Linear(3, 6), nn.Unflatten(1, (3, 2))), inputs(3)
+    call = {"target": PLACES[name], "n_steps": 4}
+    same_result(
+        lambda: captum.attr.IntegratedGradients(net).attribute(x, **call),
+        lambda: XIntegratedGradients(net, strategy="captum").attribute(x, **call),
+    )
 
 
 @pytest.mark.parametrize("name", ["IntegratedGradients", *NAMES])

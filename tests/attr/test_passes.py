@@ -410,6 +410,17 @@ def test_inside_of_others() -> None:
     assert max(rows) < ROWS * STEPS
 
 
+def test_what_is_compiled_for_each_size_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passes, "compiled_frames", lambda: len(SEEN))
+    xig = XIntegratedGradients(Seen())
+    for _ in range(3):
+        found = xig.attribute(inputs(), target=1, n_steps=STEPS)
+        torch.testing.assert_close(found, captums(NET), rtol=0, atol=0)
+    SEEN.clear()
+    xig.attribute(inputs(), target=1, n_steps=STEPS)
+    assert SEEN == [ROWS * STEPS]
+
+
 LAYERED = ("LayerConductance", "InternalInfluence", "NeuronConductance")
 
 
