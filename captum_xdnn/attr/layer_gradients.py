@@ -19,7 +19,8 @@ from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.routes.choice import fast_route
-from captum_xdnn.routes.passes import Way, integrated
+from captum_xdnn.routes.divided import Way
+from captum_xdnn.routes.passes import integrated
 from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request, Weighted
 from captum_xdnn.routes.sizes import sizes_of
 

@@ -49,7 +49,7 @@ class Memory:
         scribbles: Whether a run has written into the inputs or arguments that it was given.
         rolls: Whether a run has drawn random numbers of Python's or NumPy's.
         apart: The verdicts on runs that gave the same rows as one of another size.
-        undivided: Whether a call of it is not divided, because each size is compiled anew.
+        undivided: How many calls are still left whole, after one that could not be divided.
         refusals: For forms of calls that were refused whenever they were looked at: how many calls
             there were, and what came of the last one that was looked at.
     """
@@ -66,7 +66,7 @@ class Memory:
         self.keeps: dict[Any, frozenset[int]] = {}
         self.is_fast = self.rolls = self.scribbles = False
         self.apart: weakref.WeakSet[Verdict] = weakref.WeakSet()
-        self.undivided = False
+        self.undivided = 0
         self.refusals: dict[Any, tuple[int, Any]] = {}
 
     def keep(self, verdict: Verdict, certificate: Certificate) -> None:

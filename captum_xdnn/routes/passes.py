@@ -1,56 +1,22 @@
-"""Captum's steps in passes of the right size, where the examples of a batch are proved not to meet.
-
-Each size that a call uses is watched once, in a pass that is work anyway; what it shows decides whether the
-call may be divided. What does not prove is left to Captum's code, all steps at once.
-"""
+"""Captum's sum: in passes of the right size, or all steps at once, as memory and time have it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from captum_xdnn._captum import (
-    IntegratedGradients,
-    compute_gradients,
-    expand_additional_forward_args,
-    integrate,
-)
-from captum_xdnn._torch import compiled_frames
-from captum_xdnn.proof.watching import watch
-from captum_xdnn.routes.apart import gives_the_same, is_kept, keeps_apart
-from captum_xdnn.routes.gradients import by_rows, gradient_of_each
-from captum_xdnn.routes.known_functions import memory_of
-from captum_xdnn.routes.request import Call, Request
-from captum_xdnn.routes.request import rows as joined
-from captum_xdnn.routes.single_pass import explained
-from captum_xdnn.routes.sizes import WORTH_DIVIDING, Sizes, clock, is_out_of_memory
+from captum_xdnn._captum import integrate
+from captum_xdnn.routes.divided import Passes, Way
+from captum_xdnn.routes.request import Request
+from captum_xdnn.routes.sizes import Sizes, clock, is_out_of_memory
 
 OUT_OF_MEMORY = (
     "{}\nCaptum runs all steps at once, {} rows, and this call could not be divided by itself. "
     "internal_batch_size bounds the rows of a pass"
 )
-NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
-
-Steps = list[tuple[float, float]]
-"""Weights and places on the ray."""
-
-
-class Together(Exception):  # noqa: N818 - control flow inside this room, never shown
-    """All steps have to run at once."""
-
-
-class _OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, never shown
-    """A pass did not fit."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        # Without its frames, which hold the tensors of the pass.
-        self.error = error.with_traceback(None)
 
 
 def captums_sum(
@@ -99,7 +65,7 @@ def integrated(
     n_steps, passes = request.quadrature.n_steps, None
     if sizes is not None:
         sizes.begin()
-        passes = _Passes(request, sizes, max_memory, way)
+        passes = Passes(request, sizes, max_memory, way)
         found = passes.result()
         if found is not None:
             return found
@@ -112,7 +78,7 @@ def integrated(
         failed = error.with_traceback(None)  # its frames hold the tensors of the pass
     else:
         if sizes is not None:
-            sizes.note(n_steps, (clock() - start) / n_steps)
+            sizes.note_call((clock() - start) / n_steps, divided=False)
         return found
     rows = n_steps * request.call.size
     if sizes is not None and passes is not None:
@@ -121,185 +87,3 @@ def integrated(
         if found is not None:
             return found
     raise type(failed)(OUT_OF_MEMORY.format(failed, rows)) from failed
-
-
-@dataclass(frozen=True)
-class Way:
-    """How Captum computes some of the steps.
-
-    Attributes:
-        compute: Takes a call, and weights and places of some steps.
-        overlap: How many places a part of the steps shares with the next.
-    """
-
-    compute: Callable[[Call, list[float], list[float]], tuple[Tensor, ...]]
-    overlap: int = 0
-
-
-class _Passes:
-    """The passes of one call."""
-
-    def __init__(
-        self, request: Request, sizes: Sizes, max_memory: int | None, way: Way | None
-    ) -> None:
-        self.request, self.sizes, self.max_memory, self.way = request, sizes, max_memory, way
-        self.memory = memory_of(request.forward_func)
-        self.device = request.call.inputs[0].device
-        self.total_steps = request.quadrature.n_steps
-        self._seen: set[int] = set()  # rows of passes that were watched in this call
-        self._copies = 1
-        self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
-
-    def result(self) -> tuple[Tensor, ...] | None:
-        """The attributions; None where all steps have to run at once."""
-        if self.memory.undivided or self._fit_at_once():
-            return None
-        call = self.request.call
-        try:
-            totals = self.total(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
-        except Together:
-            return None
-        if not self.request.multiply_by_inputs:
-            return totals
-        return tuple(map(torch.mul, totals, call.differences()))
-
-    def _fit_at_once(self) -> bool:
-        """Whether dividing gains nothing and is not needed."""
-        rows = self.total_steps * self.request.call.size
-        most = self._most()
-        if most is not None and most < rows:
-            return False
-        return self.device.type != "cpu" or rows * self.sizes.row_bytes < WORTH_DIVIDING
-
-    def _most(self) -> int | None:
-        return self.sizes.rows(self.device, self.max_memory)
-
-    def total(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
-        """Captum's weighted sum of the gradients at some steps.
-
-        Raises:
-            Together: If the call may not be divided.
-        """
-        total: tuple[Tensor, ...] = ()
-        done, overlap = 0, 0 if self.way is None else self.way.overlap
-        while done < len(steps) - overlap:
-            left, most = len(steps) - done, self._most()
-            if most is not None and most < call.size * (1 + overlap) and call.size > 1:
-                fewer = max(1, most // (1 + overlap))
-                return _sum(total, self._by_examples(call, steps[done:], fewer))
-            bound = left if most is None else most // call.size
-            count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
-            rows, start = call.size * count, clock()
-            if count == self.total_steps and call is self.request.call:
-                raise Together
-            is_known = rows in self._seen
-            try:
-                found = self._pass(call, steps[done : done + count])
-            except _OutOfMemory as error:
-                if count == 1 + overlap and call.size == 1:
-                    raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
-                self.sizes.forbid(rows)
-                continue
-            if is_known and len(call.inputs[0]) == self.request.call.size:
-                self.sizes.note(count, (clock() - start) / count)
-            total, done = _sum(total, found), done + count - overlap
-        return total
-
-    def _next(self, size: int, left: int, most: int) -> int:
-        """How many steps to take next."""
-        if self.device.type != "cpu":
-            return most
-        met = {rows // size for rows in self._seen}
-        return self.sizes.together(size, left, self.total_steps, most, met)
-
-    def _by_examples(self, call: Call, steps: Steps, most: int) -> tuple[Tensor, ...]:
-        """The sum at some steps, of consecutive parts of the examples one after the other."""
-        if not call.is_plain(most):
-            raise Together
-        return joined([self.total(part, steps) for part in call.chunks(most)])
-
-    def _pass(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
-        rows = call.size * len(steps)
-        self._copies = len(steps)
-        compiled = compiled_frames()
-        weights, places = map(list, zip(*steps, strict=True))
-        try:
-            if self.way is None:
-                found = self._weighted_sum(call, weights, places, is_known=rows in self._seen)
-            else:
-                if rows not in self._seen:
-                    self._watch(call, places)
-                found = self.way.compute(call, weights, places)
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise _OutOfMemory(error) from None
-            raise
-        if compiled_frames() != compiled:  # each size is compiled anew
-            self.memory.undivided = True
-            raise Together
-        self._seen.add(rows)
-        return found
-
-    def _weighted_sum(
-        self, call: Call, weights: list[float], places: list[float], *, is_known: bool
-    ) -> tuple[Tensor, ...]:
-        self._captum.gradient_func = by_rows(compute_gradients) if is_known else self._watched
-        found: tuple[Tensor, ...] = self._captum._attribute(
-            inputs=call.inputs,
-            baselines=call.baselines,
-            target=call.target,
-            additional_forward_args=call.arguments or None,
-            n_steps=len(places),
-            step_sizes_and_alphas=(weights, places),
-        )
-        return found
-
-    def _watch(self, call: Call, places: list[float]) -> None:
-        """Watch a run at some places, which is no work of a way that differentiates by layers."""
-        pairs = zip(call.inputs, call.baselines, strict=True)
-        inputs = tuple(
-            torch.cat([b + a * (x.detach() - b) for a in places]).requires_grad_() for x, b in pairs
-        )
-        further = expand_additional_forward_args(call.arguments, len(places))
-        self._watched(self.request.forward_func, inputs, None, further, differentiate=False)
-
-    def _watched(
-        self,
-        forward_fn: Any,
-        inputs: tuple[Tensor, ...],
-        target_ind: Any = None,
-        additional_forward_args: Any = None,
-        *,
-        differentiate: bool = True,
-    ) -> tuple[Tensor, ...]:
-        """Captum's gradients of a run that is proved to keep its rows apart."""
-        arguments = additional_forward_args or ()
-        watched = watch(forward_fn, inputs, (0,) * len(inputs), arguments, placed=False)
-        verdict = watched.verdict
-        if verdict is None or not keeps_apart(watched, verdict):
-            watched.put_back()
-            if is_out_of_memory(watched.error):
-                raise torch.OutOfMemoryError(str(watched.error))
-            raise Together
-        real = watched.output.detach()
-        gradients: tuple[Tensor, ...] = ()
-        if differentiate:
-            with torch.enable_grad():
-                outputs = explained(watched.output, target_ind)
-                gradients = gradient_of_each(outputs, inputs)
-                del outputs
-        watched.output = None
-        if is_kept(watched, verdict):
-            raise Together
-        if verdict not in self.memory.apart:
-            size = len(real) // self._copies
-            if not gives_the_same(
-                self.request.forward_func, inputs, arguments, real, verdict, size
-            ):
-                raise Together
-            self.memory.apart.add(verdict)
-        return gradients
-
-
-def _sum(total: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(map(torch.add, total, part)) if total else part

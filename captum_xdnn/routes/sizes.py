@@ -6,6 +6,7 @@ anywhere. The steps are work anyway, so passes of different sizes are timed wher
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -20,10 +21,13 @@ WORTH_DIVIDING = 12 * 2**20
 """Bytes that all steps at once take, below which they fit a CPU's caches: nothing is gained."""
 FIRST = 8 * 2**20
 """Bytes of the first pass that is tried on a CPU."""
-SMALL = 64 * 2**20
-"""Bytes up to which a pass may be of any size; a larger one takes a quarter of the steps at most."""
+LIGHT = 2**30
+"""Bytes up to which passes may be of any size and all steps at once are tried as well; beyond, a pass takes a
+quarter of the steps at most."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
+TRIALS = 2
+"""How often all steps at once are timed."""
 ROOM = 0.7
 """Share of a GPU's free memory that is used: the gradients of the largest tensors come on top."""
 
@@ -56,6 +60,9 @@ class Sizes:
         self._most: int | None = None  # the rows that fitted where more did not
         self._calls = 0  # since then
         self._seconds: dict[int, float] = {}
+        # of a whole call, for each step
+        self._divided = self._at_once = math.inf
+        self._trials = 0
 
     def forbid(self, rows: int) -> None:
         """Note that so many rows did not fit into the memory: half as many may."""
@@ -72,6 +79,21 @@ class Sizes:
         """Note what a step took in a pass of so many."""
         self._seconds[steps] = min(seconds, self._seconds.get(steps, seconds))
 
+    def note_call(self, seconds: float, *, divided: bool) -> None:
+        """Note what a step took in a call in which nothing was tried out, its watch included."""
+        if divided:
+            self._divided = min(self._divided, seconds)
+        else:
+            self._at_once = min(self._at_once, seconds)
+            self._trials += 1
+
+    def is_best_at_once(self, size: int, total: int, most: int) -> bool:
+        """Whether to run all steps at once, because that is faster or to see whether it is."""
+        if total > most or self._divided == math.inf:
+            return False
+        light = total * size * self.row_bytes <= LIGHT
+        return self._at_once < self._divided or (light and self._trials < TRIALS)
+
     def rows(self, device: torch.device, max_memory: int | None) -> int | None:
         """How many rows may go through the function together; None for any number."""
         bounds = [] if self._most is None else [self._most]
@@ -84,24 +106,32 @@ class Sizes:
         return min(bounds, default=None)
 
     def together(self, size: int, left: int, total: int, most: int, met: set[int]) -> int:
-        """How many steps to try next, of those that are left; ``met`` are those of this call's passes.
+        """How many steps to take next, of those that are left; ``met`` are those of this call's passes.
 
         The first pass of a size is none to be timed, so a size that is new takes two.
         """
-        step = size * self.row_bytes
         best = self._best()
-        if best is None:
-            best = max(1, min(FIRST // step, total // 2))
-            tried = [best]
-        else:
-            upper = 2 * best if 4 * best <= total else total
-            light = upper * step <= SMALL or upper <= total // 4
-            tried = [upper] * light + [max(1, best // 2)]
-        for steps in tried:
-            needed = steps if steps in met or steps == total else 2 * steps
-            if steps not in self._seconds and steps <= most and needed <= left:
+        for steps in self._untried(size, total):
+            needed = steps if steps in met else 2 * steps
+            if steps <= most and needed <= left:
                 return steps
-        return min(best, most)
+        return min(best or self._first(size, total), most)
+
+    def is_settled(self, size: int, total: int) -> bool:
+        """Whether no size is left to be tried that a call has room for."""
+        return not any(2 * steps <= total for steps in self._untried(size, total))
+
+    def _untried(self, size: int, total: int) -> list[int]:
+        step, best = size * self.row_bytes, self._best()
+        if best is None:
+            return [self._first(size, total)]
+        upper = 2 * best
+        light = upper * step <= LIGHT or upper <= total // 4
+        near = [upper] * light + [max(1, best // 2)]
+        return [steps for steps in near if steps not in self._seconds]
+
+    def _first(self, size: int, total: int) -> int:
+        return max(1, min(FIRST // (size * self.row_bytes), total // 2))
 
     def _best(self) -> int | None:
         best = None

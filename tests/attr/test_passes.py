@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import captum_xdnn
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.recording import steps
-from captum_xdnn.routes import passes, plan, sizes
+from captum_xdnn.routes import divided, passes, plan, sizes
 
 ROWS, STEPS = 4, 12
 
@@ -52,14 +52,20 @@ class Seen:
 SEEN: list[int] = []  # outside of the object: what that holds itself is put back
 
 
+def clocked(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
+    for module in (passes, divided):
+        monkeypatch.setattr(module, "clock", clock)
+
+
 @pytest.fixture(autouse=True)
 def _nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
     SEEN.clear()
     steps.forget()
     monkeypatch.setattr(plan, "WORTH_IT", float("inf"))  # nothing is hoisted
-    monkeypatch.setattr(passes, "WORTH_DIVIDING", 0)
+    monkeypatch.setattr(divided, "WORTH_DIVIDING", 0)
     monkeypatch.setattr(sizes, "FIRST", 0)
-    monkeypatch.setattr(passes, "clock", lambda: sum(rows**2 for rows in SEEN))
+    monkeypatch.setattr(sizes, "LIGHT", 0)  # all at once is not tried
+    clocked(monkeypatch, lambda: sum(rows**2 for rows in SEEN))
 
 
 def captums(function: Any, x: Any = None, **call: Any) -> Any:
@@ -152,7 +158,7 @@ def test_captums_strategy_runs_all_steps_at_once() -> None:
 
 
 def test_a_small_function_runs_all_steps_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "WORTH_DIVIDING", 1 << 20)
+    monkeypatch.setattr(divided, "WORTH_DIVIDING", 1 << 20)
     torch.testing.assert_close(ours(Seen()), captums(NET), rtol=0, atol=0)
     assert SEEN[-1] == ROWS * STEPS
 
@@ -411,7 +417,7 @@ def test_inside_of_others() -> None:
 
 
 def test_what_is_compiled_for_each_size_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passes, "compiled_frames", lambda: len(SEEN))
+    monkeypatch.setattr(divided, "compiled_frames", lambda: len(SEEN))
     xig = XIntegratedGradients(Seen())
     for _ in range(3):
         found = xig.attribute(inputs(), target=1, n_steps=STEPS)
@@ -471,7 +477,8 @@ def test_averages_of_what_is_not_proved(name: str) -> None:
 def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that says that three steps are the best to take, and a row costs more in others."""
     now, n_steps = [0.0], 60
-    monkeypatch.setattr(passes, "clock", lambda: now[0])
+    monkeypatch.setattr(sizes, "LIGHT", 2**30)
+    clocked(monkeypatch, lambda: now[0])
 
     def function(x: Tensor) -> Tensor:
         steps = len(x) // ROWS
@@ -479,7 +486,7 @@ def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         return NET(x)
 
     xig = XIntegratedGradients(Seen(function))
-    for _ in range(4):
+    for _ in range(8):
         SEEN.clear()
         xig.attribute(inputs(), target=1, n_steps=n_steps)
     assert [4 * ROWS] * (n_steps // 4) == SEEN
@@ -487,14 +494,15 @@ def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_fastest_is_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(passes, "clock", lambda: now[0])
+    monkeypatch.setattr(sizes, "LIGHT", 2**30)
+    clocked(monkeypatch, lambda: now[0])
 
     def function(x: Tensor) -> Tensor:
         now[0] += 1
         return NET(x)
 
     xig = XIntegratedGradients(Seen(function))
-    for _ in range(6):
+    for _ in range(9):
         SEEN.clear()
         xig.attribute(inputs(), target=1, n_steps=STEPS)
     assert SEEN == [ROWS * STEPS]
