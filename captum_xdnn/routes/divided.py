@@ -211,7 +211,8 @@ class Passes:
     ) -> tuple[Tensor, ...]:
         """Captum's gradients of a run that is proved to keep its rows apart."""
         arguments = additional_forward_args or ()
-        watched = watch(forward_fn, inputs, (0,) * len(inputs), arguments, placed=False)
+        starts = (0,) * len(inputs)
+        watched = watch(forward_fn, inputs, starts, arguments, placed=False, valued=False)
         verdict = watched.verdict
         if verdict is None or not keeps_apart(watched, verdict):
             watched.put_back()
