@@ -23,7 +23,7 @@ FIRST = 8 * 2**20
 """Bytes of the first pass that is tried on a CPU."""
 LIGHT = 2**30
 """Bytes up to which passes may be of any size and all steps at once are tried as well; beyond, a pass takes a
-quarter of the steps at most."""
+quarter of the steps at most, unless larger ones are faster and faster."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
 TRIALS = 2
@@ -91,8 +91,9 @@ class Sizes:
         """Whether to run all steps at once, because that is faster or to see whether it is."""
         if total > most or self._divided == math.inf:
             return False
-        light = total * size * self.row_bytes <= LIGHT
-        return self._at_once < self._divided or (light and self._trials < TRIALS)
+        if self._trials >= TRIALS:
+            return self._at_once < self._divided
+        return total * size * self.row_bytes <= LIGHT or self._is_rising()
 
     def rows(self, device: torch.device, max_memory: int | None) -> int | None:
         """How many rows may go through the function together; None for any number."""
@@ -126,9 +127,14 @@ class Sizes:
         if best is None:
             return [self._first(size, total)]
         upper = 2 * best
-        light = upper * step <= LIGHT or upper <= total // 4
-        near = [upper] * light + [max(1, best // 2)]
+        fits = upper * step <= LIGHT or upper <= total // 4 or self._is_rising()
+        near = [upper] * (fits and 2 * upper <= total) + [max(1, best // 2)]
         return [steps for steps in near if steps not in self._seconds]
+
+    def _is_rising(self) -> bool:
+        """Whether the largest size that was tried is the best, and better than half of it."""
+        best = self._best()
+        return best is not None and best == max(self._seconds) and best // 2 in self._seconds
 
     def _first(self, size: int, total: int) -> int:
         return max(1, min(FIRST // (size * self.row_bytes), total // 2))

@@ -492,9 +492,11 @@ def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [4 * ROWS] * (n_steps // 4) == SEEN
 
 
-def test_the_fastest_is_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("light", [0, 2**30])
+def test_the_fastest_is_all_at_once(light: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it takes much memory, if each larger pass was faster."""
     now = [0.0]
-    monkeypatch.setattr(sizes, "LIGHT", 2**30)
+    monkeypatch.setattr(sizes, "LIGHT", light)
     clocked(monkeypatch, lambda: now[0])
 
     def function(x: Tensor) -> Tensor:
