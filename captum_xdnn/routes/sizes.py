@@ -26,6 +26,10 @@ LIGHT = 2**30
 quarter of the steps at most, unless larger ones are faster and faster."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
+ROWS = 4
+"""Rows of the first pass, at least: fewer leave an operation little to do."""
+NEW = 2
+"""So many sizes are met in a call before it tries no other: each is proved anew."""
 TRIALS = 2
 """How often all steps at once are timed."""
 ROOM = 0.7
@@ -114,7 +118,7 @@ class Sizes:
         best = self._best()
         for steps in self._untried(size, total):
             needed = steps if steps in met else 2 * steps
-            if steps <= most and needed <= left:
+            if steps <= most and needed <= left and (steps in met or len(met) < NEW):
                 return steps
         return min(best or self._first(size, total), most)
 
@@ -137,7 +141,8 @@ class Sizes:
         return best is not None and best == max(self._seconds) and best // 2 in self._seconds
 
     def _first(self, size: int, total: int) -> int:
-        return max(1, min(FIRST // (size * self.row_bytes), total // 2))
+        fewest = -(-ROWS // size)
+        return max(1, min(max(fewest, FIRST // (size * self.row_bytes)), total // 4))
 
     def _best(self) -> int | None:
         best = None

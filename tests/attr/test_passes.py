@@ -486,7 +486,7 @@ def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         return NET(x)
 
     xig = XIntegratedGradients(Seen(function))
-    for _ in range(8):
+    for _ in range(10):
         SEEN.clear()
         xig.attribute(inputs(), target=1, n_steps=n_steps)
     assert [4 * ROWS] * (n_steps // 4) == SEEN
@@ -504,7 +504,7 @@ def test_the_fastest_is_all_at_once(light: int, monkeypatch: pytest.MonkeyPatch)
         return NET(x)
 
     xig = XIntegratedGradients(Seen(function))
-    for _ in range(9):
+    for _ in range(12):
         SEEN.clear()
         xig.attribute(inputs(), target=1, n_steps=STEPS)
     assert SEEN == [ROWS * STEPS]
