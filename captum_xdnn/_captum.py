@@ -28,6 +28,8 @@ MESSAGE = (
 
 try:
     # What further arguments and targets become where inputs are repeated for all steps.
+    # Captum's gradient functions, by which a replaced one is told, and which are copied with another torch.
+    from captum._utils import gradient as gradient_module
     from captum._utils.common import ExpansionTypes
     from captum._utils.common import (
         _expand_additional_forward_args as expand_additional_forward_args,
@@ -45,8 +47,6 @@ try:
     from captum._utils.common import _run_forward as run_forward
     from captum._utils.common import _select_targets as select_targets
     from captum._utils.common import _verify_select_neuron as verify_select_neuron
-
-    # Captum's gradient functions, by which a replaced one is told.
     from captum._utils.gradient import compute_gradients, construct_neuron_grad_fn
 
     # The types of Captum's signatures.
@@ -76,7 +76,7 @@ ATTRIBUTES: dict[str, tuple[Any, ...]] = {
     "_make_gradient_func": (LayerIntegratedGradients,),
 }
 """Attributes of Captum's that other files use, each with what has it."""
-OVERRIDDEN = {"_make_gradient_func"}
+OVERRIDDEN = {"_attribute", "_make_gradient_func"}
 """Private methods that classes of this package put in the place of Captum's."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -126,6 +126,7 @@ __all__ = [
     "format_additional_forward_args",
     "format_input_baseline",
     "format_output",
+    "gradient_module",
     "integrate",
     "log_usage",
     "neuron_module",

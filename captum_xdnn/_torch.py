@@ -146,6 +146,11 @@ def compiler() -> Any:
     return sys.modules.get(_COMPILER)
 
 
+def compiled_frames() -> int:
+    """How many frames ``torch.compile`` has compiled, by its own count."""
+    return 0 if compiler() is None else int(compiler().utils.counters["frames"]["total"])
+
+
 def compiled_from(function: FunctionType) -> Any:
     """The function that ``torch.compile`` or ``torch.compiler.disable`` wrapped; None of others."""
     is_compilers = function.__code__.co_filename.startswith(str(_COMPILER_FOLDER))

@@ -9,12 +9,21 @@ from typing import Any
 
 from captum_xdnn._captum import (
     IntegratedGradients,
+    InternalInfluence,
+    LayerConductance,
     LayerIntegratedGradients,
+    NeuronConductance,
     integrate,
     log_usage,
     neuron_module,
 )
-from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
+from captum_xdnn.attr import (
+    XIntegratedGradients,
+    XInternalInfluence,
+    XLayerConductance,
+    XLayerIntegratedGradients,
+    XNeuronConductance,
+)
 from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.layers_here import attribute_layer_here
@@ -134,9 +143,15 @@ def _is_captums(method: Any) -> bool:
 
 
 _gradient_func_of_layers = XLayerIntegratedGradients._make_gradient_func
+_AVERAGES = (
+    (InternalInfluence, XInternalInfluence),
+    (LayerConductance, XLayerConductance),
+    (NeuronConductance, XNeuronConductance),
+)
 _PLACES: tuple[tuple[Any, str, Any], ...] = (
     (IntegratedGradients, "attribute", _attribute),
     (LayerIntegratedGradients, "attribute", attribute_layer_here),
     (LayerIntegratedGradients, "_make_gradient_func", _gradient_func_of_layers),
     (neuron_module, "construct_neuron_grad_fn", neuron_gradient_func),
+    *((captums, "_attribute", vars(ours)["_attribute"]) for captums, ours in _AVERAGES),
 )

@@ -47,10 +47,10 @@ def is_a_librarys(namespace: dict[str, Any]) -> bool:
     return str(namespace.get("__name__")).partition(".")[0] in LIBRARIES
 
 
-def is_captums(method: Any, captums: type, name: str) -> bool:
-    """Whether a method of an object is that of Captum's class, replaced in no subclass or object."""
+def is_captums(method: Any, kind: type, name: str) -> bool:
+    """Whether a method of an object is that of Captum's class, or ours, replaced in no subclass or object."""
     found = getattr(method, name)
-    return getattr(found, "__func__", None) is getattr(captums, name) and found.__self__ is method
+    return getattr(found, "__func__", None) is getattr(kind, name) and found.__self__ is method
 
 
 def of_class(certificate: Certificate | None, method: object) -> Certificate | None:
@@ -105,14 +105,21 @@ class Routed:
     # Of the class, for subclasses that set Captum's attributes themselves.
     strategy: Strategy = "auto"
     verify: bool = True
+    max_memory: int | None = None
 
-    def __init__(self, *captums: Any, strategy: Strategy, verify: bool) -> None:
+    def __init__(
+        self, *captums: Any, strategy: Strategy, verify: bool, max_memory: int | None
+    ) -> None:
         super().__init__(*captums)
         if strategy not in STRATEGIES:
             message = f"strategy must be one of {', '.join(STRATEGIES)}, found {strategy!r}"
             raise ValueError(message)
         self.strategy = strategy
         self.verify = verify
+        if max_memory is not None and (type(max_memory) is not int or max_memory < 1):
+            message = f"max_memory must be a positive number of bytes or None, found {max_memory!r}"
+            raise ValueError(message)
+        self.max_memory = max_memory
 
     def _calls_of(self) -> Calls:
         """What the calls have left."""
@@ -150,8 +157,10 @@ class OfLayer(Routed):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
-        super().__init__(forward_func, layer, device_ids, strategy=strategy, verify=verify)
+        captums = (forward_func, layer, device_ids)
+        super().__init__(*captums, strategy=strategy, verify=verify, max_memory=max_memory)
 
 
 class OfNeuron(Routed):
@@ -166,6 +175,7 @@ class OfNeuron(Routed):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
         captums = (forward_func, layer, device_ids, multiply_by_inputs)
-        super().__init__(*captums, strategy=strategy, verify=verify)
+        super().__init__(*captums, strategy=strategy, verify=verify, max_memory=max_memory)

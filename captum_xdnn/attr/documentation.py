@@ -15,6 +15,7 @@ ARGUMENTS = {
     "multiply_by_inputs": "Whether to multiply by ``x - b``.",
     "strategy": "As in :class:`XIntegratedGradients`.",
     "verify": "As in :class:`XIntegratedGradients`.",
+    "max_memory": "As in :class:`XIntegratedGradients`.",
     "inputs": "Tensor or tuple of tensors of shape ``(B, ...)``.",
     "neuron_selector": "Index, tuple of indices or slices, or a function of the layer's value.",
     "baselines": "As in Captum.",
@@ -25,13 +26,15 @@ ARGUMENTS = {
     "additional_forward_args": "Further arguments of the function, not attributed.",
     "n_steps": "Number of steps of the quadrature; a single pass needs none.",
     "method": "Quadrature rule of Captum; a single pass is the exact integral.",
-    "internal_batch_size": "Bound of the batch in one pass.",
+    "internal_batch_size": "Bound of the batch in one pass; None leaves it to the package.",
     "return_convergence_delta": "Whether to return the deltas, too, shape ``(B,)``.",
     "attribute_to_layer_input": "Whether what the layer takes is meant.",
     "attribute_to_neuron_input": "Whether the neuron is of what the layer takes.",
     "grad_kwargs": "As in Captum; they are left to Captum.",
 }
-CLASS_RAISES = {"ValueError": "If ``strategy`` is none of the three."}
+CLASS_RAISES = {
+    "ValueError": "If ``strategy`` is none of the three, or ``max_memory`` no positive integer."
+}
 WRONG_INPUT = {
     "AssertionError": "For wrong input, as in Captum (and Captum's other types likewise)."
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 from torch import Tensor
 
@@ -18,7 +18,6 @@ from captum_xdnn._captum import (
     format_additional_forward_args,
     format_input_baseline,
     format_output,
-    integrate,
     log_usage,
     validate_input,
 )
@@ -29,7 +28,10 @@ from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
 from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
+from captum_xdnn.routes.gradients import by_rows
+from captum_xdnn.routes.passes import captums_sum
 from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request
+from captum_xdnn.routes.sizes import Sizes
 
 
 class XIntegratedGradients(Routed, IntegratedGradients):
@@ -55,9 +57,11 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             the GPU), hoisting against Euler's identity and the function's output as well. With
             False a function that was proved for a call of the same form is not watched again, so
             its weights and code, and a baseline that is not zero, have to stay as they are.
+        max_memory: Bytes that the results of one pass of Captum's steps may take (None: what is free
+            on a GPU). Steps, and at need examples, are divided where that is proved to be right.
 
     Raises:
-        ValueError: If ``strategy`` is none of the three.
+        ValueError: If ``strategy`` is none of the three, or ``max_memory`` no positive integer.
 
     Source:
         Sundararajan, Taly, Yan (ICML 2017); Hesse, Schaub-Meyer, Roth (NeurIPS 2021),
@@ -81,8 +85,10 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
-        super().__init__(forward_func, multiply_by_inputs, strategy=strategy, verify=verify)
+        captums = (forward_func, multiply_by_inputs)
+        super().__init__(*captums, strategy=strategy, verify=verify, max_memory=max_memory)
 
     @property
     def last_outputs(self) -> Tensor | None:
@@ -164,7 +170,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             n_steps: Number of steps of the quadrature; a single pass needs none.
             method: Quadrature rule of Captum; a single pass is the exact integral.
             internal_batch_size: Bound of the batch in one pass. Captum never goes below ``B``;
-                the single pass does.
+                the single pass does. None leaves it to the package, where the rows of a batch
+                are proved not to meet; elsewhere all steps run at once, as in Captum.
             return_convergence_delta: Whether to return also
                 :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.
             create_graph: Whether the attributions can be differentiated, for training with
@@ -180,6 +187,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             NotImplementedError: With ``create_graph=True``, where an operation has no second
                 derivative; the message names it.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
+            torch.OutOfMemoryError: Where steps do not fit that are not divided.
         """
         last = self._calls_of().here()
         last.outputs = None
@@ -209,21 +217,21 @@ class XIntegratedGradients(Routed, IntegratedGradients):
     def _by_any_route(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
     ) -> tuple[Tensor, ...]:
-        attributions, timed = None, None
+        attributions, timed, sizes = None, None, None
         if self.strategy == "captum":
             self._note("captum", None)
         else:
             outcome = self._try_fast_routes(call, quadrature, create_graph=create_graph)
-            attributions, timed = outcome.attributions, outcome.timed
+            attributions, timed, sizes = outcome.attributions, outcome.timed, outcome.sizes
         if attributions is None:
             start = time.perf_counter()
-            attributions = self._integrate(call, quadrature, create_graph=create_graph)
+            attributions = self._integrate(call, quadrature, sizes, create_graph=create_graph)
             if timed is not None:
                 timed(time.perf_counter() - start)
         return attributions
 
     def _integrate(
-        self, call: Call, quadrature: Quadrature, *, create_graph: bool
+        self, call: Call, quadrature: Quadrature, sizes: Sizes | None = None, *, create_graph: bool
     ) -> tuple[Tensor, ...]:
         """The route ``captum``."""
         if create_graph:
@@ -233,22 +241,16 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             return differentiable_quadrature(
                 self.forward_func, call, quadrature, multiply_by_inputs=self.multiplies_by_inputs
             )
-        arguments = {
-            "inputs": call.inputs,
-            "baselines": call.baselines,
-            "target": call.target,
-            "additional_forward_args": call.arguments or None,
-            "n_steps": quadrature.n_steps,
-            "method": quadrature.method,
-        }
-        attributions: tuple[Tensor, ...]
-        if quadrature.internal_batch_size is None:
-            # What Captum's `attribute` does with arguments that are formatted and validated.
-            attributions = self._attribute(**arguments, step_sizes_and_alphas=quadrature.nodes())
-        else:
-            bound = quadrature.internal_batch_size
-            attributions = integrate(self, **arguments, internal_batch_size=bound)
-        return attributions
+        function = differentiated_by(self.gradient_func, self.forward_func) or self.forward_func
+        multiply = self.multiplies_by_inputs
+        request = Request(function, call, quadrature, multiply_by_inputs=multiply)
+        return captums_sum(self, request, sizes, self.max_memory)
+
+    def _attribute(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """Captum's sum, with Captum's gradients by rows."""
+        captum: Any = IntegratedGradients(self.forward_func, self.multiplies_by_inputs)
+        captum.gradient_func = by_rows(self.gradient_func)
+        return cast("tuple[Tensor, ...]", captum._attribute(*args, **kwargs))
 
     def _try_fast_routes(
         self, call: Call, quadrature: Quadrature, *, create_graph: bool
@@ -261,7 +263,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif function is None:
             outcome = Outcome(refusal=NOT_KNOWN)
-        elif not is_captums(self, IntegratedGradients, "_attribute"):
+        elif not is_captums(self, XIntegratedGradients, "_attribute"):
             outcome = Outcome(refusal="the class integrates in a way of its own")
         elif create_graph and call.starts_require_grad():
             outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")

@@ -11,6 +11,7 @@ from captum_xdnn.attr.base import OfLayer
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import LayerGradients
+from captum_xdnn.routes.gradients import made_by_rows
 from captum_xdnn.routes.request import Quadrature
 
 
@@ -39,6 +40,8 @@ class XInternalInfluence(OfLayer, LayerGradients, InternalInfluence):
         (torch.Size([3, 8]), 'single_pass')
         >>> torch.testing.assert_close((influence * net[:2](x)).sum(1), net(x)[:, 0])
     """
+
+    _attribute = made_by_rows(InternalInfluence._attribute)
 
     @log_usage
     @described()

@@ -13,6 +13,7 @@ from captum_xdnn.attr.base import OfLayer
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_gradients import NO_LAW, LayerGradients
+from captum_xdnn.routes.gradients import made_by_rows
 from captum_xdnn.routes.request import Quadrature
 
 ONLY_NOW = (
@@ -49,6 +50,10 @@ class XLayerConductance(OfLayer, LayerGradients, LayerConductance):
         (torch.Size([3, 8]), 'single_pass')
         >>> torch.testing.assert_close(attributions.sum(1), net(x)[:, 0])
     """
+
+    _attribute = made_by_rows(LayerConductance._attribute)
+    overlap = 1  # differences between neighbouring places
+    keeps_graph = True
 
     @log_usage
     @described()

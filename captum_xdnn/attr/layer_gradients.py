@@ -7,8 +7,11 @@ are inputs that are zero at both ends of the ray.
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronConductance
@@ -17,7 +20,10 @@ from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.attr.layers_here import for_one_call
 from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.routes.choice import fast_route
-from captum_xdnn.routes.request import Outcome, Quadrature, Request, Weighted
+from captum_xdnn.routes.divided import Way
+from captum_xdnn.routes.passes import integrated
+from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request, Weighted
+from captum_xdnn.routes.sizes import sizes_of
 
 CAPTUMS = {
     kind: kind.attribute.__wrapped__
@@ -34,7 +40,16 @@ NO_LAW = "what the layer computes of the inputs has no proved law"
 
 
 class LayerGradients(Routed):
-    """One of Captum's methods that average a layer's gradient along the ray of the inputs."""
+    """One of Captum's methods that average a layer's gradient along the ray of the inputs.
+
+    Attributes:
+        overlap: How many places on the ray a part of the steps shares with the next.
+        keeps_graph: Whether the result can be differentiated through the layer's values.
+    """
+
+    overlap = 0
+    keeps_graph = False
+    _attribute: Any
 
     def _attribute_by_any_route(
         self, arguments: dict[str, Any], *, at_input: bool, noted: bool = True
@@ -48,16 +63,20 @@ class LayerGradients(Routed):
         """
         self._note("captum", None)
         captums = next(kind for kind in type(self).__mro__ if kind in CAPTUMS)
-        own = is_captums(self, captums, "_attribute")  # which Captum's code calls
+        ours = next(kind for kind in type(self).__mro__ if LayerGradients in kind.__bases__)
+        own = is_captums(self, ours, "_attribute")  # which Captum's code calls
+        quadrature = Quadrature(
+            arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]
+        )
+        layer = None
         if self.strategy != "captum" and noted and own and not arguments["grad_kwargs"]:
-            quadrature = Quadrature(
-                arguments["n_steps"], arguments["method"], arguments["internal_batch_size"]
-            )
             layer = layer_call(self, arguments, quadrature, at_input=at_input)
             result = None if layer is None else self._fast(layer, quadrature, arguments)
             if result is not None:
                 return result
         alone = for_one_call(self) if own else self
+        if layer is not None and quadrature.internal_batch_size is None:
+            alone = alone._dividing(layer, quadrature)
         captums_result = CAPTUMS[captums](**{**arguments, "self": alone})
         if self.strategy == "single_pass":  # Captum's own errors have come before
             certificate = self.certificate
@@ -67,6 +86,48 @@ class LayerGradients(Routed):
     def _fast(self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]) -> Any:
         """The result by a fast route; None where Captum's code must run."""
         raise NotImplementedError
+
+    def _dividing(self, layer: LayerCall, quadrature: Quadrature) -> Any:
+        """This object, whose sum is computed in passes of the right size where that is possible."""
+        sizes = sizes_of(layer.watched.verdict, layer.call.arguments)
+        nodes = replace(quadrature, n_steps=quadrature.n_steps + self.overlap)
+        request = Request(layer.function.base, layer.call, nodes, multiply_by_inputs=False)
+        divided = copy.copy(self)
+
+        def attribute(**call: Any) -> Any:
+            several = False
+
+            def compute(
+                part: Call, weights: list[float], places: list[float]
+            ) -> tuple[Tensor, ...]:
+                nonlocal several
+                given = {
+                    **call,
+                    "inputs": part.inputs,
+                    "baselines": part.baselines,
+                    "target": part.target,
+                    "additional_forward_args": part.arguments or None,
+                    "n_steps": len(places) - self.overlap,
+                    "step_sizes_and_alphas": (weights, places),
+                }
+                result = self._attribute(**given)
+                several = isinstance(result, tuple)
+                return result if several else (result,)
+
+            def at_once() -> tuple[Tensor, ...]:
+                nonlocal several
+                result = self._attribute(**call)
+                several = isinstance(result, tuple)
+                return result if several else (result,)
+
+            # What can be differentiated holds the graph of every pass.
+            known = None if self.keeps_graph and torch.is_grad_enabled() else sizes
+            way = Way(compute, self.overlap)
+            found = integrated(request, known, self.max_memory, at_once, way)
+            return found if several else found[0]
+
+        divided._attribute = attribute
+        return divided
 
     def _mean_gradients(
         self,

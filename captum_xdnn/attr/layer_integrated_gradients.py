@@ -14,6 +14,7 @@ from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
 from captum_xdnn.attr.layers_here import OfLayersHere, layers_of
+from captum_xdnn.routes.gradients import made_by_rows
 from captum_xdnn.routes.request import Route
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ SEVERAL_LAYERS = (
 """Captum's own words, to the letter: filters of warnings know them."""
 
 # As it is before accelerate_captum puts ours in its place.
-_captums_gradient_func = LayerIntegratedGradients._make_gradient_func
+_captums_gradient_func = made_by_rows(LayerIntegratedGradients._make_gradient_func)
 
 
 @described(
@@ -74,6 +75,7 @@ class XLayerIntegratedGradients(OfLayersHere, LayerIntegratedGradients):
         *,
         strategy: Strategy = "auto",
         verify: bool = True,
+        max_memory: int | None = None,
     ) -> None:
         # Of several layers Captum warns at the line that calls it, which is not the user's here.
         first = layer[:1] if isinstance(layer, list) else layer
@@ -82,7 +84,11 @@ class XLayerIntegratedGradients(OfLayersHere, LayerIntegratedGradients):
         if isinstance(layer, list) and len(layer) > 1:
             warnings.warn(SEVERAL_LAYERS, stacklevel=2)
         self.ig = XIntegratedGradients(
-            forward_func, multiply_by_inputs, strategy=strategy, verify=verify
+            forward_func,
+            multiply_by_inputs,
+            strategy=strategy,
+            verify=verify,
+            max_memory=max_memory,
         )
 
     @property

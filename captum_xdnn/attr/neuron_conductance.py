@@ -21,6 +21,7 @@ from captum_xdnn.attr.layer_call import LayerCall
 from captum_xdnn.attr.layer_functions import is_index
 from captum_xdnn.attr.layer_gradients import NO_LAW, LayerGradients
 from captum_xdnn.routes.captum import gradients_at
+from captum_xdnn.routes.gradients import made_by_rows
 from captum_xdnn.routes.request import Quadrature
 
 
@@ -51,6 +52,8 @@ class XNeuronConductance(OfNeuron, LayerGradients, NeuronConductance):
         (torch.Size([3, 4]), 'single_pass')
         >>> torch.testing.assert_close(sum(n.sum(1) for n in neurons), net(x)[:, 0])
     """
+
+    _attribute = made_by_rows(NeuronConductance._attribute)
 
     @log_usage
     @described()

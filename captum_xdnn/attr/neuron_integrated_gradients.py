@@ -18,6 +18,7 @@ from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import ToLayer, differentiates, is_index
 from captum_xdnn.attr.layers_here import layers_here
+from captum_xdnn.routes.gradients import by_rows
 
 
 @described(forward_func="The function whose layer is explained, as in Captum.")
@@ -64,7 +65,11 @@ class XNeuronIntegratedGradients(OfNeuron, NeuronIntegratedGradients):
             The attributions, tensor or tuple as the inputs.
         """
         inner = XIntegratedGradients(
-            self.forward_func, self.multiplies_by_inputs, strategy=self.strategy, verify=self.verify
+            self.forward_func,
+            self.multiplies_by_inputs,
+            strategy=self.strategy,
+            verify=self.verify,
+            max_memory=self.max_memory,
         )
         inner.gradient_func = neuron_gradient_func(
             self.layer, neuron_selector, self.device_ids, attribute_to_neuron_input
@@ -91,7 +96,7 @@ def neuron_gradient_func(
     attribute_to_neuron_input: bool = False,
 ) -> Callable[..., Any]:
     """Captum's ``construct_neuron_grad_fn``, which notes on its result what that differentiates."""
-    gradient_func: Callable[..., Any] = construct_neuron_grad_fn(
+    gradient_func: Callable[..., Any] = by_rows(construct_neuron_grad_fn)(
         layers_here(layer), neuron_selector, device_ids, attribute_to_neuron_input
     )
     if not is_index(neuron_selector) or len(device_ids or ()) > 1:

@@ -64,6 +64,7 @@ def watch(
     placed: bool = True,
     dice: bool = True,
     graded: bool = True,
+    valued: bool = True,
 ) -> Watched:
     """Run a function once, watched, and prove what can be proved of the run.
 
@@ -76,6 +77,7 @@ def watch(
         placed: Whether to note the user's source lines and modules.
         dice: Whether to note the state of Python's random numbers, to put it back.
         graded: Whether gradients are recorded.
+        valued: Whether the verdict is asked for what hangs on values; what it says of rows does not.
     """
     noted = Noted(function, dice=dice, arguments=arguments)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
@@ -109,20 +111,22 @@ def watch(
     tape.close()
     tape.note_event("return", [returned] if isinstance(returned, Tensor) else [])
     given = _given(tape, leaves, baselines, arguments)
-    verdict, grown = _verdict(tape, leaves, given)
+    verdict, grown = _verdict(tape, leaves, given, valued=valued)
     if grown:
         steps.settle(key, grown)
     return Watched(returned, tape, verdict, given, None, noted, versions)
 
 
-def _verdict(tape: Tape, leaves: Sequence[Tensor], given: Given) -> tuple[Verdict, int]:
+def _verdict(
+    tape: Tape, leaves: Sequence[Tensor], given: Given, *, valued: bool
+) -> tuple[Verdict, int]:
     """The verdict that is known of this structure, where values decide alike; else a new one.
 
     Beside it, by how many steps what is kept has grown; a graph is as large as its run.
     """
     last = tape.path[-1]
     for known in last.verdicts:
-        if known.holds(given):
+        if known.holds(given) if valued else known.form == given.form:
             return known, tape.grown
     grown = tape.grown + (0 if last.verdicts else len(tape.path))
     graph = last.verdicts[0].graph if last.verdicts else graph_of(leaves, tape.path)

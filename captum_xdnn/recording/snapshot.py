@@ -165,6 +165,10 @@ class Snapshot:
             for n, v in before.items()
         )
 
+    def changed(self) -> bool:
+        """Whether anything that was noted has changed."""
+        return bool(self._closed())
+
     def rolled(self) -> bool:
         """Whether random numbers were drawn, of those whose state is noted."""
         self.close()

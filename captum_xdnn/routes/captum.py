@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn._captum import IntegratedGradients, run_forward
+from captum_xdnn._captum import IntegratedGradients, compute_gradients, run_forward
+from captum_xdnn.routes.gradients import by_rows, gradient_of_each
 from captum_xdnn.routes.request import Call, Quadrature
 
 
@@ -62,8 +63,7 @@ def gradients_at(
     The places are pairs of a weight and of ``a``, the baseline at 0 and the input at 1.
     """
     captum = IntegratedGradients(forward_func, multiply_by_inputs=False)
-    if create_graph:
-        captum.gradient_func = _gradients_with_graph
+    captum.gradient_func = _gradients_with_graph if create_graph else by_rows(compute_gradients)
     total: tuple[Tensor, ...] = ()
     for weight, place in nodes:
         part = captum._attribute(
@@ -85,14 +85,11 @@ def _gradients_with_graph(
     additional_forward_args: Any = None,
 ) -> tuple[Tensor, ...]:
     """``captum._utils.gradient.compute_gradients`` with ``create_graph=True``."""
-    outputs: Any = run_forward(forward_fn, inputs, target_ind, additional_forward_args)
+    outputs: Any = by_rows(run_forward)(forward_fn, inputs, target_ind, additional_forward_args)
     if outputs[0].numel() != 1:
         message = (
             "Target not provided when necessary, cannot take gradient with respect to multiple "
             "outputs."
         )
         raise AssertionError(message)
-    gradients: tuple[Tensor, ...] = torch.autograd.grad(
-        torch.unbind(outputs), inputs, create_graph=True
-    )
-    return gradients
+    return gradient_of_each(outputs, inputs, create_graph=True)

@@ -28,6 +28,7 @@ from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
+from captum_xdnn.routes.sizes import Sizes, is_out_of_memory, sizes_of
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -117,6 +118,7 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
         outcome = replace(outcome, certificate=outcome.certificate.but(outcome.refusal))
     attempt.memory.is_fast = outcome.attributions is not None
     if patient and not outcome.contradicted:
+        outcome = replace(outcome, sizes=_sizes(attempt, outcome, form))
         lasts = outcome.attributions is None and outcome.timed is None
         memory.note(form, replace(outcome, returned=None) if lasts else None)
     if outcome.attributions is None:
@@ -125,6 +127,17 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
         attempt.count_as_one_run()
     attempt.note_what_is_left()
     return outcome
+
+
+def _sizes(attempt: Attempt, outcome: Outcome, form: Any) -> Sizes | None:
+    """How the steps of a call may be divided that Captum's code is to answer."""
+    if is_out_of_memory(attempt.watched.error or attempt.middle.error):
+        known = cast("Outcome | None", attempt.memory.last_refusal(form))
+        return None if known is None else known.sizes
+    if outcome.attributions is not None or outcome.refusal or not outcome.ran:
+        return None
+    verdict = attempt.watched.verdict or attempt.middle.verdict
+    return sizes_of(verdict, attempt.call.arguments)
 
 
 def _of_runs(attempt: Attempt) -> Outcome:

@@ -49,6 +49,8 @@ class Memory:
         is_fast: Whether the last call took a fast route.
         scribbles: Whether a run has written into the inputs or arguments that it was given.
         rolls: Whether a run has drawn random numbers of Python's or NumPy's.
+        apart: The verdicts on runs that gave the same rows as one of another size.
+        undivided: How many calls are still left whole, after one that could not be divided.
         refusals: For forms of calls that were refused whenever they were looked at: how many calls
             there were, and what came of the last one that was looked at.
     """
@@ -65,6 +67,8 @@ class Memory:
         self.forms: set[Any] = set()
         self.keeps: dict[Any, frozenset[int]] = {}
         self.is_fast = self.rolls = self.scribbles = False
+        self.apart: weakref.WeakSet[Verdict] = weakref.WeakSet()
+        self.undivided = 0
         self.refusals: dict[Any, tuple[int, Any]] = {}
 
     def keep(self, verdict: Verdict, certificate: Certificate) -> None:
@@ -118,6 +122,10 @@ class Memory:
         self.refusals[form] = (calls + 1, outcome)
         looked_at = (calls + 1) % 16 == 0 or (outcome.refusal and calls + 1 in (3, 4, 8))
         return None if looked_at else outcome
+
+    def last_refusal(self, form: Any) -> Any:
+        """What came of the last refused call of a form; None without one."""
+        return self.refusals.get(form, (0, None))[1]
 
     def note(self, form: Any, refusal: Any) -> None:
         """Note what came of a call that was looked at.

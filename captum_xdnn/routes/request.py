@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_xdnn._captum import approximation_parameters
 from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.routes.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,8 @@ class Outcome:
     refusal: str = ""  # why there are none, where it is not the certificate that refuses
     contradicted: bool = False  # whether a proof allowed the route and a check refused it
     ran: bool = True  # whether the function ran to its end; where it did not, the call may be wrong
+    # the sizes of passes through the function; None where all steps have to run at once
+    sizes: Sizes | None = None
     # takes the seconds that Captum's code needs for the call; None where nobody asks
     timed: Callable[[float], None] | None = None
 

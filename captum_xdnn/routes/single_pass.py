@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn._captum import select_targets
 from captum_xdnn.checks.gradient_law import NOT_ITS_LAW, PLACES, agree, factor_at
 from captum_xdnn.checks.second_derivative import close_first_pass
 from captum_xdnn.proof.baseline_values import Unavailable
@@ -19,6 +18,7 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.checked import Found, attributed, conclude, refused, trained
+from captum_xdnn.routes.gradients import selected
 from captum_xdnn.routes.request import Outcome
 
 MIXED = "the function does not return a row for each example"
@@ -180,7 +180,9 @@ def explained(output: Any, target: Any) -> Tensor:
         )
         raise AssertionError(message)
     if outputs.is_complex():
-        message = f"gradients are taken of real outputs only, found {outputs.dtype}"
+        message = (
+            f"grad can be implicitly created only for real scalar outputs but got {outputs.dtype}"
+        )
         raise RuntimeError(message)
     return outputs
 
@@ -190,8 +192,8 @@ def select(output: Any, target: Any) -> Tensor:
     lone = isinstance(target, Tensor) and target.is_cuda and target.numel() == 1
     if lone and output.dim() > 1 and target.dtype in (torch.int32, torch.int64):
         return column(output, target)
-    selected: Tensor = select_targets(output, target)
-    return selected
+    explained: Tensor = selected(output, target)
+    return explained
 
 
 def column(output: Tensor, index: Tensor) -> Tensor:

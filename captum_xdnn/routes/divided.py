@@ -1,0 +1,243 @@
+"""The passes of one call whose steps are divided, because the examples of a batch are proved not to meet.
+
+Each size that a call uses is watched once, in a pass that is work anyway; what it shows decides whether the
+call may be divided.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captum_xdnn._captum import (
+    IntegratedGradients,
+    compute_gradients,
+    expand_additional_forward_args,
+)
+from captum_xdnn._torch import compiled_frames
+from captum_xdnn.proof.watching import watch
+from captum_xdnn.routes.apart import gives_the_same, is_kept, keeps_apart
+from captum_xdnn.routes.gradients import by_rows, gradient_of_each
+from captum_xdnn.routes.known_functions import memory_of
+from captum_xdnn.routes.request import Call, Request
+from captum_xdnn.routes.request import rows as joined
+from captum_xdnn.routes.single_pass import explained
+from captum_xdnn.routes.sizes import Sizes, clock, is_out_of_memory
+
+NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
+SKIPPED = 15
+"""So many calls are left whole after one that could not be divided, before one is looked at again."""
+
+Steps = list[tuple[float, float]]
+"""Weights and places on the ray."""
+
+
+class Together(Exception):  # noqa: N818 - control flow inside this room, never shown
+    """All steps have to run at once."""
+
+
+class _OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, never shown
+    """A pass did not fit."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        # Without its frames, which hold the tensors of the pass.
+        self.error = error.with_traceback(None)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How Captum computes some of the steps.
+
+    Attributes:
+        compute: Takes a call, and weights and places of some steps.
+        overlap: How many places a part of the steps shares with the next.
+    """
+
+    compute: Callable[[Call, list[float], list[float]], tuple[Tensor, ...]]
+    overlap: int = 0
+
+
+class Passes:
+    """The passes of one call."""
+
+    def __init__(
+        self, request: Request, sizes: Sizes, max_memory: int | None, way: Way | None
+    ) -> None:
+        self.request, self.sizes, self.max_memory, self.way = request, sizes, max_memory, way
+        self.memory = memory_of(request.forward_func)
+        self.device = request.call.inputs[0].device
+        self.total_steps = request.quadrature.n_steps
+        self._seen: set[int] = set()  # rows of passes that were watched in this call
+        self._copies = 1
+        self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
+
+    def result(self) -> tuple[Tensor, ...] | None:
+        """The attributions; None where all steps have to run at once."""
+        if self._fit_at_once():
+            return None
+        if self.memory.undivided:
+            self.memory.undivided -= 1
+            return None
+        call, n_steps = self.request.call, self.total_steps
+        most = self._most()
+        if self.sizes.is_best_at_once(
+            call.size, n_steps, n_steps if most is None else most // call.size
+        ):
+            return None
+        settled, start = self.sizes.is_settled(call.size, n_steps), clock()
+        try:
+            totals = self.total(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
+        except Together:
+            self.memory.undivided = max(self.memory.undivided, SKIPPED)
+            return None
+        if settled:
+            self.sizes.note_call((clock() - start) / n_steps, divided=True)
+        if not self.request.multiply_by_inputs:
+            return totals
+        return tuple(map(torch.mul, totals, call.differences()))
+
+    def _fit_at_once(self) -> bool:
+        """Whether dividing gains nothing and is not needed."""
+        rows = self.total_steps * self.request.call.size
+        most = self._most()
+        if most is not None and most < rows:
+            return False
+        return self.device.type != "cpu" or self.sizes.gains_nothing(rows)
+
+    def _most(self) -> int | None:
+        return self.sizes.rows(self.device, self.max_memory)
+
+    def total(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
+        """Captum's weighted sum of the gradients at some steps.
+
+        Raises:
+            Together: If the call may not be divided.
+        """
+        total: tuple[Tensor, ...] = ()
+        done, overlap = 0, 0 if self.way is None else self.way.overlap
+        while done < len(steps) - overlap:
+            left, most = len(steps) - done, self._most()
+            if most is not None and most < call.size * (1 + overlap) and call.size > 1:
+                fewer = max(1, most // (1 + overlap))
+                return _sum(total, self._by_examples(call, steps[done:], fewer))
+            bound = left if most is None else most // call.size
+            count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
+            rows, start = call.size * count, clock()
+            is_known = rows in self._seen
+            try:
+                found = self._pass(call, steps[done : done + count])
+            except _OutOfMemory as error:
+                if count == 1 + overlap and call.size == 1:
+                    raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
+                self.sizes.forbid(rows)
+                continue
+            if is_known and len(call.inputs[0]) == self.request.call.size:
+                self.sizes.note(count, (clock() - start) / count)
+            total, done = _sum(total, found), done + count - overlap
+        return total
+
+    def _next(self, size: int, left: int, most: int) -> int:
+        """How many steps to take next."""
+        if self.device.type != "cpu":
+            return most
+        met = {rows // size for rows in self._seen}
+        return self.sizes.together(size, left, self.total_steps, most, met)
+
+    def _by_examples(self, call: Call, steps: Steps, most: int) -> tuple[Tensor, ...]:
+        """The sum at some steps, of consecutive parts of the examples one after the other."""
+        if not call.is_plain(most):
+            raise Together
+        return joined([self.total(part, steps) for part in call.chunks(most)])
+
+    def _pass(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
+        rows = call.size * len(steps)
+        self._copies = len(steps)
+        compiled = compiled_frames()
+        weights, places = map(list, zip(*steps, strict=True))
+        try:
+            if self.way is None:
+                found = self._weighted_sum(call, weights, places, is_known=rows in self._seen)
+            else:
+                if rows not in self._seen:
+                    self._watch(call, places)
+                found = self.way.compute(call, weights, places)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise _OutOfMemory(error) from None
+            raise
+        if compiled_frames() != compiled:  # each size is compiled anew
+            self.memory.undivided = sys.maxsize
+            raise Together
+        self._seen.add(rows)
+        return found
+
+    def _weighted_sum(
+        self, call: Call, weights: list[float], places: list[float], *, is_known: bool
+    ) -> tuple[Tensor, ...]:
+        self._captum.gradient_func = by_rows(compute_gradients) if is_known else self._watched
+        found: tuple[Tensor, ...] = self._captum._attribute(
+            inputs=call.inputs,
+            baselines=call.baselines,
+            target=call.target,
+            additional_forward_args=call.arguments or None,
+            n_steps=len(places),
+            step_sizes_and_alphas=(weights, places),
+        )
+        return found
+
+    def _watch(self, call: Call, places: list[float]) -> None:
+        """Watch a run at some places, which is no work of a way that differentiates by layers."""
+        pairs = zip(call.inputs, call.baselines, strict=True)
+        inputs = tuple(
+            torch.cat([b + a * (x.detach() - b) for a in places]).requires_grad_() for x, b in pairs
+        )
+        further = expand_additional_forward_args(call.arguments, len(places))
+        self._watched(self.request.forward_func, inputs, None, further, differentiate=False)
+
+    def _watched(
+        self,
+        forward_fn: Any,
+        inputs: tuple[Tensor, ...],
+        target_ind: Any = None,
+        additional_forward_args: Any = None,
+        *,
+        differentiate: bool = True,
+    ) -> tuple[Tensor, ...]:
+        """Captum's gradients of a run that is proved to keep its rows apart."""
+        arguments = additional_forward_args or ()
+        starts = (0,) * len(inputs)
+        watched = watch(forward_fn, inputs, starts, arguments, placed=False, valued=False)
+        verdict = watched.verdict
+        if verdict is None or not keeps_apart(watched, verdict):
+            watched.put_back()
+            if is_out_of_memory(watched.error):
+                raise torch.OutOfMemoryError(str(watched.error))
+            raise Together
+        real = watched.output.detach()
+        gradients: tuple[Tensor, ...] = ()
+        if differentiate:
+            with torch.enable_grad():
+                outputs = explained(watched.output, target_ind)
+                gradients = gradient_of_each(outputs, inputs)
+                del outputs
+        watched.output = None
+        if is_kept(watched, verdict):
+            raise Together
+        if verdict not in self.memory.apart:
+            size = len(real) // self._copies
+            if not gives_the_same(
+                self.request.forward_func, inputs, arguments, real, verdict, size
+            ):
+                raise Together
+            self.memory.apart.add(verdict)
+        return gradients
+
+
+def _sum(total: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(map(torch.add, total, part)) if total else part

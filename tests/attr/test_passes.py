@@ -1,0 +1,521 @@
+"""Steps in passes of the right size: Captum's numbers, less memory, and all at once where that is not proved."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import captum.attr
+import pytest
+import torch
+from torch import Tensor, nn
+
+import captum_xdnn
+from captum_xdnn import XIntegratedGradients
+from captum_xdnn.recording import steps
+from captum_xdnn.routes import divided, passes, plan, sizes
+
+ROWS, STEPS = 4, 12
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.Softplus(), nn.LayerNorm(8), nn.Linear(8, 8), nn.GELU(), nn.Linear(8, 3)
+    )
+
+
+NET = network()
+
+
+def inputs(size: int = ROWS) -> Tensor:
+    return torch.randn(size, 6, generator=torch.Generator().manual_seed(1))
+
+
+class Seen:
+    """A function, with how many rows it was given; it may fail at some calls, or from so many rows on."""
+
+    def __init__(
+        self, function: Callable[..., Any] = NET, fails: Any = (), most: int | None = None
+    ) -> None:
+        self.function, self.fails, self.most = function, set(fails), most
+        self.rows: list[int] = []
+
+    def __call__(self, x: Tensor, *more: Any) -> Any:
+        SEEN.append(len(x))
+        if len(SEEN) in self.fails or (self.most is not None and len(x) > self.most):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return self.function(x, *more)
+
+
+SEEN: list[int] = []  # outside of the object: what that holds itself is put back
+
+
+def clocked(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
+    for module in (passes, divided):
+        monkeypatch.setattr(module, "clock", clock)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    SEEN.clear()
+    steps.forget()
+    monkeypatch.setattr(plan, "WORTH_IT", float("inf"))  # nothing is hoisted
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    monkeypatch.setattr(sizes, "AT_FIRST", 0)
+    monkeypatch.setattr(sizes, "FIRST", 0)
+    monkeypatch.setattr(sizes, "LIGHT", 0)  # all at once is not tried
+    clocked(monkeypatch, lambda: sum(rows**2 for rows in SEEN))
+
+
+def captums(function: Any, x: Any = None, **call: Any) -> Any:
+    x = inputs() if x is None else x
+    return captum.attr.IntegratedGradients(function).attribute(
+        x, **{"target": 1, "n_steps": STEPS, **call}
+    )
+
+
+def gap(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).detach().abs().sum() / expected.detach().abs().sum())
+
+
+def ours(function: Any, x: Any = None, settings: Any = None, **call: Any) -> Any:
+    xig = XIntegratedGradients(function, **(settings or {}))
+    found = xig.attribute(inputs() if x is None else x, **{"target": 1, "n_steps": STEPS, **call})
+    assert xig.last_route == "captum"
+    return found
+
+
+def is_divided() -> bool:
+    return ROWS * STEPS not in SEEN
+
+
+CALLS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "a_target_for_each": {"target": torch.tensor([0, 2, 1, 0])},
+    "a_list": {"target": [0, 2, 1, 0]},
+    "a_baseline": {"baselines": inputs().flip(0)},
+    "one_baseline": {"baselines": inputs()[:1]},
+    "a_number": {"baselines": 0.3},
+    "riemann_trapezoid": {"method": "riemann_trapezoid"},
+    "an_odd_number_of_steps": {"n_steps": 13},
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("multiply", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_captums_numbers(name: str, multiply: bool, dtype: torch.dtype) -> None:
+    net, x = network().to(dtype), inputs().to(dtype)
+    call = {"target": 1, "n_steps": STEPS, **CALLS[name]}
+    if isinstance(call.get("baselines"), Tensor):
+        call["baselines"] = call["baselines"].to(dtype)
+    expected = captum.attr.IntegratedGradients(net, multiply).attribute(x, **call)
+    xig = XIntegratedGradients(Seen(net), multiply)
+    for _ in range(4):
+        SEEN.clear()
+        found = xig.attribute(x, **call)
+        assert max(SEEN) < ROWS * call["n_steps"]
+        assert gap(found, expected) < (1e-6 if dtype == torch.float32 else 1e-12)
+        assert (found.dtype, found.shape, found.stride()) == (
+            expected.dtype,
+            expected.shape,
+            expected.stride(),
+        )
+
+
+def test_arguments_and_several_inputs() -> None:
+    def function(a: Tensor, b: Tensor, scale: Tensor, factor: float, _: Any) -> Tensor:
+        return NET(a + b) * scale * factor
+
+    seen = Seen(lambda a, *more: function(a, *more))
+    call: dict[str, Any] = {
+        "target": 1,
+        "n_steps": STEPS,
+        "baselines": (0, inputs()[:1]),
+        "additional_forward_args": (torch.rand(ROWS, 1), 2.0, None),
+    }
+    pair = inputs(), inputs().flip(1)
+    expected = captum.attr.IntegratedGradients(function).attribute(pair, **call)
+    for found, other in zip(
+        XIntegratedGradients(seen).attribute(pair, **call), expected, strict=True
+    ):
+        assert gap(found, other) < 1e-6
+    assert is_divided()
+
+
+def test_an_explicit_number_is_obeyed() -> None:
+    expected = captums(NET, internal_batch_size=9)
+    torch.testing.assert_close(ours(Seen(), internal_batch_size=9), expected, rtol=0, atol=0)
+    assert SEEN[-STEPS // 2 :] == [8] * (STEPS // 2)
+
+
+def test_captums_strategy_runs_all_steps_at_once() -> None:
+    torch.testing.assert_close(
+        ours(Seen(), settings={"strategy": "captum"}), captums(NET), rtol=0, atol=0
+    )
+    assert SEEN == [ROWS * STEPS]
+
+
+def test_a_small_function_runs_all_steps_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 1 << 20)
+    monkeypatch.setattr(sizes, "AT_FIRST", 1 << 20)
+    torch.testing.assert_close(ours(Seen()), captums(NET), rtol=0, atol=0)
+    assert SEEN[-1] == ROWS * STEPS
+
+
+def test_a_first_call_proves_no_further_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "AT_FIRST", 1 << 20)
+    function = Seen()
+    for expected in ([ROWS * STEPS], [ROWS]):
+        SEEN.clear()
+        torch.testing.assert_close(ours(function), captums(NET), rtol=1e-5, atol=1e-6)
+        assert SEEN[-1:] == expected
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.count, self.kept = network(), 0, []
+
+
+class CountsCalls(Counting):
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return self.net(x)
+
+
+class Keeps(Counting):
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept.append(self.net[0](x))
+        return self.net(x)
+
+
+class Trains(Counting):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(self.norm(x))
+
+
+class Drops(Counting):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(nn.functional.dropout(x, 0.3))
+
+
+class Hooked(Counting):
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.net[0](x)
+        if hidden.requires_grad:
+            hidden.register_hook(lambda g: g / g.norm())
+        return self.net[1:](hidden)
+
+
+OUTSIDE: list[Tensor] = []
+BY_LENGTH = {n: torch.tensor(1.0 + n) for n in range(200)}
+
+
+def keeps_outside(x: Tensor) -> Tensor:
+    OUTSIDE[:] = [NET[0](x)]
+    return NET(x)
+
+
+class Normed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient / gradient.norm()
+
+
+NOT_PROVED: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "counts_its_calls": CountsCalls,
+    "keeps_what_it_computed": Keeps,
+    "keeps_it_outside": lambda: keeps_outside,
+    "a_batch_norm_in_training": Trains,
+    "dropout": Drops,
+    "python_random_numbers": lambda: lambda x: NET(x) * random.random(),
+    "a_hook_on_a_gradient": Hooked,
+    "a_function_of_its_own": lambda: lambda x: NET(Normed.apply(x)),
+    "divides_by_the_rows": lambda: lambda x: NET(x) / len(x),
+    "the_rows_as_a_tensor": lambda: lambda x: NET(x) * torch.tensor(float(len(x))),
+    "the_rows_counted_by_torch": lambda: lambda x: NET(x) / torch.ones_like(x[:, 0]).sum(),
+    "the_rows_as_a_key": lambda: lambda x: NET(x) * BY_LENGTH[len(x)],
+    "softmax_over_the_batch": lambda: lambda x: NET(x).softmax(0),
+    "centred_over_the_batch": lambda: lambda x: NET(x - x.mean(0)),
+    "the_first_row": lambda: lambda x: NET(x + x[:1]),
+    "sorted": lambda: lambda x: NET(x.sort(0).values),
+    "a_decision": lambda: lambda x: NET(x) * (2 if x.sum() > 0 else 3),
+    "some_rows_only": lambda: lambda x: NET(x)[torch.randperm(len(x)).argsort()],
+}
+
+
+@pytest.mark.parametrize("name", NOT_PROVED)
+def test_what_is_not_proved_stays_whole(name: str) -> None:
+    function = NOT_PROVED[name]()
+    seen = Seen(function)
+    x = inputs()
+
+    def attributed(method: Any) -> Tensor:
+        random.seed(0)
+        torch.manual_seed(0)
+        return method.attribute(x, target=1, n_steps=STEPS)
+
+    expected = attributed(captum.attr.IntegratedGradients(function))
+    if isinstance(function, Counting):
+        held = function
+        seen = held.register_forward_pre_hook(lambda _, args: SEEN.append(len(args[0]))) and held
+    for _ in range(3):
+        found = attributed(XIntegratedGradients(seen))
+        assert SEEN[-1] == ROWS * STEPS
+        torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_a_function_that_turns_is_seen_in_every_call() -> None:
+    net = Trains().eval()
+    xig = XIntegratedGradients(net)
+    for _ in range(4):
+        xig.attribute(inputs(), target=1, n_steps=STEPS)
+    net.train()
+    expected = captums(net)
+    torch.testing.assert_close(
+        xig.attribute(inputs(), target=1, n_steps=STEPS), expected, rtol=0, atol=0
+    )
+
+
+def test_arguments_that_captum_repeats_and_that_have_no_rows() -> None:
+    def function(x: Tensor, mask: Tensor) -> Tensor:
+        return NET(x) * mask[0, 0]
+
+    call = {"additional_forward_args": (torch.rand(2, 2),)}
+    torch.testing.assert_close(
+        ours(Seen(function), **call), captums(function, **call), rtol=0, atol=0
+    )
+    assert SEEN[-1] == ROWS * STEPS
+
+
+@pytest.mark.parametrize("at", range(1, 16))
+@pytest.mark.parametrize("calls", [1, 3])
+def test_memory_that_runs_out_at_any_pass(at: int, calls: int) -> None:
+    """In the ``at``-th run of the function, in the first call or in a later one."""
+    xig, x, expected = XIntegratedGradients(Seen()), inputs(), captums(NET)
+    for _ in range(calls - 1):
+        xig.attribute(x, target=1, n_steps=STEPS)
+    SEEN.clear()
+    xig.forward_func.fails = {at}
+    assert gap(xig.attribute(x, target=1, n_steps=STEPS), expected) < 1e-6
+    if len(SEEN) > at:
+        # What was done is not done again: the steps in between, the watch and the pass itself.
+        assert sum(SEEN) <= ROWS * (STEPS + 6) + SEEN[at - 1] or ROWS * STEPS in SEEN
+
+
+@pytest.mark.parametrize("most", [24, 8, 5, 3, 2])
+def test_memory_for_so_many_rows(most: int) -> None:
+    """However small: down to some of the examples at a time."""
+    xig, x = XIntegratedGradients(Seen()), inputs()
+    xig.attribute(x, target=1, n_steps=STEPS)
+    xig.forward_func.most = most
+    for _ in range(18):
+        SEEN.clear()
+        found = xig.attribute(x, target=1, n_steps=STEPS)
+        assert gap(found, captums(NET)) < 1e-6
+    assert max(SEEN) <= max(most, ROWS)
+
+
+def test_memory_for_nothing() -> None:
+    xig, x = XIntegratedGradients(Seen()), inputs()
+    xig.attribute(x, target=1, n_steps=STEPS)
+    xig.forward_func.most = 0
+    with pytest.raises(torch.OutOfMemoryError, match="single row"):
+        xig.attribute(x, target=1, n_steps=STEPS)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError, RuntimeError])
+def test_an_error_names_the_argument(error: type[Exception]) -> None:
+    def function(x: Tensor) -> Tensor:
+        if len(x) > ROWS:
+            raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")
+        return NET(x).softmax(0)
+
+    with pytest.raises(error, match=r"allocate 8 bytes\n.*48 rows.*\n?internal_batch_size"):
+        ours(function)
+    found = ours(function, internal_batch_size=ROWS)
+    assert found.shape == inputs().shape
+
+
+def test_other_errors_are_the_functions_own() -> None:
+    def function(x: Tensor) -> Tensor:
+        if len(x) > ROWS:
+            raise RuntimeError("too many")
+        return NET(x)
+
+    with pytest.raises(RuntimeError, match=r"^too many$"):
+        ours(function)
+
+
+def test_a_bound_of_the_memory() -> None:
+    x, expected = inputs(), captums(NET)
+    ours(Seen())
+    SEEN.clear()
+    bytes_of_all = 10 * ROWS * STEPS * 8 * 4
+    for share in (2, 6, 100):
+        SEEN.clear()
+        found = ours(Seen(), settings={"max_memory": bytes_of_all // share})
+        assert max(SEEN) <= max(ROWS, ROWS * STEPS // share)
+        assert gap(found, expected) < 1e-6
+    for wrong in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="max_memory"):
+            XIntegratedGradients(NET, max_memory=wrong)
+    assert XIntegratedGradients(NET).attribute(x, target=1).shape == x.shape
+
+
+def test_the_derivative_is_that_of_captums() -> None:
+    def derivative(method: Any) -> Tensor:
+        x = inputs().requires_grad_()
+        method.attribute(x, target=1, n_steps=STEPS).sum().backward()
+        assert x.grad is not None
+        return x.grad
+
+    expected = derivative(captum.attr.IntegratedGradients(NET))
+    assert gap(derivative(XIntegratedGradients(Seen())), expected) < 1e-6
+    assert is_divided()
+
+
+def test_inside_of_others() -> None:
+    """Captum's own objects, layers, neurons and NoiseTunnel."""
+    x = inputs()
+    rows: list[int] = []
+    net = network()
+    net.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+
+    def check(theirs: Any, ours: Any, **call: Any) -> None:
+        torch.manual_seed(0)
+        expected = theirs.attribute(x, n_steps=STEPS, **call)
+        rows.clear()
+        torch.manual_seed(0)
+        assert gap(ours.attribute(x, n_steps=STEPS, **call), expected) < 1e-6
+        assert max(rows) < ROWS * STEPS
+
+    own = captum.attr
+    check(
+        own.LayerIntegratedGradients(net, net[0]),
+        captum_xdnn.XLayerIntegratedGradients(net, net[0]),
+        target=1,
+    )
+    check(
+        own.NeuronIntegratedGradients(net, net[4]),
+        captum_xdnn.XNeuronIntegratedGradients(net, net[4]),
+        neuron_selector=1,
+    )
+    check(
+        own.NoiseTunnel(own.IntegratedGradients(net)),
+        own.NoiseTunnel(XIntegratedGradients(net)),
+        nt_samples=2,
+        nt_samples_batch_size=1,
+        target=1,
+    )
+    method = own.IntegratedGradients(net)
+    expected = method.attribute(x, target=1, n_steps=STEPS)
+    rows.clear()
+    with captum_xdnn.accelerate_captum():
+        assert gap(method.attribute(x, target=1, n_steps=STEPS), expected) < 1e-6
+    assert max(rows) < ROWS * STEPS
+
+
+def test_what_is_compiled_for_each_size_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(divided, "compiled_frames", lambda: len(SEEN))
+    xig = XIntegratedGradients(Seen())
+    for _ in range(3):
+        found = xig.attribute(inputs(), target=1, n_steps=STEPS)
+        torch.testing.assert_close(found, captums(NET), rtol=0, atol=0)
+    SEEN.clear()
+    xig.attribute(inputs(), target=1, n_steps=STEPS)
+    assert SEEN == [ROWS * STEPS]
+
+
+LAYERED = ("LayerConductance", "InternalInfluence", "NeuronConductance")
+
+
+@pytest.mark.parametrize("name", LAYERED)
+@pytest.mark.parametrize("most", [None, 17, 8, 3])
+@pytest.mark.parametrize("tails", [{}, {"method": "riemann_trapezoid"}])
+def test_averages_of_a_layers_gradient(name: str, most: int | None, tails: dict[str, Any]) -> None:
+    x, rows = inputs(), []
+    limits = [None]
+    net = network()
+
+    def note(_: nn.Module, args: tuple[Tensor]) -> None:
+        rows.append(len(args[0]))
+        if limits[0] is not None and len(args[0]) > limits[0] and torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    net.register_forward_pre_hook(note)
+    call: dict[str, Any] = {"target": 1, "n_steps": STEPS, **tails}
+    if name == "NeuronConductance":
+        call["neuron_selector"] = 2
+    method = getattr(captum_xdnn, f"X{name}")(net, net[2])
+    with torch.no_grad():
+        expected = getattr(captum.attr, name)(net, net[2]).attribute(x, **call)
+        method.attribute(x, **call)
+        limits[0] = most
+        for _ in range(3 if most != 3 else 0):
+            rows.clear()
+            assert gap(method.attribute(x, **call), expected) < 1e-6
+            assert max(rows) < ROWS * STEPS
+    limits[0] = None
+    expected = getattr(captum.attr, name)(net, net[2]).attribute(x, **call)
+    found = method.attribute(x, **call)
+    assert gap(found, expected) < 1e-6
+    assert found.requires_grad == expected.requires_grad
+
+
+@pytest.mark.parametrize("name", LAYERED)
+def test_averages_of_what_is_not_proved(name: str) -> None:
+    net, x = Trains(), inputs()
+    call: dict[str, Any] = {"target": 1, "n_steps": STEPS}
+    if name == "NeuronConductance":
+        call["neuron_selector"] = 2
+    expected = getattr(captum.attr, name)(net, net.net[2]).attribute(x, **call)
+    found = getattr(captum_xdnn, f"X{name}")(net, net.net[2]).attribute(x, **call)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that says that three steps are the best to take, and a row costs more in others."""
+    now, n_steps = [0.0], 60
+    monkeypatch.setattr(sizes, "LIGHT", 2**30)
+    clocked(monkeypatch, lambda: now[0])
+
+    def function(x: Tensor) -> Tensor:
+        steps = len(x) // ROWS
+        now[0] += steps * (1 + abs(steps - 4))
+        return NET(x)
+
+    xig = XIntegratedGradients(Seen(function))
+    for _ in range(10):
+        SEEN.clear()
+        xig.attribute(inputs(), target=1, n_steps=n_steps)
+    assert [4 * ROWS] * (n_steps // 4) == SEEN
+
+
+@pytest.mark.parametrize("light", [0, 2**30])
+def test_the_fastest_is_all_at_once(light: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it takes much memory, if each larger pass was faster."""
+    now = [0.0]
+    monkeypatch.setattr(sizes, "LIGHT", light)
+    clocked(monkeypatch, lambda: now[0])
+
+    def function(x: Tensor) -> Tensor:
+        now[0] += 1
+        return NET(x)
+
+    xig = XIntegratedGradients(Seen(function))
+    for _ in range(12):
+        SEEN.clear()
+        xig.attribute(inputs(), target=1, n_steps=STEPS)
+    assert SEEN == [ROWS * STEPS]
