@@ -134,7 +134,8 @@ def certify(
     watched.put_back()
     if isinstance(watched.error, BaseException):
         raised = Certificate.untraceable(f"it raises {first_line(watched.error)}")
-        return unsuitable(given) or raised  # whole numbers that are no numbers but indices
+        indices = unsuitable(given)  # whole numbers that are no numbers
+        return indices.remedied(of_whole_numbers(forward_func)) if indices else raised
     return certificate_of(forward_func, watched)
 
 

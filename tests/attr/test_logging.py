@@ -68,7 +68,7 @@ def test_a_route_that_is_chosen_by_time(
     model.register_forward_pre_hook(counted)
     for _ in range(20):
         method.attribute(torch.randn(1, 3), target=0)
-    assert 20 < calls < 27  # nearly no call is watched beside Captum's
+    assert 20 < calls < 30  # nearly no call is watched beside Captum's
 
 
 def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) -> None:

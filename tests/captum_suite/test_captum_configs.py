@@ -100,7 +100,9 @@ def test_attributions_are_captums_by_every_method(name: str, variant: str) -> No
         xig, actual = attributed(XIntegratedGradients, model, entry, method=method)
         _, captums = attributed(IntegratedGradients, model, entry, method=method)
         assert (xig.last_route == "single_pass") == certified
-        if xig.last_route == "captum":
+        if xig.last_route == "captum" and not entry.get(
+            "noise_tunnel"
+        ):  # whose calls choose by time
             assert_same(actual, captums, rtol=0.0, atol=0.0)
         elif not certified:
             assert_same(actual, captums, rtol=1e-5, atol=1e-6 * magnitude(captums))

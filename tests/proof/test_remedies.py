@@ -180,13 +180,12 @@ def test_reference_tokens_whose_embedding_is_zero() -> None:
     assert method.last_route == "single_pass"
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8])
-def test_whole_numbers_that_are_no_indices(dtype: torch.dtype) -> None:
-    inputs = torch.ones(2, 8, dtype=dtype)
+def test_truth_values_and_whole_numbers_that_are_no_indices() -> None:
     model = nn.Sequential(linear(), nn.ReLU())
-    (remedy,) = remedies(certify(model, inputs))
+    (remedy,) = remedies(certify(model, torch.ones(2, 8, dtype=torch.bool)))
     assert "inputs.float()" in remedy
-    assert certify(model, inputs.float()).homogeneous
+    for dtype in (torch.int64, torch.uint8, torch.float32):
+        assert certify(model, torch.ones(2, 8, dtype=dtype)).homogeneous
 
 
 Named = namedtuple("Named", "hidden logits")
