@@ -14,7 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from operator import is_
+from operator import is_, itemgetter
 from types import MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ _OWN = len(nn.Module().__dict__)
 """So many attributes every module keeps for itself, before its own."""
 _TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, _CONTAINERS))
 """Those of them that are containers: parameters, buffers, modules, hooks of all kinds."""
+_tables_of = itemgetter(*_TABLES)
 _SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
 _LARGE = 1000
 """Larger containers are vocabularies, not state."""
@@ -130,7 +131,10 @@ class Snapshot:
 
     def _tables(self) -> list[Any]:
         """What the modules keep in containers of their own, as far as there is anything in them."""
-        return [table for space in self._modules for n in _TABLES if (table := space.get(n))]
+        try:
+            return [*filter(None, chain.from_iterable(map(_tables_of, self._modules)))]
+        except KeyError:  # a module that has taken one of them away
+            return [table for space in self._modules for n in _TABLES if (table := space.get(n))]
 
     def _filled_since(self) -> Iterator[tuple[Any, Any, Any, bool]]:
         """The modules' own containers that were empty and are not any more."""

@@ -116,10 +116,11 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
         outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
     elif outcome.refusal and outcome.certificate is not None:
         outcome = replace(outcome, certificate=outcome.certificate.but(outcome.refusal))
-    attempt.memory.is_fast = outcome.attributions is not None
+    memory.is_fast = outcome.attributions is not None
     if patient and not outcome.contradicted:
-        outcome = replace(outcome, sizes=_sizes(attempt, outcome, form))
-        lasts = outcome.attributions is None and outcome.timed is None
+        if not memory.is_fast:
+            outcome = replace(outcome, sizes=_sizes(attempt, outcome, form))
+        lasts = not memory.is_fast and outcome.timed is None
         memory.note(form, replace(outcome, returned=None) if lasts else None)
     if outcome.attributions is None:
         attempt.put_back()
@@ -134,7 +135,7 @@ def _sizes(attempt: Attempt, outcome: Outcome, form: Any) -> Sizes | None:
     if is_out_of_memory(attempt.watched.error or attempt.middle.error):
         known = cast("Outcome | None", attempt.memory.last_refusal(form))
         return None if known is None else known.sizes
-    if outcome.attributions is not None or outcome.refusal or not outcome.ran:
+    if outcome.refusal or not outcome.ran:
         return None
     verdict = attempt.watched.verdict or attempt.middle.verdict
     return sizes_of(verdict, attempt.call.arguments)
