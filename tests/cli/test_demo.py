@@ -53,8 +53,10 @@ def test_the_x_dnn_takes_one_exact_pass(demo: str) -> None:
 def test_the_twin_takes_captums_route(demo: str) -> None:
     rows = _rows(demo.split("== ")[2])
     ours, theirs = rows["XIntegratedGradients"], rows["IG(4)"]
-    # The calls before this one were watched, and refused twice: this one is Captum's alone.
-    assert (ours["route"], ours["passes"]) == ("captum", "4")
+    # The calls before this one were watched, and refused twice: this one is Captum's alone, but for half a
+    # pass that shows whether its steps may be divided.
+    assert ours["route"] == "captum"
+    assert float(ours["passes"]) in (4.0, 4.5)
     for head in ("completeness gap", "difference to IG(8)", "rank correlation"):
         assert ours[head] == theirs[head]
 
