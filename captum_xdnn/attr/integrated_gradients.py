@@ -170,8 +170,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             n_steps: Number of steps of the quadrature; a single pass needs none.
             method: Quadrature rule of Captum; a single pass is the exact integral.
             internal_batch_size: Bound of the batch in one pass. Captum never goes below ``B``;
-                the single pass does. None leaves it to the package, where the rows of a batch
-                are proved not to meet; elsewhere all steps run at once, as in Captum.
+                the single pass does. With None all steps run at once, as in Captum, but where
+                memory runs out and the rows of a batch are proved not to meet.
             return_convergence_delta: Whether to return also
                 :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.
             create_graph: Whether the attributions can be differentiated, for training with

@@ -17,15 +17,15 @@ from captum_xdnn.proof.nodes import is_operation
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.operations import operation_of
 
-WORTH_DIVIDING = 12 * 2**20
-"""Bytes that all steps at once take, below which they fit a CPU's caches: nothing is gained."""
+WORTH_DIVIDING = math.inf
+"""Bytes that all steps at once take on a CPU, from which they would be divided for speed alone: never. Convolutions round
+otherwise in a batch of another size, and where a network stands on its kinks that is more than the last digits
+(1.5e-3 of the attributions of an untrained fcn_resnet50). Memory divides: a bound, or an error."""
 FIRST = 8 * 2**20
 """Bytes of the first pass that is tried on a CPU."""
 LIGHT = 2**30
 """Bytes up to which passes may be of any size and all steps at once are tried as well; beyond, a pass takes a
 quarter of the steps at most, unless larger ones are faster and faster."""
-AT_FIRST = LIGHT
-"""The same of a first call: each size is proved anew, which is to pay in later ones."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
 ROWS = 4
@@ -82,9 +82,8 @@ class Sizes:
             self._most *= 2
 
     def gains_nothing(self, rows: int) -> bool:
-        """Whether a call of so many rows, which fit, is not worth dividing on a CPU, or not yet."""
-        first = self._calls <= 1 and not self._seconds
-        return rows * self.row_bytes < (AT_FIRST if first else WORTH_DIVIDING)
+        """Whether a call of so many rows, which fit, is not worth dividing on a CPU."""
+        return rows * self.row_bytes < WORTH_DIVIDING
 
     def note(self, steps: int, seconds: float) -> None:
         """Note what a step took in a pass of so many."""
