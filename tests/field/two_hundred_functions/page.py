@@ -40,7 +40,7 @@ pass, and here there are other passes ([Architecture](architecture.md#state)), o
 attention, recurrent layers, random numbers, or decisions in Python: of transformers' networks hardly one gains anything. What it costs them is a
 watched pass and a proof, in the first call above all. Networks as small as these are slower in their first call on every route but the single
 pass, by milliseconds: {slower} of the {hoisted} hoisted ones were slower than Captum in it. The largest ratio is that of *{worst}*, {worst_ours}
-instead of {worst_captums}. In {returned} of the hoisted functions Captum's code runs in the third call, because it was quicker in the second.
+instead of {worst_captums}. In {returned} of the hoisted functions Captum's code runs in the third call, which is where its time is taken.
 Later calls are {later_captum:.2f}x of Captum's time on Captum's route (the median), {later_hoisted:.2f}x hoisted and {later_single:.2f}x in a single pass.
 Sizes and steps here are small (3 to 64 steps), so that all of it runs in minutes: what the routes are worth at the sizes of practice stands in
 [Benchmarks](benchmarks.md).
