@@ -27,9 +27,10 @@ MESSAGE = (
 )
 
 try:
-    # What further arguments and targets become where inputs are repeated for all steps.
     # Captum's gradient functions, by which a replaced one is told, and which are copied with another torch.
     from captum._utils import gradient as gradient_module
+
+    # What further arguments and targets become where inputs are repeated for all steps.
     from captum._utils.common import ExpansionTypes
     from captum._utils.common import (
         _expand_additional_forward_args as expand_additional_forward_args,

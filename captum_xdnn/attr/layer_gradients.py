@@ -7,8 +7,8 @@ are inputs that are zero at both ends of the ray.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,7 +76,7 @@ class LayerGradients(Routed):
                 return result
         alone = for_one_call(self) if own else self
         if layer is not None and quadrature.internal_batch_size is None:
-            alone = alone._dividing(layer, quadrature)
+            alone._divide(layer, quadrature)
         captums_result = CAPTUMS[captums](**{**arguments, "self": alone})
         if self.strategy == "single_pass":  # Captum's own errors have come before
             certificate = self.certificate
@@ -87,22 +87,24 @@ class LayerGradients(Routed):
         """The result by a fast route; None where Captum's code must run."""
         raise NotImplementedError
 
-    def _dividing(self, layer: LayerCall, quadrature: Quadrature) -> Any:
-        """This object, whose sum is computed in passes of the right size where that is possible."""
+    def _divide(self, layer: LayerCall, quadrature: Quadrature) -> None:
+        """Let this object, which is one call's, compute its sum in passes where memory asks for it."""
         sizes = sizes_of(layer.watched.verdict, layer.call.arguments)
         nodes = replace(quadrature, n_steps=quadrature.n_steps + self.overlap)
         request = Request(layer.function.base, layer.call, nodes, multiply_by_inputs=False)
-        divided = copy.copy(self)
+        captums = self._attribute
 
         def attribute(**call: Any) -> Any:
             several = False
 
-            def compute(
-                part: Call, weights: list[float], places: list[float]
-            ) -> tuple[Tensor, ...]:
+            def compute(**given: Any) -> tuple[Tensor, ...]:
                 nonlocal several
+                result = captums(**given)
+                several = isinstance(result, tuple)
+                return result if several else (result,)
+
+            def some(part: Call, weights: list[float], places: list[float]) -> tuple[Tensor, ...]:
                 given = {
-                    **call,
                     "inputs": part.inputs,
                     "baselines": part.baselines,
                     "target": part.target,
@@ -110,24 +112,15 @@ class LayerGradients(Routed):
                     "n_steps": len(places) - self.overlap,
                     "step_sizes_and_alphas": (weights, places),
                 }
-                result = self._attribute(**given)
-                several = isinstance(result, tuple)
-                return result if several else (result,)
-
-            def at_once() -> tuple[Tensor, ...]:
-                nonlocal several
-                result = self._attribute(**call)
-                several = isinstance(result, tuple)
-                return result if several else (result,)
+                return compute(**{**call, **given})
 
             # What can be differentiated holds the graph of every pass.
             known = None if self.keeps_graph and torch.is_grad_enabled() else sizes
-            way = Way(compute, self.overlap)
-            found = integrated(request, known, self.max_memory, at_once, way)
+            way = Way(some, self.overlap)
+            found = integrated(request, known, self.max_memory, partial(compute, **call), way)
             return found if several else found[0]
 
-        divided._attribute = attribute
-        return divided
+        self._attribute = attribute
 
     def _mean_gradients(
         self,

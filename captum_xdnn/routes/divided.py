@@ -84,31 +84,20 @@ class Passes:
         if self.memory.undivided:
             self.memory.undivided -= 1
             return None
-        call, n_steps = self.request.call, self.total_steps
-        most = self._most()
-        if self.sizes.is_best_at_once(
-            call.size, n_steps, n_steps if most is None else most // call.size
-        ):
-            return None
-        settled, start = self.sizes.is_settled(call.size, n_steps), clock()
+        call = self.request.call
         try:
             totals = self.total(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
         except Together:
             self.memory.undivided = max(self.memory.undivided, SKIPPED)
             return None
-        if settled:
-            self.sizes.note_call((clock() - start) / n_steps, divided=True)
         if not self.request.multiply_by_inputs:
             return totals
         return tuple(map(torch.mul, totals, call.differences()))
 
     def _fit_at_once(self) -> bool:
-        """Whether dividing gains nothing and is not needed."""
-        rows = self.total_steps * self.request.call.size
+        """Whether memory takes all steps at once, as far as is known."""
         most = self._most()
-        if most is not None and most < rows:
-            return False
-        return self.device.type != "cpu" or self.sizes.gains_nothing(rows)
+        return most is None or most >= self.total_steps * self.request.call.size
 
     def _most(self) -> int | None:
         return self.sizes.rows(self.device, self.max_memory)

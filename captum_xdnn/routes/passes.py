@@ -1,4 +1,4 @@
-"""Captum's sum: in passes of the right size, or all steps at once, as memory and time have it."""
+"""Captum's sum: all steps at once, or in passes where memory asks for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from captum_xdnn._captum import integrate
 from captum_xdnn.routes.divided import Passes, Way
 from captum_xdnn.routes.request import Request
-from captum_xdnn.routes.sizes import Sizes, clock, is_out_of_memory
+from captum_xdnn.routes.sizes import Sizes, is_out_of_memory
 
 OUT_OF_MEMORY = (
     "{}\nCaptum runs all steps at once, {} rows, and this call could not be divided by itself. "
@@ -62,25 +62,20 @@ def integrated(
         torch.OutOfMemoryError: If the steps do not fit and may not be divided; the message names the
             argument that bounds a pass. On a CPU the types are torch's as well.
     """
-    n_steps, passes = request.quadrature.n_steps, None
+    passes = None
     if sizes is not None:
         sizes.begin()
         passes = Passes(request, sizes, max_memory, way)
         found = passes.result()
         if found is not None:
             return found
-    start = clock()
     try:
-        found = at_once()
+        return at_once()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         failed = error.with_traceback(None)  # its frames hold the tensors of the pass
-    else:
-        if sizes is not None:
-            sizes.note_call((clock() - start) / n_steps, divided=False)
-        return found
-    rows = n_steps * request.call.size
+    rows = request.quadrature.n_steps * request.call.size
     if sizes is not None and passes is not None:
         sizes.forbid(rows)
         found = passes.result()

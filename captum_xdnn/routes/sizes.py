@@ -1,12 +1,11 @@
-"""How many steps of the integral go through a function together: found while working, and remembered.
+"""How many steps of the integral go through a function together where memory does not take all: found while working.
 
-Captum runs all steps at once. That is neither the fastest on a CPU, whose caches smaller passes fit, nor safe
-anywhere. The steps are work anyway, so passes of different sizes are timed where they are made.
+Captum runs all steps at once, and so does this where they fit: for speed alone nothing is divided (see Architecture,
+What a call costs). The steps are work anyway, so passes of different sizes are timed where they are made.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -17,23 +16,17 @@ from captum_xdnn.proof.nodes import is_operation
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.operations import operation_of
 
-WORTH_DIVIDING = math.inf
-"""Bytes that all steps at once take on a CPU, from which they would be divided for speed alone: never. Convolutions round
-otherwise in a batch of another size, and where a network stands on its kinks that is more than the last digits
-(1.5e-3 of the attributions of an untrained fcn_resnet50). Memory divides: a bound, or an error."""
 FIRST = 8 * 2**20
 """Bytes of the first pass that is tried on a CPU."""
 LIGHT = 2**30
-"""Bytes up to which passes may be of any size and all steps at once are tried as well; beyond, a pass takes a
-quarter of the steps at most, unless larger ones are faster and faster."""
+"""Bytes up to which passes may be of any size; beyond, a pass takes a quarter of the steps at most, unless larger
+ones are faster and faster."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
 ROWS = 4
 """Rows of the first pass, at least: fewer leave an operation little to do."""
 NEW = 2
 """So many sizes are met in a call before it tries no other: each is proved anew."""
-TRIALS = 2
-"""How often all steps at once are timed."""
 ROOM = 0.7
 """Share of a GPU's free memory that is used: the gradients of the largest tensors come on top."""
 
@@ -66,9 +59,6 @@ class Sizes:
         self._most: int | None = None  # the rows that fitted where more did not
         self._calls = 0  # since then
         self._seconds: dict[int, float] = {}
-        # of a whole call, for each step
-        self._divided = self._at_once = math.inf
-        self._trials = 0
 
     def forbid(self, rows: int) -> None:
         """Note that so many rows did not fit into the memory: half as many may."""
@@ -81,29 +71,9 @@ class Sizes:
         if self._most is not None and self._calls % 8 == 0:
             self._most *= 2
 
-    def gains_nothing(self, rows: int) -> bool:
-        """Whether a call of so many rows, which fit, is not worth dividing on a CPU."""
-        return rows * self.row_bytes < WORTH_DIVIDING
-
     def note(self, steps: int, seconds: float) -> None:
         """Note what a step took in a pass of so many."""
         self._seconds[steps] = min(seconds, self._seconds.get(steps, seconds))
-
-    def note_call(self, seconds: float, *, divided: bool) -> None:
-        """Note what a step took in a call in which nothing was tried out, its watch included."""
-        if divided:
-            self._divided = min(self._divided, seconds)
-        else:
-            self._at_once = min(self._at_once, seconds)
-            self._trials += 1
-
-    def is_best_at_once(self, size: int, total: int, most: int) -> bool:
-        """Whether to run all steps at once, because that is faster or to see whether it is."""
-        if total > most or self._divided == math.inf:
-            return False
-        if self._trials >= TRIALS:
-            return self._at_once < self._divided
-        return total * size * self.row_bytes <= LIGHT or self._is_rising()
 
     def rows(self, device: torch.device, max_memory: int | None) -> int | None:
         """How many rows may go through the function together; None for any number."""
@@ -127,10 +97,6 @@ class Sizes:
             if steps <= most and needed <= left and (steps in met or len(met) < NEW):
                 return steps
         return min(best or self._first(size, total), most)
-
-    def is_settled(self, size: int, total: int) -> bool:
-        """Whether no size is left to be tried that a call has room for."""
-        return not any(2 * steps <= total for steps in self._untried(size, total))
 
     def _untried(self, size: int, total: int) -> list[int]:
         step, best = size * self.row_bytes, self._best()

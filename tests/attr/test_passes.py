@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import captum_xdnn
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.recording import steps
-from captum_xdnn.routes import divided, passes, plan, sizes
+from captum_xdnn.routes import divided, plan, sizes
 
 ROWS, STEPS = 4, 12
 
@@ -53,18 +53,20 @@ SEEN: list[int] = []  # outside of the object: what that holds itself is put bac
 
 
 def clocked(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> None:
-    for module in (passes, divided):
-        monkeypatch.setattr(module, "clock", clock)
+    monkeypatch.setattr(divided, "clock", clock)
+
+
+FITS = divided.Passes._fit_at_once
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def _memory_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     SEEN.clear()
     steps.forget()
     monkeypatch.setattr(plan, "WORTH_IT", float("inf"))  # nothing is hoisted
-    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", lambda self: False)
     monkeypatch.setattr(sizes, "FIRST", 0)
-    monkeypatch.setattr(sizes, "LIGHT", 0)  # all at once is not tried
+    monkeypatch.setattr(sizes, "LIGHT", 0)
     clocked(monkeypatch, lambda: sum(rows**2 for rows in SEEN))
 
 
@@ -157,14 +159,8 @@ def test_captums_strategy_runs_all_steps_at_once() -> None:
     assert SEEN == [ROWS * STEPS]
 
 
-def test_a_small_function_runs_all_steps_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 1 << 20)
-    torch.testing.assert_close(ours(Seen()), captums(NET), rtol=0, atol=0)
-    assert SEEN[-1] == ROWS * STEPS
-
-
 def test_speed_alone_divides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sizes, "WORTH_DIVIDING", float("inf"))  # as it is
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
     function = Seen()
     for _ in range(4):
         SEEN.clear()
@@ -499,21 +495,3 @@ def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> Non
         SEEN.clear()
         xig.attribute(inputs(), target=1, n_steps=n_steps)
     assert [4 * ROWS] * (n_steps // 4) == SEEN
-
-
-@pytest.mark.parametrize("light", [0, 2**30])
-def test_the_fastest_is_all_at_once(light: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where it takes much memory, if each larger pass was faster."""
-    now = [0.0]
-    monkeypatch.setattr(sizes, "LIGHT", light)
-    clocked(monkeypatch, lambda: now[0])
-
-    def function(x: Tensor) -> Tensor:
-        now[0] += 1
-        return NET(x)
-
-    xig = XIntegratedGradients(Seen(function))
-    for _ in range(12):
-        SEEN.clear()
-        xig.attribute(inputs(), target=1, n_steps=STEPS)
-    assert SEEN == [ROWS * STEPS]
