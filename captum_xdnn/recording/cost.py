@@ -14,14 +14,11 @@ from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.steps import forms_in
 
 MOVED, HELD, CALLED = 128.0, 56.0, 1.4e7
-STEP, ROW, PAIR = 3e6, 3.6e5, 120.0
-HOISTED = 5.9e7
 """What takes as long as one floating-point operation of a matrix product, forward and backward: rates.
 
-Fitted to the processor time of 40 networks on one thread of a CPU (``python -m tests.benchmarks.predictions``
-measures them): to move an entry that depends on the inputs, and one that does not, and to call an
-operation; what Captum does for each step, for each row, and, as it takes its outputs apart one by one, for
-each pair of rows; what a hoisted call costs beside its operations.
+To move an entry that depends on the inputs, and one that does not, and to call an operation. They were fitted, with
+those in ``routes/plan.py``, to the processor time of 40 networks on one thread of a CPU; ``python -m
+tests.benchmarks.predictions`` measures what comes of them.
 """
 
 

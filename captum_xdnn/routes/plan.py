@@ -25,7 +25,7 @@ from captum_xdnn.proof.split import Split, split
 from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.calls_of_torch import RECURRENT
-from captum_xdnn.recording.cost import HOISTED, MOVED, PAIR, ROW, STEP, Cost, cost_of
+from captum_xdnn.recording.cost import MOVED, Cost, cost_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import overwritten, shown_again
@@ -35,6 +35,9 @@ COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""
 CACHE = 2**21
 """Bytes of the tensors at the cut that go through the head together on a CPU; see Architecture."""
+STEP, ROW, PAIR, HOISTED = 3e6, 3.6e5, 120.0, 5.9e7
+"""Rates, as in ``recording/cost.py``: of what Captum does for each step, for each row, and, as it takes its outputs apart
+one by one, for each pair of rows; of a hoisted call beside its operations."""
 WORTH_IT = 1.25
 """The speed-up that has to be predicted: so much is the error of the prediction."""
 
