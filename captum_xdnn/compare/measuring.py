@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import statistics
@@ -102,6 +103,7 @@ def peak_bytes(call: Call, device: torch.device) -> float:
         return int(torch.cuda.max_memory_allocated(device)) - before
     if device.type != "cpu":
         return math.nan
+    gc.collect()  # what an earlier measured call left would count as given back by this one
     with _quietly(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         call()
     results = profiler.profiler.kineto_results

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
 import torch
 
-from captum_xdnn.compare.measuring import in_turn, seconds_of
+from captum_xdnn.compare.measuring import in_turn, peak_bytes, seconds_of
 
 CPU = torch.device("cpu")
 
@@ -29,3 +30,18 @@ def test_the_median_of_a_call() -> None:
     found = seconds_of({"short": lambda: None, "long": lambda: time.sleep(0.06)}, 3, CPU)
     assert found["short"] < 0.001
     assert found["long"] == pytest.approx(0.06, rel=0.5)
+
+
+def test_what_one_call_left_is_not_given_back_by_the_next() -> None:
+    """A cycle with a tensor in it is freed whenever Python collects: in the midst of the next call too."""
+
+    def leaves_a_cycle() -> None:
+        cycle: list[object] = [torch.zeros(1000)]
+        cycle.append(cycle)
+
+    def collects() -> torch.Tensor:
+        gc.collect()
+        return torch.zeros(100)
+
+    assert peak_bytes(leaves_a_cycle, CPU) == 4000
+    assert peak_bytes(collects, CPU) == 400
