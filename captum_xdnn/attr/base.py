@@ -16,6 +16,7 @@ from captum_xdnn.routes.request import Outcome, Route
 
 if TYPE_CHECKING:
     from captum_xdnn.proof.certificate import Certificate
+    from captum_xdnn.routes.refinement import Taken
 
 Strategy = Literal["auto", "single_pass", "captum"]
 STRATEGIES = ("auto", "single_pass", "captum")
@@ -29,17 +30,22 @@ CONTRADICTED = (
 
 
 def warn_if_contradicted(outcome: Outcome) -> None:
-    """Warn that a certificate was dropped, at the line of the user's own code.
+    """Warn that a certificate was dropped, at the line of the user's own code."""
+    if outcome.contradicted:
+        message = CONTRADICTED.format(outcome.refusal)
+        warnings.warn(message, HomogeneityWarning, stacklevel=level_of_the_user())
+
+
+def level_of_the_user() -> int:
+    """The ``stacklevel`` at which a function warns at the line of the user's own code.
 
     Captum calls some methods through others, so the number of frames between here and the user is
     not always the same.
     """
-    if not outcome.contradicted:
-        return
-    frame, level = inspect.currentframe(), 1
+    frame, level = inspect.currentframe(), 0
     while frame is not None and frame.f_back is not None and is_a_librarys(frame.f_globals):
         frame, level = frame.f_back, level + 1
-    warnings.warn(CONTRADICTED.format(outcome.refusal), HomogeneityWarning, stacklevel=level)
+    return level
 
 
 def is_a_librarys(namespace: dict[str, Any]) -> bool:
@@ -68,6 +74,7 @@ class LastCall:
     last: tuple[Route | None, Certificate | None] = (None, None)
     checked: tuple[Route | None, Certificate | None] = (None, None)
     outputs: Tensor | None = None
+    taken: Taken | None = None
 
 
 class Calls:

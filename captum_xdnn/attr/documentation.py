@@ -30,6 +30,8 @@ ARGUMENTS = {
     "return_convergence_delta": "Whether to return the deltas, too, shape ``(B,)``.",
     "attribute_to_layer_input": "Whether what the layer takes is meant.",
     "attribute_to_neuron_input": "Whether the neuron is of what the layer takes.",
+    "tolerance": "As in :class:`XIntegratedGradients`: relative gap up to which points are added.",
+    "max_steps": "As in :class:`XIntegratedGradients`: points of one example at most (1,000).",
     "grad_kwargs": "As in Captum; they are left to Captum.",
 }
 CLASS_RAISES = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 from torch import Tensor
 
@@ -14,27 +13,23 @@ from captum_xdnn._captum import (
     IntegratedGradients,
     TargetType,
     TensorOrTupleOfTensorsGeneric,
-    compute_gradients,
     format_additional_forward_args,
     format_input_baseline,
     format_output,
     log_usage,
     validate_input,
 )
-from captum_xdnn.attr.base import LastCall, Routed, Strategy, is_captums, warn_if_contradicted
+from captum_xdnn.attr.base import LastCall, Strategy
+from captum_xdnn.attr.by_routes import ByRoutes
 from captum_xdnn.attr.layer_functions import differentiated_by
+from captum_xdnn.attr.tolerating import tolerance_of, warn_if_missed
 from captum_xdnn.checks.second_derivative import check_differentiable
-from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.recording.compiling import not_compiled, uncompiled
-from captum_xdnn.routes.captum import differentiable_quadrature
-from captum_xdnn.routes.choice import fast_route
-from captum_xdnn.routes.gradients import by_rows
-from captum_xdnn.routes.passes import captums_sum
-from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request
-from captum_xdnn.routes.sizes import Sizes
+from captum_xdnn.routes.refinement import Tolerance
+from captum_xdnn.routes.request import Call, Quadrature, Request
 
 
-class XIntegratedGradients(Routed, IntegratedGradients):
+class XIntegratedGradients(ByRoutes, IntegratedGradients):
     r"""Integrated Gradients that is exact in one pass wherever that is proved.
 
     .. math::
@@ -77,6 +72,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         >>> xig.last_route, xig.certificate.degree
         ('single_pass', Fraction(2, 1))
     """
+
+    _wanted: Tolerance | None = None  # of one call, for the classes that make it through this one
 
     def __init__(
         self,
@@ -127,6 +124,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         *,
         return_convergence_delta: Literal[True],
         create_graph: bool = False,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
     ) -> tuple[TensorOrTupleOfTensorsGeneric, Tensor]: ...
 
     @overload
@@ -142,6 +141,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         return_convergence_delta: Literal[False] = False,
         *,
         create_graph: bool = False,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
     ) -> TensorOrTupleOfTensorsGeneric: ...
 
     @log_usage
@@ -158,6 +159,8 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         return_convergence_delta: bool = False,
         *,
         create_graph: bool = False,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
     ) -> TensorOrTupleOfTensorsGeneric | tuple[TensorOrTupleOfTensorsGeneric, Tensor]:
         r"""Attribute the chosen output to the inputs.
 
@@ -176,28 +179,50 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                 :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.
             create_graph: Whether the attributions can be differentiated, for training with
                 them; this holds on every route. What ``torch.compile`` compiled runs as written.
+            tolerance: Relative gap of completeness, :math:`|\sum_i \mathrm{IG}_i - \Delta| / |\Delta|` with
+                :math:`\Delta = F(x) - F(b)`, up to which points are added where they are needed, in place of
+                ``method`` with its ``n_steps`` (see ``docs/how_it_works.md``, As many points as a tolerance needs);
+                a pass has as many rows as ``n_steps`` give. A single pass needs none.
+            max_steps: With ``tolerance``, points of one example at most (1,000).
 
         Returns:
             The attributions, tensor or tuple as the inputs, in the dtype that Captum returns
             (half precision gives float32); with ``return_convergence_delta`` also the deltas.
 
+        Warns:
+            UserWarning: With ``tolerance``, of the examples that do not reach it, with their gaps.
+
         Raises:
+            ValueError: For a ``tolerance`` that is not positive, ``max_steps`` below 3 or without it.
             NotHomogeneousError: With ``strategy="single_pass"``, where one pass is not proved
                 exact; the message names each kind of blocker with the first of its places.
             NotImplementedError: With ``create_graph=True``, where an operation has no second
-                derivative; the message names it.
+                derivative; the message names it. With ``tolerance``, where what is differentiated is
+                not known, inputs are complex, or examples have no output each.
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
             torch.OutOfMemoryError: Where steps do not fit that are not divided.
         """
+        wanted = tolerance_of(tolerance, max_steps) or self._wanted
         last = self._calls_of().here()
-        last.outputs = None
+        last.outputs = last.taken = None
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts, n_steps, method)
         arguments = format_additional_forward_args(additional_forward_args) or ()
-        call = Call(formatted, starts, target, arguments)
-        quadrature = Quadrature(n_steps, method, internal_batch_size)
+        function = differentiated_by(self.gradient_func, self.forward_func)
+        request = Request(
+            self.forward_func if function is None else function,
+            Call(formatted, starts, target, arguments),
+            Quadrature(n_steps, method, internal_batch_size),
+            multiply_by_inputs=self.multiplies_by_inputs,
+            verify=self.verify,
+            create_graph=create_graph,
+            hoist=self.strategy != "single_pass",
+            tolerance=wanted,
+        )
         with uncompiled() if create_graph else nullcontext():
-            attributions = self._by_any_route(call, quadrature, create_graph=create_graph)
+            attributions = self._by_any_route(request, is_known=function is not None)
+        if wanted is not None and last.taken is not None:
+            warn_if_missed(last.taken, wanted)
         if create_graph and not _is_checked(last):
             check_differentiable(attributions)
             last.checked = last.last
@@ -214,88 +239,9 @@ class XIntegratedGradients(Routed, IntegratedGradients):
         )
         return result, delta
 
-    def _by_any_route(
-        self, call: Call, quadrature: Quadrature, *, create_graph: bool
-    ) -> tuple[Tensor, ...]:
-        attributions, timed, sizes = None, None, None
-        if self.strategy == "captum":
-            self._note("captum", None)
-        else:
-            outcome = self._try_fast_routes(call, quadrature, create_graph=create_graph)
-            attributions, timed, sizes = outcome.attributions, outcome.timed, outcome.sizes
-        if attributions is None:
-            start = time.perf_counter()
-            attributions = self._integrate(call, quadrature, sizes, create_graph=create_graph)
-            if timed is not None:
-                timed(time.perf_counter() - start)
-        return attributions
-
-    def _integrate(
-        self, call: Call, quadrature: Quadrature, sizes: Sizes | None = None, *, create_graph: bool
-    ) -> tuple[Tensor, ...]:
-        """The route ``captum``."""
-        if create_graph:
-            if self.gradient_func is not compute_gradients:
-                message = "create_graph=True needs Captum's own gradient function"
-                raise NotImplementedError(message)
-            return differentiable_quadrature(
-                self.forward_func, call, quadrature, multiply_by_inputs=self.multiplies_by_inputs
-            )
-        function = differentiated_by(self.gradient_func, self.forward_func) or self.forward_func
-        multiply = self.multiplies_by_inputs
-        request = Request(function, call, quadrature, multiply_by_inputs=multiply)
-        return captums_sum(self, request, sizes, self.max_memory)
-
-    def _attribute(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
-        """Captum's sum, with Captum's gradients by rows."""
-        captum: Any = IntegratedGradients(self.forward_func, self.multiplies_by_inputs)
-        captum.gradient_func = by_rows(self.gradient_func)
-        return cast("tuple[Tensor, ...]", captum._attribute(*args, **kwargs))
-
-    def _try_fast_routes(
-        self, call: Call, quadrature: Quadrature, *, create_graph: bool
-    ) -> Outcome:
-        """What came of the fast routes; without attributions, Captum's code must run."""
-        only_single = self.strategy == "single_pass"
-        function = differentiated_by(self.gradient_func, self.forward_func)
-        wrong = not (quadrature.is_plain() and call.is_plain(quadrature.internal_batch_size))
-        if wrong:
-            outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
-        elif function is None:
-            outcome = Outcome(refusal=NOT_KNOWN)
-        elif not is_captums(self, XIntegratedGradients, "_attribute"):
-            outcome = Outcome(refusal="the class integrates in a way of its own")
-        elif create_graph and call.starts_require_grad():
-            outcome = Outcome(refusal="the derivative by a baseline is not that of a single pass")
-        else:
-            outcome = fast_route(
-                Request(
-                    function,
-                    call,
-                    quadrature,
-                    multiply_by_inputs=self.multiplies_by_inputs,
-                    verify=self.verify,
-                    create_graph=create_graph,
-                    hoist=not only_single,
-                )
-            )
-        last = self._calls_of().here()
-        last.last, last.outputs = (outcome.route, outcome.certificate), outcome.returned
-        if outcome.attributions is None and only_single:
-            if wrong or function is None or not outcome.ran:
-                # A wrong call has an error of its own, which Captum's code raises.
-                self._integrate(call, quadrature if wrong else TWO_STEPS, create_graph=False)
-            raise NotHomogeneousError(outcome.reason)
-        warn_if_contradicted(outcome)
-        return outcome
-
 
 def _is_checked(last: LastCall) -> bool:
     """Whether attributions of this route and certificate were found to be differentiable."""
     route, certificate = last.last
     known = certificate is not None and last.checked[1] is certificate
     return known and last.checked[0] == route
-
-
-TWO_STEPS = Quadrature(2, "gausslegendre")
-NOT_KNOWN = "what it differentiates is not known: a function as selector, grad_kwargs, or a gradient function of its own"

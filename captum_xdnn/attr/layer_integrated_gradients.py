@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from captum_xdnn._captum import LayerIntegratedGradients
+from captum_xdnn._captum import LayerIntegratedGradients, log_usage
 from captum_xdnn.attr.base import Strategy, of_class
 from captum_xdnn.attr.documentation import described
 from captum_xdnn.attr.integrated_gradients import XIntegratedGradients
 from captum_xdnn.attr.layer_functions import FromLayers, differentiates
-from captum_xdnn.attr.layers_here import OfLayersHere, layers_of
+from captum_xdnn.attr.layers_here import attribute_layer_here, for_one_call, layers_of
+from captum_xdnn.attr.tolerating import UNKNOWN, Tolerating, tolerance_of
 from captum_xdnn.routes.gradients import made_by_rows
 from captum_xdnn.routes.request import Route
 
 if TYPE_CHECKING:
     from captum_xdnn.proof.certificate import Certificate
+    from captum_xdnn.routes.refinement import Taken
 
 SEVERAL_LAYERS = (
     "Multiple layers provided. Please ensure that each layer is**not** solely dependent on the "
@@ -34,7 +36,7 @@ _captums_gradient_func = made_by_rows(LayerIntegratedGradients._make_gradient_fu
     layer="The layer, or a list of layers that do not depend on each other.",
     multiply_by_inputs="Whether to multiply by :math:`h - h'`.",
 )
-class XLayerIntegratedGradients(OfLayersHere, LayerIntegratedGradients):
+class XLayerIntegratedGradients(Tolerating, LayerIntegratedGradients):
     r"""Integrated Gradients of a layer, in one pass where that is proved exact.
 
     With the layer's values :math:`h` at the input and :math:`h'` at the baseline, and the output
@@ -90,6 +92,46 @@ class XLayerIntegratedGradients(OfLayersHere, LayerIntegratedGradients):
             verify=verify,
             max_memory=max_memory,
         )
+
+    @log_usage
+    @described()
+    def attribute(
+        self,
+        inputs: Any,
+        baselines: Any = None,
+        target: Any = None,
+        additional_forward_args: object | None = None,
+        n_steps: int = 50,
+        method: str = "gausslegendre",
+        internal_batch_size: int | None = None,
+        return_convergence_delta: bool = False,
+        attribute_to_layer_input: bool = False,
+        grad_kwargs: dict[str, Any] | None = None,
+        *,
+        tolerance: float | None = None,
+        max_steps: int | None = None,
+    ) -> Any:
+        """Attribute the chosen output to the layer; the arguments but the last two are Captum's.
+
+        Returns:
+            The attributions, in the form of the layer's values, a list of these for several layers; with
+            ``return_convergence_delta`` also the deltas.
+        """
+        wanted, method_ = tolerance_of(tolerance, max_steps), self
+        captums = (inputs, baselines, target, additional_forward_args, n_steps, method)
+        further = (
+            *(internal_batch_size, return_convergence_delta),
+            *(attribute_to_layer_input, grad_kwargs),
+        )
+        if wanted is not None:
+            method_ = for_one_call(self)
+            if not isinstance(method_.ig, XIntegratedGradients):
+                raise NotImplementedError(UNKNOWN)
+            method_.ig._wanted = wanted
+        return attribute_layer_here.__wrapped__(method_, *captums, *further)
+
+    def _taken(self) -> Taken | None:
+        return self.ig._taken() if isinstance(self.ig, XIntegratedGradients) else None
 
     @property
     def last_route(self) -> Route | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -100,10 +100,3 @@ def attribute_layer_here(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: 
     # A method of the user's may note on the object what is to stay there.
     librarys = is_a_librarys(getattr(self._make_gradient_func, "__globals__", {}))
     return _captums(for_one_call(self) if librarys else self, *args, **kwargs)
-
-
-class OfLayersHere:
-    """Of a class of layer Integrated Gradients: its calls leave alone what other threads compute."""
-
-    if not TYPE_CHECKING:
-        attribute = attribute_layer_here

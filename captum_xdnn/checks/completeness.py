@@ -115,6 +115,22 @@ def contradiction(
     return Gap(gaps[worst], worst if batched and len(gaps) > 1 else None)
 
 
+def relative_gaps(
+    attributions: tuple[Tensor, ...], outputs: Tensor, start: Tensor | None
+) -> Tensor:
+    r"""What each example misses, :math:`|\sum_i A_i - (F(x) - F(b))| / |F(x) - F(b)|`; 0 where it is nothing.
+
+    Where there is not one output for each example they all miss what the batch does.
+    """
+    (totals, ends, *starts), _ = _sums_and_ends(attributions, outputs, start)
+    change = torch.tensor(ends, dtype=torch.float64)
+    if starts:
+        change = change - torch.tensor(starts[0], dtype=torch.float64)
+    missed = (torch.tensor(totals, dtype=torch.float64) - change).abs()
+    gaps = torch.where(missed == 0, 0.0, missed / change.abs())
+    return gaps.expand(len(attributions[0])).clone()
+
+
 def bounds_of(gradients: tuple[Tensor, ...], differences: tuple[Tensor, ...]) -> Tensor:
     r"""The Cauchy-Schwarz bound of each example, :math:`\lVert x - b \rVert \lVert g \rVert`."""
     pairs = zip(gradients, differences, strict=True)

@@ -1,18 +1,113 @@
-"""Whether a run may be one of several in the place of a larger one: what is looked at beside the rules for rows."""
+"""Runs of a function whose examples are proved not to meet, so that any rows may go through it together.
+
+Each number of rows that a call uses is watched once, in a pass that is work anyway; what it shows decides
+whether the call may be divided.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import compiled_frames
 from captum_xdnn.checks.completeness import loosest, precision_of
 from captum_xdnn.checks.gradient_law import custom_functions_of
 from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.proof.watching import Watched
+from captum_xdnn.proof.watching import Watched, watch
 from captum_xdnn.routes.checked import differing
+from captum_xdnn.routes.gradients import gradient_of_each
+from captum_xdnn.routes.known_functions import memory_of
+from captum_xdnn.routes.single_pass import explained
+from captum_xdnn.routes.sizes import Sizes, is_out_of_memory
+
+T = TypeVar("T")
+
+
+class Together(Exception):  # noqa: N818 - control flow inside this room, never shown
+    """All steps have to run at once."""
+
+
+class OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, never shown
+    """A pass did not fit."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        # Without its frames, which hold the tensors of the pass.
+        self.error = error.with_traceback(None)
+
+
+class Apart:
+    """The runs of one call.
+
+    Attributes:
+        seen: Numbers of rows of which a run was watched.
+    """
+
+    def __init__(self, function: Callable[..., Any], sizes: Sizes) -> None:
+        self.function, self.sizes, self.memory = function, sizes, memory_of(function)
+        self.seen: set[int] = set()
+
+    def run(self, rows: int, compute: Callable[[], T]) -> T:
+        """What a pass of so many rows gives.
+
+        Raises:
+            OutOfMemory: If it did not fit.
+            Together: If the call may not be divided.
+        """
+        compiled = compiled_frames()
+        try:
+            found = compute()
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                raise OutOfMemory(error) from None
+            raise
+        if compiled_frames() != compiled:  # each size is compiled anew
+            self.memory.undivided = sys.maxsize
+            raise Together
+        self.seen.add(rows)
+        return found
+
+    def watched(
+        self,
+        inputs: tuple[Tensor, ...],
+        target: Any,
+        arguments: tuple[Any, ...],
+        size: int,
+        *,
+        differentiate: bool = True,
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The explained outputs of a run that is proved to keep its rows apart, and Captum's gradients.
+
+        That a batch of ``size`` rows gives the same is looked at once.
+        """
+        starts = (0,) * len(inputs)
+        watched = watch(self.function, inputs, starts, arguments, placed=False, valued=False)
+        verdict = watched.verdict
+        if verdict is None or not keeps_apart(watched, verdict):
+            watched.put_back()
+            if is_out_of_memory(watched.error):
+                raise torch.OutOfMemoryError(str(watched.error))
+            raise Together
+        real = watched.output.detach()
+        outputs, gradients = real, tuple[Tensor, ...]()
+        if differentiate:
+            with torch.enable_grad():
+                chosen = explained(watched.output, target)
+                gradients = gradient_of_each(chosen, inputs)
+                outputs = chosen.detach()
+                del chosen
+        watched.output = None
+        if is_kept(watched, verdict):
+            raise Together
+        if verdict not in self.memory.apart:
+            if not gives_the_same(self.function, inputs, arguments, real, verdict, size):
+                raise Together
+            self.memory.apart.add(verdict)
+        return outputs, gradients
 
 
 def keeps_apart(watched: Watched, verdict: Verdict) -> bool:

@@ -85,11 +85,18 @@ def _gradients_with_graph(
     additional_forward_args: Any = None,
 ) -> tuple[Tensor, ...]:
     """``captum._utils.gradient.compute_gradients`` with ``create_graph=True``."""
-    outputs: Any = by_rows(run_forward)(forward_fn, inputs, target_ind, additional_forward_args)
+    outputs = outputs_of(forward_fn, inputs, target_ind, additional_forward_args)
+    return gradient_of_each(outputs, inputs, create_graph=True)
+
+
+def outputs_of(forward_fn: Callable[..., Any], inputs: Any, target: Any, arguments: Any) -> Tensor:
+    """The outputs that Captum differentiates, one for each row, or Captum's error."""
+    outputs: Any = by_rows(run_forward)(forward_fn, inputs, target, arguments)
     if outputs[0].numel() != 1:
         message = (
             "Target not provided when necessary, cannot take gradient with respect to multiple "
             "outputs."
         )
         raise AssertionError(message)
-    return gradient_of_each(outputs, inputs, create_graph=True)
+    found: Tensor = outputs
+    return found

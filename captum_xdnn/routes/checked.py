@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_xdnn.checks.completeness import bounds_of, contradiction, loosest
+from captum_xdnn.checks.completeness import bounds_of, contradiction, loosest, relative_gaps
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict, values_of
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.dependence import differs_in_the_middle
+from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import NOT_FINITE, Call, Outcome, Route
 
 NOISE = 256.0
@@ -56,18 +57,31 @@ def conclude(attempt: Attempt, verdict: Verdict, certificate: Certificate, found
     gradients, multiply = found.gradients, request.multiply_by_inputs
     with torch.enable_grad() if request.create_graph else nullcontext():
         attributions = attributed(gradients, call, multiply_by_inputs=multiply)
-    if request.verify:
+    taken = None
+    if request.verify or request.tolerance is not None:
         products = attributions
         if not multiply:
             products = attributed(gradients, call, multiply_by_inputs=True)
-        refusal = _contradicted(attempt, verdict, found, tuple([p.detach() for p in products]))
+        products = tuple([p.detach() for p in products])
+        refusal = _contradicted(attempt, verdict, found, products) if request.verify else ""
         if refusal:
             return refused(attempt, certificate, refusal)
+        if request.tolerance is not None and found.route == "single_pass":
+            taken = _exact(products, found)
     if found.rest is not None:
         with torch.enable_grad() if request.create_graph else nullcontext():
             gradients = tuple(map(torch.add, gradients, found.rest()))
             attributions = attributed(gradients, call, multiply_by_inputs=multiply)
-    return Outcome(certificate, attributions, found.returned, route=found.route)
+    return Outcome(certificate, attributions, found.returned, route=found.route, taken=taken)
+
+
+def _exact(products: tuple[Tensor, ...], found: Found) -> Taken:
+    """One point, and what rounding misses."""
+    start = None if found.start is None else found.start()
+    gaps = relative_gaps(products, found.total, start)
+    return Taken(
+        torch.ones(len(gaps), dtype=torch.int64), gaps, torch.ones(len(gaps), dtype=torch.bool)
+    )
 
 
 def refused(attempt: Attempt, certificate: Certificate, refusal: str) -> Outcome:

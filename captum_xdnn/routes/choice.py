@@ -26,6 +26,7 @@ from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
 from captum_xdnn.routes.plan import worthwhile
+from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
 from captum_xdnn.routes.sizes import Sizes, is_out_of_memory, sizes_of
@@ -68,8 +69,8 @@ def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
     """Attribute a call in parts, if its examples are proved to stay apart; else as a whole."""
     attempts = [Attempt(request, part, memory) for part in parts]
     outcomes = [_attempted(attempt, checked=True) for attempt in attempts]
-    taken = outcomes[0].route
-    gained = all(o.attributions is not None and o.route == taken for o in outcomes)
+    route = outcomes[0].route
+    gained = all(o.attributions is not None and o.route == route for o in outcomes)
     if not gained or not _divides(request, attempts):
         for attempt in reversed(attempts):
             attempt.put_back()
@@ -78,7 +79,8 @@ def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
         attributions = rows([o.attributions or () for o in outcomes])
         returned = [o.returned for o in outcomes if o.returned is not None]
         whole = torch.cat(returned) if len(returned) == len(outcomes) else None
-    return replace(outcomes[-1], attributions=attributions, returned=whole)
+    taken = Taken.joined([o.taken for o in outcomes if o.taken is not None])
+    return replace(outcomes[-1], attributions=attributions, returned=whole, taken=taken)
 
 
 def _divides(request: Request, attempts: list[Attempt]) -> bool:
@@ -97,7 +99,7 @@ def _divides(request: Request, attempts: list[Attempt]) -> bool:
 
 def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
     """Run the function and attribute what it did; ``checked``, also where no check is wanted."""
-    if not attempt.request.verify and not checked:
+    if not attempt.request.verify and not checked and attempt.request.tolerance is None:
         outcome = unwatched(attempt)
         if outcome is not None:
             return outcome

@@ -1,12 +1,7 @@
-"""The passes of one call whose steps are divided, because the examples of a batch are proved not to meet.
-
-Each size that a call uses is watched once, in a pass that is work anyway; what it shows decides whether the
-call may be divided.
-"""
+"""The passes of one call whose steps are divided, because the examples of a batch are proved not to meet."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,15 +14,11 @@ from captum_xdnn._captum import (
     compute_gradients,
     expand_additional_forward_args,
 )
-from captum_xdnn._torch import compiled_frames
-from captum_xdnn.proof.watching import watch
-from captum_xdnn.routes.apart import gives_the_same, is_kept, keeps_apart
-from captum_xdnn.routes.gradients import by_rows, gradient_of_each
-from captum_xdnn.routes.known_functions import memory_of
+from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
+from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
-from captum_xdnn.routes.single_pass import explained
-from captum_xdnn.routes.sizes import Sizes, clock, is_out_of_memory
+from captum_xdnn.routes.sizes import Sizes, clock
 
 NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
 SKIPPED = 15
@@ -35,19 +26,6 @@ SKIPPED = 15
 
 Steps = list[tuple[float, float]]
 """Weights and places on the ray."""
-
-
-class Together(Exception):  # noqa: N818 - control flow inside this room, never shown
-    """All steps have to run at once."""
-
-
-class _OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, never shown
-    """A pass did not fit."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        # Without its frames, which hold the tensors of the pass.
-        self.error = error.with_traceback(None)
 
 
 @dataclass(frozen=True)
@@ -70,25 +48,24 @@ class Passes:
         self, request: Request, sizes: Sizes, max_memory: int | None, way: Way | None
     ) -> None:
         self.request, self.sizes, self.max_memory, self.way = request, sizes, max_memory, way
-        self.memory = memory_of(request.forward_func)
+        self.apart = Apart(request.forward_func, sizes)
         self.device = request.call.inputs[0].device
         self.total_steps = request.quadrature.n_steps
-        self._seen: set[int] = set()  # rows of passes that were watched in this call
-        self._copies = 1
         self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
 
     def result(self) -> tuple[Tensor, ...] | None:
         """The attributions; None where all steps have to run at once."""
         if self._fit_at_once():
             return None
-        if self.memory.undivided:
-            self.memory.undivided -= 1
+        memory = self.apart.memory
+        if memory.undivided:
+            memory.undivided -= 1
             return None
         call = self.request.call
         try:
             totals = self.total(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
         except Together:
-            self.memory.undivided = max(self.memory.undivided, SKIPPED)
+            memory.undivided = max(memory.undivided, SKIPPED)
             return None
         if not self.request.multiply_by_inputs:
             return totals
@@ -118,10 +95,10 @@ class Passes:
             bound = left if most is None else most // call.size
             count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
             rows, start = call.size * count, clock()
-            is_known = rows in self._seen
+            is_known = rows in self.apart.seen
             try:
                 found = self._pass(call, steps[done : done + count])
-            except _OutOfMemory as error:
+            except OutOfMemory as error:
                 if count == 1 + overlap and call.size == 1:
                     raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
                 self.sizes.forbid(rows)
@@ -135,7 +112,7 @@ class Passes:
         """How many steps to take next."""
         if self.device.type != "cpu":
             return most
-        met = {rows // size for rows in self._seen}
+        met = {rows // size for rows in self.apart.seen}
         return self.sizes.together(size, left, self.total_steps, most, met)
 
     def _by_examples(self, call: Call, steps: Steps, most: int) -> tuple[Tensor, ...]:
@@ -146,30 +123,32 @@ class Passes:
 
     def _pass(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
         rows = call.size * len(steps)
-        self._copies = len(steps)
-        compiled = compiled_frames()
         weights, places = map(list, zip(*steps, strict=True))
-        try:
+
+        def compute() -> tuple[Tensor, ...]:
             if self.way is None:
-                found = self._weighted_sum(call, weights, places, is_known=rows in self._seen)
-            else:
-                if rows not in self._seen:
-                    self._watch(call, places)
-                found = self.way.compute(call, weights, places)
-        except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise _OutOfMemory(error) from None
-            raise
-        if compiled_frames() != compiled:  # each size is compiled anew
-            self.memory.undivided = sys.maxsize
-            raise Together
-        self._seen.add(rows)
-        return found
+                return self._weighted_sum(call, weights, places, is_known=rows in self.apart.seen)
+            if rows not in self.apart.seen:
+                self._watch(call, places)
+            return self.way.compute(call, weights, places)
+
+        return self.apart.run(rows, compute)
 
     def _weighted_sum(
         self, call: Call, weights: list[float], places: list[float], *, is_known: bool
     ) -> tuple[Tensor, ...]:
-        self._captum.gradient_func = by_rows(compute_gradients) if is_known else self._watched
+        def watched(
+            forward_fn: Any,
+            inputs: tuple[Tensor, ...],
+            target_ind: Any,
+            additional_forward_args: Any,
+        ) -> tuple[Tensor, ...]:
+            del forward_fn
+            return self.apart.watched(
+                inputs, target_ind, additional_forward_args or (), len(inputs[0]) // len(places)
+            )[1]
+
+        self._captum.gradient_func = by_rows(compute_gradients) if is_known else watched
         found: tuple[Tensor, ...] = self._captum._attribute(
             inputs=call.inputs,
             baselines=call.baselines,
@@ -186,46 +165,8 @@ class Passes:
         inputs = tuple(
             torch.cat([b + a * (x.detach() - b) for a in places]).requires_grad_() for x, b in pairs
         )
-        further = expand_additional_forward_args(call.arguments, len(places))
-        self._watched(self.request.forward_func, inputs, None, further, differentiate=False)
-
-    def _watched(
-        self,
-        forward_fn: Any,
-        inputs: tuple[Tensor, ...],
-        target_ind: Any = None,
-        additional_forward_args: Any = None,
-        *,
-        differentiate: bool = True,
-    ) -> tuple[Tensor, ...]:
-        """Captum's gradients of a run that is proved to keep its rows apart."""
-        arguments = additional_forward_args or ()
-        starts = (0,) * len(inputs)
-        watched = watch(forward_fn, inputs, starts, arguments, placed=False, valued=False)
-        verdict = watched.verdict
-        if verdict is None or not keeps_apart(watched, verdict):
-            watched.put_back()
-            if is_out_of_memory(watched.error):
-                raise torch.OutOfMemoryError(str(watched.error))
-            raise Together
-        real = watched.output.detach()
-        gradients: tuple[Tensor, ...] = ()
-        if differentiate:
-            with torch.enable_grad():
-                outputs = explained(watched.output, target_ind)
-                gradients = gradient_of_each(outputs, inputs)
-                del outputs
-        watched.output = None
-        if is_kept(watched, verdict):
-            raise Together
-        if verdict not in self.memory.apart:
-            size = len(real) // self._copies
-            if not gives_the_same(
-                self.request.forward_func, inputs, arguments, real, verdict, size
-            ):
-                raise Together
-            self.memory.apart.add(verdict)
-        return gradients
+        further = expand_additional_forward_args(call.arguments, len(places)) or ()
+        self.apart.watched(inputs, None, further, call.size, differentiate=False)
 
 
 def _sum(total: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

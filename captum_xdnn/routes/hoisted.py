@@ -18,7 +18,9 @@ from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.checked import Found, conclude, trained
 from captum_xdnn.routes.plan import Choice, Plan, choice_of, plan_of
-from captum_xdnn.routes.repeated_head import Crossing
+from captum_xdnn.routes.refined_head import refined_in_head
+from captum_xdnn.routes.refinement import Taken
+from captum_xdnn.routes.repeated_head import Crossing, Hoisted
 from captum_xdnn.routes.request import SLOWER, Outcome
 from captum_xdnn.routes.single_pass import explained
 
@@ -38,14 +40,14 @@ OWN_CODE = "code of its own acts on the gradient, which repeated operations do n
 
 def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) -> Outcome:
     """Attribute by Captum's points, the trunk running once."""
-    request, call, memory = attempt.request, attempt.call, attempt.memory
+    request, memory = attempt.request, attempt.memory
     plan, nothing = plan_of(verdict), Outcome(certificate)
     if plan is None or trained(attempt, verdict) or attempt.precision() > FLOAT32:
         return nothing
     own = attempt.own_code()
     if own:
         return Outcome(certificate, refusal=f"{OWN_CODE}: {', '.join(own)}")
-    choice = choice_of(verdict, request.quadrature, create_graph=request.create_graph)
+    choice = choice_of(verdict, request)
     if not choice.hoist(plan.speed_up(request.quadrature.n_steps)):
         return _left_to_captum(choice, nothing)
     memory.keeps[attempt.form] = plan.keep
@@ -55,7 +57,7 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     for _ in range(2):
         try:
             crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
-            result = crossing.hoisted(call, _points(attempt), most)
+            result, taken = _integrated(attempt, crossing, plan, most)
             seconds = time.perf_counter() - start
             choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, most)
         except ERRORS:  # Captum's code answers, or raises what is wrong with the call
@@ -77,12 +79,31 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
             middle=lambda: crossing.output_at(0.5, together=most > 1),
             bound=result.bound,
             repeated=result.output,
-            rest=_at_the_baseline(attempt),
+            rest=_at_the_baseline(attempt) if taken is None else None,
         ),
     )
+    outcome = replace(outcome, taken=taken)
     if outcome.attributions is not None:
         choice.note_hoisted(seconds + attempt.seconds)
     return outcome
+
+
+def _integrated(
+    attempt: Attempt, crossing: Crossing, plan: Plan, most: int
+) -> tuple[Hoisted, Taken | None]:
+    """The integral by the rule's points, or by as many as a tolerance needs, and what those took."""
+    request, call = attempt.request, attempt.call
+    if request.tolerance is None:
+        return crossing.hoisted(call, _points(attempt), most), None
+    plain, alone = crossing, not request.create_graph
+    if not alone:
+        plain = Crossing(plan, attempt.watched, attempt.leaves, graph=False)
+    refined = refined_in_head(plain, plan, call, request.tolerance, most, alone=alone)
+    if not alone:
+        return crossing.hoisted(call, refined.points, most), refined.taken
+    shapes = (speed.shape for speed in crossing.speeds())
+    integrals = [v.reshape(s) for v, s in zip(refined.integrals, shapes, strict=True)]
+    return crossing.led_back(integrals), refined.taken
 
 
 def _left_to_captum(choice: Choice, nothing: Outcome) -> Outcome:

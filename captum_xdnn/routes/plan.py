@@ -29,7 +29,7 @@ from captum_xdnn.recording.cost import MOVED, Cost, cost_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import overwritten, shown_again
-from captum_xdnn.routes.request import Quadrature
+from captum_xdnn.routes.request import Request
 
 COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""
@@ -246,13 +246,12 @@ class Choice:
         self._captum = min(self._captum, seconds)
 
 
-def choice_of(verdict: Verdict, quadrature: Quadrature, *, create_graph: bool) -> Choice:
+def choice_of(verdict: Verdict, request: Request) -> Choice:
     """What is known of calls of this structure, rule and number of steps."""
+    rule = request.quadrature
     key: Any = (
-        quadrature.n_steps,
-        quadrature.method,
-        quadrature.internal_batch_size,
-        create_graph,
+        *(rule.n_steps, rule.method, rule.internal_batch_size),
+        *(request.create_graph, request.tolerance),
     )
     choices: dict[Any, Choice] = verdict.kept.setdefault("choices", {})
     if len(choices) > 64:

@@ -52,7 +52,12 @@ class Hoisted:
 
 
 class Crossing:
-    """The tensors at the cut of one watched run."""
+    """The tensors at the cut of one watched run.
+
+    Attributes:
+        moving: Those that move along the ray, each with its degree, and its value at the baseline if it is affine.
+        values: Their values at the inputs.
+    """
 
     def __init__(
         self, plan: Plan, watched: Watched, leaves: tuple[Tensor, ...], *, graph: bool
@@ -63,8 +68,8 @@ class Crossing:
             raise RuntimeError(message)
         self._plan, self._graph, self._leaves = plan, graph, leaves
         self._fixed: dict[Node, Any] = {n: tape.sources[n.number] for n in plan.split.others}
-        self._moving: list[tuple[Node, float, Tensor | None]] = []
-        self._values: dict[Node, Tensor] = {}
+        self.moving: list[tuple[Node, float, Tensor | None]] = []
+        self.values: dict[Node, Tensor] = {}
         self._edges: list[Any] = []
         baseline_values: BaselineValues = verdict.baseline_values(given, graph=graph)
         for node, motion in zip(plan.split.frontier, plan.split.motions, strict=True):
@@ -81,9 +86,9 @@ class Crossing:
                 continue
             degree = float(motion.degree) if isinstance(motion, Power) else 1.0
             start = None if isinstance(motion, Power) else _known(baseline_values, node)
-            self._values[node] = value
+            self.values[node] = value
             self._edges.append(value if edge is None else edge)
-            self._moving.append((node, degree, start))
+            self.moving.append((node, degree, start))
 
     def hoisted(self, call: Call, points: Points, most: int) -> Hoisted:
         """Integrate."""
@@ -92,7 +97,12 @@ class Crossing:
             for start in range(0, len(points), most):
                 part = self._cotangents(points[start : start + most], call)
                 cotangents = list(map(torch.add, cotangents, part)) if cotangents else part
-            pairs = zip(cotangents, self._values.values(), strict=True)
+        return self.led_back(cotangents)
+
+    def led_back(self, cotangents: Sequence[Tensor]) -> Hoisted:
+        """Lead the ``v`` back through the trunk."""
+        with torch.enable_grad():
+            pairs = zip(cotangents, self.values.values(), strict=True)
             gradients = torch.autograd.grad(
                 self._edges,
                 self._leaves,
@@ -101,30 +111,27 @@ class Crossing:
                 retain_graph=True,
                 allow_unused=True,
             )
-            filled = (_or_zeros(g, x) for g, x in zip(gradients, self._leaves, strict=True))
+            filled = (or_zeros(g, x) for g, x in zip(gradients, self._leaves, strict=True))
             mean_gradients = tuple(map(widened, filled))
         with torch.no_grad():
-            values = {node: value.detach() for node, value in self._values.items()}
-            return Hoisted(mean_gradients, self._head(values), *self._total(cotangents))
+            values = {node: value.detach() for node, value in self.values.items()}
+            return Hoisted(mean_gradients, self.head(values), *self._total(cotangents))
 
     def output_at(self, place: float, *, together: bool) -> Tensor:
         """What the repeated head returns at a place of the ray: alone, or as one of several steps."""
         points = ((1.0, 1.0), (1.0, place))
-        along = [
-            self._along(n, degree, start, points).detach() for n, degree, start in self._moving
-        ]
+        along = [self._along(n, degree, start, points).detach() for n, degree, start in self.moving]
         if not together:
             return self._through([t[1:] for t in along], lambda output, _: output)
         return self._through(
             along, lambda output, steps: output.unflatten(0, (steps, -1)) if steps > 1 else output
         )[1]
 
-    def _total(self, cotangents: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _total(self, cotangents: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The sum of the attributions, read off at the cut: ``v`` times the speed there."""
         sums, bounds = [], []
-        for (node, degree, start), v in zip(self._moving, cotangents, strict=True):
-            value = self._values[node].detach()
-            speed = degree * value if start is None else value - start.detach()
+        for (node, _, start), speed, v in zip(self.moving, self.speeds(), cotangents, strict=True):
+            value = self.values[node].detach()
             sums.append((v.detach() * speed).sum())
             norm = torch.linalg.vector_norm
             # A difference is rounded in units of what is subtracted.
@@ -132,10 +139,24 @@ class Crossing:
             bounds.append(norm(v) * size)
         return torch.stack(sums).sum().reshape(1), torch.stack(bounds).sum()
 
+    def speeds(self) -> list[Tensor]:
+        """For each moving tensor its derivative by the place, at the inputs."""
+        found = []
+        for node, degree, start in self.moving:
+            value = self.values[node].detach()
+            found.append(degree * value if start is None else value - start.detach())
+        return found
+
     def _cotangents(self, points: Points, call: Call) -> list[Tensor]:
         """For each moving tensor its ``v``, over some of the points."""
+        _, gradients = self.gradients_at(points, call)
+        pairs = zip(gradients, self.moving, strict=True)
+        return [self._summed(gradient, degree, points) for gradient, (_, degree, _) in pairs]
+
+    def gradients_at(self, points: Points, call: Call) -> tuple[Tensor, list[Tensor]]:
+        """The explained outputs at some points, shape ``(P, B)``, and their gradients by the moving tensors."""
         with nullcontext() if self._graph else torch.no_grad():
-            along = [self._along(n, degree, start, points) for n, degree, start in self._moving]
+            along = [self._along(n, degree, start, points) for n, degree, start in self.moving]
         if not self._graph:
             for tensor in along:
                 tensor.requires_grad_()
@@ -145,17 +166,14 @@ class Crossing:
         gradients = torch.autograd.grad(
             chosen, along, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
         )
-        return [
-            self._summed(_or_zeros(gradient, tensor), degree, points)
-            for gradient, tensor, (_, degree, _) in zip(gradients, along, self._moving, strict=True)
-        ]
+        return chosen.reshape(len(points), -1), list(map(or_zeros, gradients, along))
 
     def _through(self, along: list[Tensor], chosen: Callable[[Any, int], Tensor]) -> Tensor:
         """Of what the head returns at all points what is ``chosen``: of the rows of so many steps."""
-        nodes, steps = [node for node, _, _ in self._moving], len(along[0])
+        nodes, steps = [node for node, _, _ in self.moving], len(along[0])
 
         def head(*values: Tensor) -> Tensor:
-            return chosen(self._head(dict(zip(nodes, values, strict=True))), 1)
+            return chosen(self.head(dict(zip(nodes, values, strict=True))), 1)
 
         if steps == 1:
             return head(*(tensor[0] for tensor in along))
@@ -163,11 +181,13 @@ class Crossing:
             together: Tensor = torch.vmap(head)(*along)
             return together
         rows = dict(zip(nodes, (tensor.flatten(0, 1) for tensor in along), strict=True))
-        return chosen(self._head(rows, steps), steps)
+        size = len(along[0][0])
+        examples = torch.arange(size, device=along[0].device).repeat(steps)
+        return chosen(self.head(rows, examples), steps)
 
     def _along(self, node: Node, degree: float, start: Tensor | None, points: Points) -> Tensor:
         """A frontier tensor at all points, one after the other in a new first dimension."""
-        value = self._values[node]
+        value = self.values[node]
         value = value if self._graph else value.detach()
         factors = value.new_tensor([a**degree for _, a in points])
         factors = factors.reshape([-1] + [1] * value.dim())
@@ -182,22 +202,20 @@ class Crossing:
         summed: Tensor = torch.tensordot(weights, gradient, ([0], [0]))
         return summed
 
-    def _head(self, values: dict[Node, Tensor], times: int = 1) -> Any:
-        """Repeat the recorded operations of the head, on so many steps stacked as rows of one batch."""
+    def head(self, values: dict[Node, Tensor], examples: Tensor | None = None) -> Any:
+        """Repeat the recorded operations of the head; on rows of one batch, each of one of the ``examples``."""
         known: dict[Node, Any] = {**self._fixed, **values}
-        rows = self._plan.rows if times > 1 else {}
-        if times > 1:
-            for node, value in self._fixed.items():
-                if rows[node] == BatchDim(0):
-                    known[node] = value.repeat(times, *[1] * (value.dim() - 1))
+        rows = {} if examples is None else self._plan.rows
+        for node, value in self._fixed.items():
+            if rows.get(node) == BatchDim(0):
+                known[node] = value[examples]
         result: Any = None
         for node in self._plan.split.head:
             args = map_nodes(node.args, known.__getitem__)
             kwargs = map_nodes(node.kwargs, known.__getitem__)
+            length = len(examples) if examples is not None and rows.get(node) == BatchDim(0) else 0
             with nullcontext() if node.graded else torch.no_grad():
-                result = _repeated(
-                    node, args, kwargs, times if rows.get(node) == BatchDim(0) else 1
-                )
+                result = _repeated(node, args, kwargs, length)
             if node.ungraded_write and args and isinstance(result, Tensor):
                 result = _with_gradient_of(args[0], result)
             known[node] = result
@@ -220,14 +238,14 @@ def _repeated_target(target: Any, times: int) -> Any:
     return target.repeat(times) if isinstance(target, Tensor) and target.numel() > 1 else target
 
 
-def _repeated(node: Node, args: Any, kwargs: Any, times: int) -> Any:
-    """One operation again: a view of memory that may lie otherwise is a reshape."""
+def _repeated(node: Node, args: Any, kwargs: Any, length: int) -> Any:
+    """One operation again, for so many rows: a view of memory that may lie otherwise is a reshape."""
     name = getattr(node.target, "_schema", None)
     name = "" if name is None else name.name
     if name in RESHAPING and isinstance(args[1], tuple):
         shape = args[1]
-        if times > 1:
-            shape = (shape[0] * times if shape[0] > 0 else shape[0], *shape[1:])
+        if length:
+            shape = (length if shape[0] > 0 else shape[0], *shape[1:])
         return args[0].reshape(shape)
     if "scaled_dot_product" in name:
         return _attention(args, kwargs, name)
@@ -261,5 +279,6 @@ def _known(baseline_values: BaselineValues, node: Node) -> Tensor:
     return value
 
 
-def _or_zeros(gradient: Tensor | None, tensor: Tensor) -> Tensor:
+def or_zeros(gradient: Tensor | None, tensor: Tensor) -> Tensor:
+    """The gradient, which is None where the tensor was not used."""
     return torch.zeros_like(tensor) if gradient is None else gradient

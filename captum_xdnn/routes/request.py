@@ -14,6 +14,7 @@ from torch import Tensor
 
 from captum_xdnn._captum import approximation_parameters
 from captum_xdnn.proof.certificate import Certificate
+from captum_xdnn.routes.refinement import Taken, Tolerance
 from captum_xdnn.routes.sizes import Sizes
 
 
@@ -95,6 +96,8 @@ class Request:
     hoist: bool = True  # whether hoisting will do where a single pass is not exact
     # the first of the inputs that are added to a layer's value; None without any
     shifts: int | None = None
+    # what completeness is to reach, by points of its own; None for the rule's
+    tolerance: Tolerance | None = None
 
     def parts(self) -> list[Call]:
         """The call in consecutive parts of at most ``internal_batch_size`` examples."""
@@ -119,6 +122,7 @@ class Outcome:
     ran: bool = True  # whether the function ran to its end; where it did not, the call may be wrong
     # the sizes of passes through the function; None where all steps have to run at once
     sizes: Sizes | None = None
+    taken: Taken | None = None  # what a tolerance took, where one was asked for
     # takes the seconds that Captum's code needs for the call; None where nobody asks
     timed: Callable[[float], None] | None = None
 
@@ -135,6 +139,15 @@ NOT_FINITE = "the output or a gradient is not finite"
 def rows(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
     """The tensors of consecutive parts of a call as those of one batch."""
     return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+
+
+def of_examples(target: Any, examples: Tensor) -> Any:
+    """The targets of some examples, one for each of the numbers."""
+    if isinstance(target, list):
+        return [target[i] for i in examples.tolist()]
+    if isinstance(target, Tensor) and target.numel() > 1:
+        return target[examples.to(target.device)]
+    return target
 
 
 @dataclass(frozen=True)
@@ -167,9 +180,9 @@ class Call:
         target = self.target
         if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
             return False
-        return size > 0 and (bound is None or bound >= size or self._is_divisible())
+        return size > 0 and (bound is None or bound >= size or self.is_divisible())
 
-    def _is_divisible(self) -> bool:
+    def is_divisible(self) -> bool:
         """Whether there is one target for all examples, or one for each."""
         if isinstance(self.target, Tensor):
             return self.target.numel() == 1 or self.target.shape == (self.size,)

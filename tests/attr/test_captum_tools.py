@@ -167,7 +167,8 @@ def test_the_signature_starts_with_captums_and_ends_with_keywords() -> None:
         (p.name, p.default, p.kind) for p in theirs
     ]
     assert [(p.name, p.kind) for p in ours[len(theirs) :]] == [
-        ("create_graph", inspect.Parameter.KEYWORD_ONLY)
+        (name, inspect.Parameter.KEYWORD_ONLY)
+        for name in ("create_graph", "tolerance", "max_steps")
     ]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import captum_xdnn
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.recording import steps
-from captum_xdnn.routes import divided, plan, sizes
+from captum_xdnn.routes import apart, divided, plan, sizes
 
 ROWS, STEPS = 4, 12
 
@@ -422,7 +422,7 @@ def test_inside_of_others() -> None:
 
 
 def test_what_is_compiled_for_each_size_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(divided, "compiled_frames", lambda: len(SEEN))
+    monkeypatch.setattr(apart, "compiled_frames", lambda: len(SEEN))
     xig = XIntegratedGradients(Seen())
     for _ in range(3):
         found = xig.attribute(inputs(), target=1, n_steps=STEPS)
