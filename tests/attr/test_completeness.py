@@ -142,3 +142,32 @@ def test_examples_that_meet_are_complete_together(kind: str) -> None:
         assert explainer.last_route == "single_pass"
     theirs = IntegratedGradients(function).attribute(x, **call)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+class Transposed(nn.Module):
+    """A batch norm of images one pixel wide, whose gradient lies in memory as a transposed tensor does.
+
+    For that its backward pass in eval mode is wrong on the CPU, in torch 2.13 and 2.14.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm = nn.BatchNorm2d(4)
+        nn.init.uniform_(self.norm.weight, 0.5, 1.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(x.amax(3, keepdim=True)).transpose(1, 3).contiguous().flatten(1).relu()
+
+
+def test_a_wrong_gradient_of_torchs_own_is_an_alarm() -> None:
+    model, x = Transposed().eval(), torch.rand(2, 4, 2, 3)
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(model(leaf)[:, 1].sum(), leaf)
+    right = torch.allclose((gradient * x).flatten(1).sum(1), model(x)[:, 1])
+    xig = XIntegratedGradients(model)
+    if right:
+        pytest.skip("this torch differentiates it rightly")
+    with pytest.warns(HomogeneityWarning, match=r"miss F\(x\) - F\(b\)"):
+        xig.attribute(x, target=1)
+    assert xig.last_route == "captum"
