@@ -178,17 +178,20 @@ def _judge_attribution(run: Run, watched: Watched, tally: Tally, nodes: int) -> 
         tally.counts["attributions"] += 1
         if gap > run.close and _stable(run, _gradient, points, gap):
             tally.wrong.append(run.name(f"attributions are off by {gap:.1e}", watched))
-    if program.cut:
-        return
+    if not program.cut:
+        _judge_completeness(run, watched, tally, got)
+
+
+def _judge_completeness(run: Run, watched: Watched, tally: Tally, got: tuple[Tensor, ...]) -> None:
     start = torch.zeros(())
     if _verdict(watched).affine:
         start = limit(run.value(0.0), run.value(EXACT[0]), run.value(1.0))
     change = float((run.value(1.0) - start).sum())
     total = float(sum(part.sum() for part in got))
     mass = float(sum(part.abs().sum() for part in got)) + abs(change) + size_of(start)
-    allowed = run.close * mass + (ROUNDING_COARSE if program.rough else ROUNDING)
+    allowed = run.close * mass + (ROUNDING_COARSE if run.program.rough else ROUNDING)
     if np.isfinite(total) and np.isfinite(change) and abs(total - change) > allowed:
-        if not _is_the_derivative(run, float(degree) * total):
+        if not _is_the_derivative(run, float(_verdict(watched).degree or 1) * total):
             tally.counts["torch's own gradient is wrong"] += 1
             return
         text = f"attributions add up to {total}, not {change}"
