@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -33,12 +34,14 @@ class Homogenized(nn.Module):
             arguments are handed on as they are. Inputs are given by position.
 
     Shapes:
-        Inputs ``(B, ...)``; outputs as those of ``module``, dimension 0 the batch.
+        Inputs ``(B, ...)`` of a real floating dtype; outputs as those of ``module``, dimension 0 the
+        batch, of their dtypes. Lengths are computed in single precision or better, in which their
+        squares have to be numbers: in single precision lengths from about 1e-18 to 1e19, and 0.
 
     Raises:
         TypeError: If it is called with fewer than ``n_inputs`` floating-point tensors.
         ValueError: If ``radius`` is not a positive number, or ``n_inputs`` not a positive integer;
-            if dimension 0 of an output is not the batch.
+            if dimension 0 of the inputs or of an output is not the batch.
 
     Source:
         Nonnegative homogeneity: Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Definition 3.3.
@@ -55,13 +58,13 @@ class Homogenized(nn.Module):
 
     def __init__(self, module: nn.Module, radius: float = 1.0, n_inputs: int = 1) -> None:
         super().__init__()
-        if not (isinstance(radius, int | float) and 0 < radius < math.inf):
+        if not (isinstance(radius, int | float | Real) and 0 < radius < math.inf):
             raise ValueError(f"radius must be a positive number, found {radius!r}")
-        if not isinstance(n_inputs, int) or n_inputs < 1:
+        if not isinstance(n_inputs, int | Integral) or n_inputs < 1:
             raise ValueError(f"n_inputs must be a positive integer, found {n_inputs!r}")
         self.module = module
         self.radius = float(radius)
-        self.n_inputs = n_inputs
+        self.n_inputs = int(n_inputs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate the network; the first ``n_inputs`` arguments are its inputs."""
@@ -90,6 +93,10 @@ class Homogenized(nn.Module):
 
 def _square_length(inputs: tuple[Tensor, ...]) -> Tensor:
     """The joint squared length of each example, shape ``(B,)``, in single precision or better."""
+    first, *others = inputs
+    if not all(x.dim() for x in inputs) or any(len(x) != len(first) for x in others):
+        found = ", ".join(str(tuple(x.shape)) for x in inputs)
+        raise ValueError(f"dimension 0 of the inputs must be the batch, found the shapes {found}")
     flat = [x.reshape(x.shape[0], math.prod(x.shape[1:])) for x in inputs]
     joint = flat[0] if len(flat) == 1 else torch.cat(flat, 1)
     return joint.to(torch.promote_types(joint.dtype, torch.float32)).square().sum(1)

@@ -36,10 +36,20 @@ def gradient_of_each(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor,
     )
     if at_once:
         # Contiguous, as what autograd adds up of the rows.
-        options["grad_outputs"] = torch.ones_like(outputs, memory_format=torch.contiguous_format)
+        ones = torch.ones_like(outputs, memory_format=torch.contiguous_format)
+        options["grad_outputs"] = seed_of(ones, create_graph=options.get("create_graph", False))
     roots = outputs if at_once else torch.unbind(outputs)
     gradients: tuple[Tensor, ...] = torch.autograd.grad(roots, inputs, **options)
     return gradients
+
+
+def seed_of(ones: Tensor, *, create_graph: bool) -> Tensor:
+    """What is sent back through a function.
+
+    With a graph it requires gradients itself: a ``once_differentiable`` function that gets one that does
+    not gives a gradient without a graph, and a loss on it a wrong gradient without a word.
+    """
+    return ones.requires_grad_() if create_graph else ones
 
 
 def selected(output: Any, target: Any) -> Any:

@@ -27,6 +27,7 @@ from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.watching import Watched
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import in_form
+from captum_xdnn.routes.gradients import seed_of
 from captum_xdnn.routes.plan import RESHAPING, Plan, is_batched
 from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained, widened
@@ -142,8 +143,9 @@ class Crossing:
         chosen = self._through(
             along, lambda output, steps: explained(output, _repeated_target(call.target, steps))
         )
+        seed = seed_of(torch.ones_like(chosen), create_graph=self._graph)
         gradients = torch.autograd.grad(
-            chosen, along, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
+            chosen, along, seed, create_graph=self._graph, allow_unused=True
         )
         return [
             self._summed(_or_zeros(gradient, tensor), degree, points)

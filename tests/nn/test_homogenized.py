@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from nonlinear_networks import EXAMPLES, gelu_net, nested, two_inputs
@@ -136,6 +137,12 @@ def test_a_radius_that_is_no_positive_number(radius: Any) -> None:
         Homogenized(nn.Identity(), radius)
 
 
+def test_numbers_of_numpy() -> None:
+    f = Homogenized(nn.Identity(), np.float32(2.0), np.int64(1))
+    assert (f.radius, f.n_inputs) == (2.0, 1)
+    assert "radius=2" in repr(f)
+
+
 @pytest.mark.parametrize("n_inputs", [0, -1, 1.0, None])
 def test_a_number_of_inputs_that_is_no_positive_integer(n_inputs: Any) -> None:
     with pytest.raises(ValueError, match="n_inputs must be a positive integer, found"):
@@ -158,6 +165,12 @@ def test_inputs_are_floating_point_tensors_by_position(name: str) -> None:
     call, message = WRONG_CALLS[name]
     with pytest.raises(TypeError, match=message):
         call(Homogenized(two_inputs(), n_inputs=2))
+
+
+@pytest.mark.parametrize("inputs", [(X, X[:1]), (X[0, 0], X[0, 0])])
+def test_inputs_without_one_batch_are_refused(inputs: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(ValueError, match="dimension 0 of the inputs must be the batch"):
+        Homogenized(two_inputs(), n_inputs=2)(*inputs)
 
 
 class Total(nn.Module):

@@ -54,9 +54,32 @@ class Once(nn.Module):
         return Doubled.apply(self.inner(x)).square()
 
 
+class Squared(torch.autograd.Function):
+    """The square of its argument; its derivative may be taken once."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        context.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        (x,) = context.saved_tensors
+        return 2 * gradient * x
+
+
+class OnceAtTheEnd(Once):
+    """What reaches the function is no gradient that requires one: torch would not say a word."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Squared.apply(self.inner(x))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "flash attention": (Attention, "flash_attention"),
     "once_differentiable": (Once, "once_differentiable"),
+    "once_differentiable at the end": (OnceAtTheEnd, "once_differentiable"),
 }
 ATTRIBUTIONS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "any route": lambda net, x: XIntegratedGradients(net).attribute(
