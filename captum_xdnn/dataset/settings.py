@@ -13,8 +13,9 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn._torch import BatchNorm, DropoutNd
+from captum_xdnn._torch import BatchNorm, DropoutNd, InstanceNorm
 from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.nn import UncenteredBatchNorm
 
 Target: TypeAlias = Literal["label", "predicted"] | int | tuple[int, ...] | None
 Unpack: TypeAlias = Callable[[Any], tuple[Any, Any]]
@@ -121,11 +122,19 @@ def model_of(forward_func: Any) -> nn.Module | None:
 
 def _refuse_training(model: nn.Module) -> None:
     """Refuse what is random, or changes, while it is attributed."""
-    kinds = (BatchNorm, DropoutNd, nn.RReLU)
-    found = [name for name, m in model.named_modules() if m.training and isinstance(m, kinds)]
+    found = [name for name, m in model.named_modules() if m.training and _draws_or_learns(m)]
     if found:
         message = f"the model is in training mode ({', '.join(found[:3])}): call model.eval()"
         raise ValueError(message)
+
+
+def _draws_or_learns(module: Any) -> bool:
+    """Whether a module does in training mode what differs from call to call, or from batch to batch."""
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        return bool(module.dropout)
+    if isinstance(module, InstanceNorm):
+        return module.track_running_stats
+    return isinstance(module, BatchNorm | UncenteredBatchNorm | DropoutNd | nn.RReLU)
 
 
 def _name(function: Any) -> str:

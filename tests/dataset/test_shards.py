@@ -56,6 +56,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], column[order])
         assert found[name].dtype == column.dtype or name == "route"
     assert list(read_shards(tmp_path, ["output"])) == ["output"]
+    with pytest.raises(KeyError, match="no column 'outputs', but id, target"):
+        read_shards(tmp_path, ["outputs"])
 
 
 def test_others_read_it_too(tmp_path: Path) -> None:
