@@ -44,7 +44,8 @@ def to_xdnn(
     - Batch norm becomes the uncentred batch norm that comes closest to its output
       (``"uncentered"``), the more so with ``inputs``, from which is seen which bias goes before it;
       or a factor, multiplied into the weights of the layer before where that
-      layer has no other use (``"fold"``); or nothing (``"strip"``).
+      layer has no other use (``"fold"``); or nothing (``"strip"``). One without running statistics,
+      or of a class with a ``forward`` of its own, is left; a frozen one becomes a factor.
     - ReLU6, Hardtanh, GELU, SiLU, Mish, ELU, CELU, SELU, Hardswish and Softplus become
       ``activation()``. Gates (sigmoid, tanh), normalisations by the input's own statistics (layer,
       group and instance norm), attention and recurrent layers are left; see

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captum_xdnn.metrics.difference import rank_correlation
 from captum_xdnn.metrics.masking import explained_of_each
-from captum_xdnn.priors.attributions import images_and_maps
+from captum_xdnn.priors.attributions import images_and_maps, positive_integer
 
 
 def single_deletion_score(
@@ -62,7 +62,7 @@ def single_deletion_score(
     """
     images, maps = images_and_maps(inputs, attributions)
     height, width = images.shape[2:]
-    if not 1 < patches <= min(height, width):
+    if not 1 < positive_integer(patches, "patches") <= min(height, width):
         raise ValueError(f"{patches} x {patches} patches of images of {height} x {width} pixels")
     bounds = ([length * i // patches for i in range(patches + 1)] for length in (height, width))
     parts = product(*([slice(*ends) for ends in pairwise(along)] for along in bounds))

@@ -24,9 +24,10 @@ class Homogenized(nn.Module):
     length :math:`r` in the same direction. The gradient at :math:`x = 0` is zero.
 
     Args:
-        module: The network :math:`f`; its output is a tensor, or any nesting of tensors. Tensors
-            of another than a floating or complex dtype (class indices) are handed on as they are.
-            It is evaluated at 0, too, and has to be finite there.
+        module: The network :math:`f`; its output is a tensor, or any nesting of tensors in tuples,
+            lists, dicts and what else is registered with torch's pytree. Tensors of another than a
+            floating or complex dtype (class indices) are handed on as they are. It is evaluated at
+            0, too, and has to be finite there.
         radius: The length :math:`r > 0` at which the network is evaluated. For a network that has
             been trained on inputs of a typical length, that length: inputs of length ``r`` give
             the network's own output.
@@ -39,7 +40,8 @@ class Homogenized(nn.Module):
         squares have to be numbers: in single precision lengths from about 1e-18 to 1e19, and 0.
 
     Raises:
-        TypeError: If it is called with fewer than ``n_inputs`` floating-point tensors.
+        TypeError: If it is called with fewer than ``n_inputs`` floating-point tensors, or its output
+            holds what is no tensor and no integer, string or None.
         ValueError: If ``radius`` is not a positive number, or ``n_inputs`` not a positive integer;
             if dimension 0 of the inputs or of an output is not the batch.
 
@@ -83,7 +85,7 @@ class Homogenized(nn.Module):
         length = divisor.masked_fill(square == 0, 0)
         directions = [(x / _beside(divisor, x)).to(x.dtype) for x in inputs]
         output = self.module(*directions, *further, **kwargs)
-        return pytree.tree_map_only(Tensor, lambda y: _scaled(y, length), output)
+        return pytree.tree_map(lambda y: _scaled(y, length), output)
 
     def extra_repr(self) -> str:
         """The radius, and the number of inputs if there are several."""
@@ -102,8 +104,13 @@ def _square_length(inputs: tuple[Tensor, ...]) -> Tensor:
     return joint.to(torch.promote_types(joint.dtype, torch.float32)).square().sum(1)
 
 
-def _scaled(output: Tensor, length: Tensor) -> Tensor:
+def _scaled(output: Any, length: Tensor) -> Any:
     """An output times the lengths, in its own dtype."""
+    if output is None or isinstance(output, int | str):
+        return output
+    if not isinstance(output, Tensor):
+        kind = type(output).__name__
+        raise TypeError(f"the output has to be a tensor, or a nesting of tensors; found a {kind}")
     if not (output.is_floating_point() or output.is_complex()):
         return output
     if output.shape[:1] != length.shape:

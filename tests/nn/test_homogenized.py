@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,24 @@ class Mean(nn.Module):
 def test_an_output_without_the_batch_is_refused(module: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"must be the batch of 2, found the shape \(1?,?.*\)"):
         Homogenized(module)(X)
+
+
+@dataclass
+class Scores:
+    scores: Tensor
+
+
+OTHER_OUTPUTS = {"dataclass": Scores, "array": Tensor.numpy, "number": lambda y: float(y.sum())}
+
+
+@pytest.mark.parametrize("name", OTHER_OUTPUTS)
+def test_an_output_whose_tensors_are_not_seen_is_refused(name: str) -> None:
+    class Hidden(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return OTHER_OUTPUTS[name](x)
+
+    with pytest.raises(TypeError, match=r"nesting of tensors; found a (Scores|ndarray|float)"):
+        Homogenized(Hidden())(X)
 
 
 def test_it_shows_its_radius_and_the_number_of_inputs() -> None:
