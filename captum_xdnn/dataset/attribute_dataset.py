@@ -82,7 +82,9 @@ def attribute_dataset(
             index for all samples, as in Captum; None where there is one output.
         baselines: As in Captum, the same for all samples: None, a number, a tensor of batch
             size 1, or a tuple of these.
-        reduce: What is kept of the attributions: None for all, ``SumChannels()``, ``TopK(k)``.
+        reduce: What is kept of the attributions: None for all, ``SumChannels()``, ``TopK(k)``, or a
+            function (or an object whose ``repr`` says which) that makes arrays by name, of ``B`` rows
+            each, of a tuple of attributions.
         autocast: Dtype of mixed precision, ``torch.bfloat16`` or ``torch.float16``; None for none.
         device: Where to compute; None for where the model is.
         ids: The samples' ids by index, all different: integers from -2**63 to 2**63 - 1, or from 0

@@ -48,7 +48,7 @@ class Attributing:
         self._outputs: int | None = None
         self._worked = worked or shapes is not None
         self._failures = 0
-        self._error: Exception | None = None  # the last that a sample was set aside for
+        self._error: Exception | None = None
 
     def __call__(self, fetched: Fetched) -> Outcome:
         """Attribute what was fetched; raise where nothing at all can be attributed."""
@@ -253,11 +253,9 @@ class Computation:
 
 def _index_of(target: Any, outputs: Tensor) -> Tensor | int:
     """The index of the explained output, from the first one; ``NONE`` where it is not one number."""
-    if isinstance(target, tuple) and len(target) == 1:
-        (target,) = target
-    if not isinstance(target, Tensor | int) or outputs.dim() < 2:
-        return NONE
-    return target % outputs.shape[1]  # Captum counts negative ones from the end
+    target = target[0] if isinstance(target, tuple) and len(target) == 1 else target
+    known = isinstance(target, Tensor | int) and outputs.dim() > 1
+    return target % outputs.shape[1] if known else NONE  # Captum counts from the end, too
 
 
 def _shapes(batch: Batch) -> list[tuple[int, ...]]:

@@ -16,7 +16,7 @@ from captum_xdnn.dataset.records import Columns
 from captum_xdnn.priors.attributions import positive_integer
 
 Reduction: TypeAlias = Callable[[tuple[Tensor, ...]], Columns]
-"""Makes columns of the attributions of a batch; its ``repr`` says which."""
+"""Makes columns of the attributions of a batch; it is a function, or its ``repr`` says which."""
 
 
 @dataclass(frozen=True)

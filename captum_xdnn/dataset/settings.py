@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import CellType, CodeType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -98,7 +98,7 @@ class Settings:
         layer = getattr(method, "layer", None)
         modules = () if model is None else model.named_modules()
         return {
-            "method": type(method).__name__,
+            "method": _kind(method),
             "strategy": getattr(method, "strategy", None),
             "multiply_by_inputs": getattr(method, "multiplies_by_inputs", None),
             "function": _name(method.forward_func if model is None else model),
@@ -107,10 +107,10 @@ class Settings:
             "layer": next((name for name, m in modules if m is layer), None),
             "target": _said(self.target),
             "baselines": _said(self.baselines),
-            "reduce": repr(self.reduce),
+            "reduce": _setting(self.reduce, repr),
             "unpack": _code(self.unpack),
             "autocast": _said(self.autocast),
-            "arguments": {name: _said(value) for name, value in sorted(self.arguments.items())},
+            "arguments": {n: _setting(value, _said) for n, value in sorted(self.arguments.items())},
         }
 
 
@@ -135,6 +135,17 @@ def _draws_or_learns(module: Any) -> bool:
     if isinstance(module, InstanceNorm):
         return module.track_running_stats
     return isinstance(module, BatchNorm | UncenteredBatchNorm | DropoutNd | nn.RReLU)
+
+
+def _kind(method: Any) -> str:
+    """The class of a method, with that of the method that it smooths or otherwise makes use of."""
+    inner = getattr(method, "attribution_method", None)
+    return type(method).__name__ + ("" if inner is None else f"({_kind(inner)})")
+
+
+def _setting(value: Any, otherwise: Callable[[Any], Any]) -> Any:
+    """A setting, in words; of a function the digest: its address says nothing in another process."""
+    return _code(value) if isinstance(value, FunctionType) else otherwise(value)
 
 
 def _name(function: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from captum.attr import DeepLift, IntegratedGradients, NoiseTunnel
 from small_data import CLASSES, FEATURES, Rows, network, rows, with_nan
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -89,6 +90,38 @@ def test_another_function_does_not_go_on(name: str, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"code: 'Python .*', now 'Python .*'\): give"):
             attribute(tmp_path, function=other())
     assert attribute(tmp_path, function=first()).before == COUNT
+
+
+def of_channel(channel: int) -> Any:
+    return lambda attributions: {"channel": attributions[0][:, channel].numpy()}
+
+
+# Other settings of a call, and others that look alike; None goes on.
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+    "the same reduction": (lambda: {"reduce": of_channel(1)}, None),
+    "another reduction": (lambda: {"reduce": of_channel(1)}, lambda: {"reduce": of_channel(2)}),
+    "a function": (
+        lambda: {"perturb_func": lambda x: x},
+        lambda: {"perturb_func": lambda x: 2 * x},
+    ),
+    "what is smoothed": (
+        lambda: {"method": NoiseTunnel(IntegratedGradients(network()))},
+        lambda: {"method": NoiseTunnel(DeepLift(network()))},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_other_settings_are_told_from_the_same(name: str) -> None:
+    first, other = SETTINGS[name]
+
+    def described(settings: dict[str, Any]) -> Any:
+        method = settings.pop("method", None) or XIntegratedGradients(network())
+        reduction = settings.pop("reduce", None)
+        return Settings(method, reduce=reduction, arguments=settings).described()
+
+    assert described(first()) == described(first())
+    assert other is None or described(first()) != described(other())
 
 
 def test_a_network_that_a_function_names_counts(
