@@ -143,7 +143,7 @@ class Crossing:
         chosen = self._through(
             along, lambda output, steps: explained(output, _repeated_target(call.target, steps))
         )
-        seed = seed_of(torch.ones_like(chosen), create_graph=self._graph)
+        seed = seed_of(chosen, torch.ones_like(chosen), create_graph=self._graph)
         gradients = torch.autograd.grad(
             chosen, along, seed, create_graph=self._graph, allow_unused=True
         )

@@ -154,8 +154,8 @@ def differentiated(
     """
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         outputs = explained(returned, target)
-        # In a piecewise linear network all is known, and is differentiated as cheaply as can be.
-        seed = seed_of(torch.ones_like(outputs), create_graph=create_graph and not piecewise_linear)
+        again = create_graph and not piecewise_linear  # else all is known of it
+        seed = seed_of(outputs, torch.ones_like(outputs), create_graph=again)
         gradients = torch.autograd.grad(outputs, leaves, seed, create_graph=create_graph)
         if create_graph and piecewise_linear:
             close_first_pass(outputs, gradients, leaves)

@@ -102,6 +102,12 @@ def test_an_operation_without_a_second_derivative_is_named(name: str, attributio
     assert all(p.grad is None for p in net.parameters())
 
 
+@pytest.mark.parametrize("strategy", ["auto", "captum"])
+def test_attributions_that_depend_on_no_parameter_have_no_graph(strategy: Any) -> None:
+    xig = XIntegratedGradients(lambda x: x.sum(1), strategy=strategy)
+    assert not xig.attribute(torch.rand(2, 3), create_graph=True).requires_grad
+
+
 def test_without_a_graph_it_is_attributed_all_the_same() -> None:
     for build, _ in NETWORKS.values():
         XIntegratedGradients(build()).attribute(torch.randn(2, 8), target=1, n_steps=4)
