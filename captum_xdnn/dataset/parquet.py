@@ -191,7 +191,7 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
     paths = sorted(Path(folder).glob(SHARDS))
     if not paths:
         if any(Path(folder).glob(SET_ASIDE)):
-            return {"id": np.array([], np.int64)}
+            return {name: np.array([], np.int64) for name in columns or ("id",)}
         raise FileNotFoundError(f"no shards in {folder}")
     wanted = None if columns is None else list(dict.fromkeys(("id", *columns)))
     read = [_read(path, wanted) for path in paths]

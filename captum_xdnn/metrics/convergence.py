@@ -93,6 +93,7 @@ class Convergence:
     steps="Numbers of steps.",
     reference_steps="Number of steps of the reference.",
     method="Quadrature rule of all of them.",
+    internal_batch_size="Bound of the batch in one pass, as in Captum.",
 )
 def convergence(
     forward_func: Callable[..., Any],

@@ -57,7 +57,9 @@ def expected_gradients(
         The attributions, tensor or tuple as the inputs, of their shapes.
 
     Raises:
-        AssertionError: If the inputs or references are no tensor or tuple of tensors.
+        AssertionError: If the inputs or references are no tensor or tuple of tensors, or the target
+            does not choose one output for each example, as in Captum.
+        IndexError: If there is no such output, as in Captum.
         ValueError: If they are of no real floating dtype or have no entries, their numbers or shapes do
             not match, or ``n_references`` is no positive integer.
         NotImplementedError: With ``create_graph=True``, where an operation has no second

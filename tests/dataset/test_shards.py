@@ -249,6 +249,7 @@ def test_only_rejects(tmp_path: Path) -> None:
     sink.add([], [Reject(0, "bad")])
     sink.close()
     assert read_shards(tmp_path)["id"].tolist() == []
+    assert read_shards(tmp_path, ["output"])["output"].tolist() == []
     with pytest.raises(FileNotFoundError):
         read_shards(tmp_path / "nowhere")
 
