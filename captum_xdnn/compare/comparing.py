@@ -54,9 +54,9 @@ def compare(
         additional_forward_args: Further arguments of the function, as in Captum.
         methods: Names (``"XIntegratedGradients"``, with ``(n)`` for ``n`` steps where it takes
             more than one; ``"IG(n)"`` for Captum's Integrated Gradients with ``n`` steps;
-            ``"InputXGradient"``, ``"Saliency"``, ``"DeepLift"``, ``"GradientShap"``), objects of
-            any of Captum's ``Attribution`` classes, and callables that take the inputs and
-            ``target=``; or a mapping of names to these.
+            ``"Saliency"`` and all other classes of ``captum.attr`` that are made of the function
+            alone), objects of any of Captum's ``Attribution`` classes, and callables that take the
+            inputs and ``target=``; or a mapping of names to these.
         reference: Name of the method that the others are held against; None for the ``IG(n)`` with
             the most steps, or the first method where there is none.
         speed_up_over: Name of the method whose time the speed-ups are over; None for ``"IG(50)"``,

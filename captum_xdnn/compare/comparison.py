@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ class Row:
 
     Attributes:
         method: Its name.
-        route: How ``XIntegratedGradients`` computed it; empty for others.
+        route: How a class of this package computed it; empty for others.
         passes: Work in forward and backward passes of the whole function, by counted
             floating-point operations; NaN where the function has none that torch counts.
         seconds: Median time of a call, after one that is not counted.
@@ -154,7 +155,7 @@ class Comparison:
         """
         (images, *further) = self.problem.call.inputs
         size = len(images)
-        chosen = list(range(min(4, size)) if examples is None else examples)
+        chosen = list(range(min(4, size)) if examples is None else map(operator.index, examples))
         if any(not -size <= example < size for example in chosen):
             raise IndexError(f"examples {chosen} of a batch of {size}")
         if names and len(names) != len(chosen):

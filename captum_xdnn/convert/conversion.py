@@ -34,8 +34,10 @@ class Conversion:
     """The report of :func:`captum_xdnn.convert.to_xdnn`; ``print`` it.
 
     Attributes:
-        changes: The modules that were changed.
-        kept: The modules that stand in the way and were left as they are, each with the reason.
+        changes: The modules that were changed, those that lost a bias among them.
+        kept: The modules that were to be changed and are left as they are (batch norms that keep no
+            statistics, recurrent layers, a softmax that is kept), each with the reason. What else
+            stands in the way is in ``certificate``.
         certificate: The certificate of the result in evaluation mode; None if no example input was
             given to analyse it with.
 

@@ -35,8 +35,8 @@ def kaiming_normal_(module: nn.Module) -> None:
         module: One module; its children are not visited.
 
     Raises:
-        ValueError: If hooks compute the layer's weights (old-style ``weight_norm``, pruning): what
-            is drawn would not be kept.
+        ValueError: If hooks compute the layer's weights or bias (old-style ``weight_norm``, pruning):
+            what is drawn would not be kept. The layer is left as it was.
 
     Source:
         He, Zhang, Ren, Sun, *Delving Deep into Rectifiers* (ICCV 2015), Equation 14.
@@ -53,21 +53,24 @@ def kaiming_normal_(module: nn.Module) -> None:
         return
     weight: Any = module.weight
     drawn = torch.empty_like(weight, requires_grad=False)
-    drawn.normal_(0, math.sqrt(2 / _fan_out(module, weight)))
-    with torch.no_grad():
-        if parametrize.is_parametrized(module, "weight"):
-            module.weight = drawn
-            with in_mode(module.get_submodule("parametrizations.weight"), training=True):
-                for _ in range(SETTLING):
-                    module.weight  # noqa: B018 - spectral norm improves its estimate when it is read
-        elif isinstance(weight, nn.Parameter):
-            weight.copy_(drawn)
-        else:
+    drawn.normal_(0, math.sqrt(2 / max(1, _fan_out(module, weight))))
+    new = {"weight": drawn}
+    if isinstance(module.bias, Tensor):
+        new["bias"] = torch.zeros_like(module.bias, requires_grad=False)
+    for name in new:
+        if not (parametrize.is_parametrized(module, name) or name in module._parameters):
             kind = type(module).__name__
-            message = f"the weights of this {kind} are computed in hooks and cannot be drawn"
+            message = f"the {name} of this {kind} is computed in hooks and cannot be drawn"
             raise ValueError(message)
-        if isinstance(module.bias, Tensor):
-            nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        for name, values in new.items():
+            if not parametrize.is_parametrized(module, name):
+                getattr(module, name).copy_(values)
+                continue
+            setattr(module, name, values)
+            with in_mode(module.get_submodule(f"parametrizations.{name}"), training=True):
+                for _ in range(SETTLING):
+                    getattr(module, name)  # spectral norm improves its estimate when it is read
 
 
 def _reset(module: Any) -> None:

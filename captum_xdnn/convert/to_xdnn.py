@@ -44,21 +44,22 @@ def to_xdnn(
     - Batch norm becomes the uncentred batch norm that comes closest to its output
       (``"uncentered"``), the more so with ``inputs``, from which is seen which bias goes before it;
       or a factor, multiplied into the weights of the layer before where that
-      layer has no other use (``"fold"``); or nothing (``"strip"``).
+      layer has no other use (``"fold"``); or nothing (``"strip"``). One without running statistics,
+      or of a class with a ``forward`` of its own, is left; a frozen one becomes a factor.
     - ReLU6, Hardtanh, GELU, SiLU, Mish, ELU, CELU, SELU, Hardswish and Softplus become
       ``activation()``. Gates (sigmoid, tanh), normalisations by the input's own statistics (layer,
       group and instance norm), attention and recurrent layers are left; see
       :class:`captum_xdnn.nn.Homogenized` for networks that need them.
-    - A softmax or sigmoid whose output is the network's is removed, so that scores are explained,
-      or kept (``"keep"``), for the hoisted route.
+    - A softmax or sigmoid (or the logarithm of one) whose output is the network's is removed, so that
+      scores are explained, or kept (``"keep"``), for the hoisted route.
 
     Args:
         model: The network.
         inputs: Example input or tuple of inputs, ``(B, ...)``, as for :func:`captum_xdnn.certify`.
             Without them nothing can be certified.
         additional_forward_args: Further arguments of the network, as in Captum.
-        inplace: Whether to change ``model`` itself; else a copy is changed. After an error it is as
-            it was, except that lazy modules stay initialised.
+        inplace: Whether to change ``model`` itself; else a copy is changed. After an error, or a
+            warning that is one, it is as it was, except that lazy modules stay initialised.
         batch_norm: What becomes of batch norm.
         activation: Makes the module that takes the place of each activation; its parameters, if it
             has any, get the device and dtype of those before it.
@@ -121,13 +122,13 @@ def to_xdnn(
         if init is not None:
             for module in list(result.modules()):
                 init(module)
-    certificate = None
-    if inputs is not None:
-        with in_mode(result, training=False):
-            certificate = certify(result, inputs, None, additional_forward_args)
-    conversion = Conversion(tuple(plan.changes), tuple(plan.kept), certificate)
-    if not conversion.homogeneous:
-        warnings.warn(conversion.verdict, HomogeneityWarning, stacklevel=2)
+        certificate = None
+        if inputs is not None:
+            with in_mode(result, training=False):
+                certificate = certify(result, inputs, None, additional_forward_args)
+        conversion = Conversion(tuple(plan.changes), tuple(plan.kept), certificate)
+        if not conversion.homogeneous:
+            warnings.warn(conversion.verdict, HomogeneityWarning, stacklevel=2)
     return result, conversion
 
 

@@ -82,7 +82,9 @@ def attribute_dataset(
             index for all samples, as in Captum; None where there is one output.
         baselines: As in Captum, the same for all samples: None, a number, a tensor of batch
             size 1, or a tuple of these.
-        reduce: What is kept of the attributions: None for all, ``SumChannels()``, ``TopK(k)``.
+        reduce: What is kept of the attributions: None for all, ``SumChannels()``, ``TopK(k)``, or a
+            function (or an object whose ``repr`` says which) that makes arrays by name, of ``B`` rows
+            each, of a tuple of attributions.
         autocast: Dtype of mixed precision, ``torch.bfloat16`` or ``torch.float16``; None for none.
         device: Where to compute; None for where the model is.
         ids: The samples' ids by index, all different: integers from -2**63 to 2**63 - 1, or from 0
@@ -98,11 +100,13 @@ def attribute_dataset(
     Raises:
         TypeError: If ``method`` is no method of Captum's kind, or the batches are of another form.
         ValueError: If the folder holds another run or what no run has written, an id cannot be kept
-            or is another sample's too, labels are no targets, the loader leaves samples out, or the
-            model is in training mode.
+            or is another sample's too, labels are no targets, the loader leaves samples out, or a
+            layer of the model is in training mode that draws numbers or learns from what it sees
+            (dropout, batch norm).
         ImportError: If pyarrow is not installed.
         RuntimeError: If another process writes to the folder.
-        Exception: What the method raises where nothing at all can be attributed.
+        Exception: What the method raises where nothing at all can be attributed; of the folder
+            nothing is left then that was not there before.
 
     Example:
         >>> import tempfile
@@ -138,6 +142,7 @@ def attribute_dataset(
                 records, rejects = attributing(each)
                 shards.add(records, rejects)
                 bar.update(sum(map(len, records)) + len(rejects))
+        attributing.finish()
 
     description = {**settings.described(), **description_of(loader, plan, ids)}
     named = (0,) if plan is None else plan.index_of  # counted ids are numbers

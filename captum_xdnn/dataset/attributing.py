@@ -48,12 +48,18 @@ class Attributing:
         self._outputs: int | None = None
         self._worked = worked or shapes is not None
         self._failures = 0
+        self._error: Exception | None = None
 
     def __call__(self, fetched: Fetched) -> Outcome:
         """Attribute what was fetched; raise where nothing at all can be attributed."""
         outcome = [self._screened(batch) for batch in fetched.batches]
         rejects = [reject for _, set_aside in outcome for reject in set_aside]
         return [r for found, _ in outcome for r in found], [*fetched.rejects, *rejects]
+
+    def finish(self) -> None:
+        """Raise what the samples were set aside for where nothing at all could be attributed."""
+        if self._error is not None and not self._worked:
+            raise self._error
 
     def _screened(self, batch: Batch) -> Outcome:
         """Attribute the samples that nothing is wrong with at sight."""
@@ -62,7 +68,7 @@ class Attributing:
             of_inputs, of_labels = _flaws_of_inputs(inputs), self._label_flaws(inputs, labels)
         except (TypeError, ValueError) as error:
             # Samples that were put together are of one form: several of a wrong one are no accident.
-            if self._hopeless(len(batch.ids)) or (len(batch.ids) > 1 and not self._worked):
+            if self._hopeless(error, len(batch.ids)) or (len(batch.ids) > 1 and not self._worked):
                 raise
             return [], [Reject(i, first_line(error)) for i in batch.ids]
         if not self._worked and self._settings.target == "label":
@@ -97,7 +103,7 @@ class Attributing:
             raise
         except Exception as error:
             if len(batch.ids) == 1:
-                if self._hopeless(1):
+                if self._hopeless(error, 1):
                     raise
                 return [], [Reject(batch.ids[0], self._why(batch, error))]
         alone = [self._attributed(batch.rows([place])) for place in range(len(batch.ids))]
@@ -108,10 +114,12 @@ class Attributing:
         records, more = self._kept(batch.rows(good))
         return records, rejects + more
 
-    def _hopeless(self, failures: int) -> bool:
+    def _hopeless(self, error: Exception, failures: int) -> bool:
         """Count failures, and say whether it is the run that is wrong."""
-        self._failures += failures
-        return not self._worked and self._failures >= HOPELESS
+        if self._worked:
+            return False
+        self._error, self._failures = error, self._failures + failures
+        return self._failures >= HOPELESS
 
     def _why(self, batch: Batch, error: Exception) -> str:
         shapes = _shapes(batch)
@@ -124,7 +132,8 @@ class Attributing:
     def _kept(self, batch: Batch) -> Outcome:
         """The records of samples whose attributions are finite, the others set aside."""
         records = self._computation.records(batch)
-        self._worked, self.shapes = True, self.shapes or _shapes(batch)
+        self._worked, self._error = True, None
+        self.shapes = self.shapes or _shapes(batch)
         finite = np.isfinite(records.columns["output"])
         for name, column in records.columns.items():
             if name not in SCALARS:
@@ -175,7 +184,7 @@ class Computation:
         return Records(
             {
                 "id": id_array(batch.ids),
-                "target": column(target if isinstance(target, Tensor | int) else NONE),
+                "target": column(_index_of(target, outputs)),
                 "prediction": column(outputs.argmax(1) if classes else NONE),
                 "output": column(explained.sum(1)),
                 "route": np.full(size, route),
@@ -240,6 +249,13 @@ class Computation:
                 continue
             return outputs.shape[1] if outputs.dim() > 1 else None
         return None
+
+
+def _index_of(target: Any, outputs: Tensor) -> Tensor | int:
+    """The index of the explained output, from the first one; ``NONE`` where it is not one number."""
+    target = target[0] if isinstance(target, tuple) and len(target) == 1 else target
+    known = isinstance(target, Tensor | int) and outputs.dim() > 1
+    return target % outputs.shape[1] if known else NONE  # Captum counts from the end, too
 
 
 def _shapes(batch: Batch) -> list[tuple[int, ...]]:

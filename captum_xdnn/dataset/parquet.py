@@ -170,7 +170,7 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
 
     Args:
         folder: The folder of the run.
-        columns: Which columns; None for all.
+        columns: A list of columns; None for all.
 
     Returns:
         An array for each column, dimension 0 the samples. Targets and predictions that are none
@@ -178,6 +178,7 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
 
     Raises:
         FileNotFoundError: If the folder holds no shard.
+        KeyError: If there is no such column.
         ValueError: If a shard is damaged, no shard of this package, or of other columns.
 
     Example:
@@ -190,10 +191,15 @@ def read_shards(folder: str | Path, columns: Sequence[str] | None = None) -> Col
     paths = sorted(Path(folder).glob(SHARDS))
     if not paths:
         if any(Path(folder).glob(SET_ASIDE)):
-            return {"id": np.array([], np.int64)}
+            return {name: np.array([], np.int64) for name in columns or ("id",)}
         raise FileNotFoundError(f"no shards in {folder}")
     wanted = None if columns is None else list(dict.fromkeys(("id", *columns)))
-    tables = [_read(path, wanted)[0].replace_schema_metadata() for path in paths]
+    read = [_read(path, wanted) for path in paths]
+    held = read[0][1].names
+    missing = [name for name in columns or () if name not in held]
+    if missing:
+        raise KeyError(f"{folder} has no column {missing[0]!r}, but {', '.join(held)}")
+    tables = [table.replace_schema_metadata() for table, _ in read]
     for path, each in zip(paths, tables, strict=True):
         if each.schema != tables[0].schema:
             message = f"{path} has other columns than {paths[0]}: they are of different runs"

@@ -44,7 +44,8 @@ class Records:
 
     Attributes:
         columns: One array for each column, dimension 0 the rows: ``id``; ``target``, the index of
-            the explained output, and ``prediction``, the largest one's (-1 where there is none);
+            the explained output, and ``prediction``, the largest one's (-1 where there is none, or
+            where it is not one number, as in outputs of more than two dimensions);
             ``output``, the value explained; ``route``; ``completeness_gap``, the sum of the
             attributions minus ``F(x) - F(b)`` (NaN where a method promises none); and those of the
             attributions.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.dataset.records import Columns
+from captum_xdnn.priors.attributions import positive_integer
 
 Reduction: TypeAlias = Callable[[tuple[Tensor, ...]], Columns]
-"""Makes columns of the attributions of a batch; its ``repr`` says which."""
+"""Makes columns of the attributions of a batch; it is a function, or its ``repr`` says which."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class TopK:
         k: How many; where an attribution has fewer, all of them.
 
     Raises:
-        ValueError: If ``k`` is not positive.
+        ValueError: If ``k`` is no positive integer.
 
     Example:
         >>> import torch
@@ -75,15 +77,14 @@ class TopK:
     k: int
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"k must be positive, found {self.k}")
+        positive_integer(self.k, "k")
 
     def __call__(self, attributions: tuple[Tensor, ...]) -> Columns:
         """The columns of attributions of shapes ``(B, ...)``, one for each input."""
         return _columns(list(map(self._largest, attributions)))
 
     def _largest(self, attribution: Tensor) -> dict[str, Tensor]:
-        rows = attribution.reshape(len(attribution), -1)
+        rows = attribution.reshape(len(attribution), math.prod(attribution.shape[1:]))
         # Equal values in the order of their places, the same on every device.
         places = rows.abs().sort(dim=1, descending=True, stable=True).indices[:, : self.k]
         return {"attribution": rows.gather(1, places), "place": places.to(torch.int32)}

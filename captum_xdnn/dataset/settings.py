@@ -7,14 +7,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import CellType, CodeType
+from types import CellType, CodeType, FunctionType
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from captum_xdnn._torch import BatchNorm, DropoutNd
+from captum_xdnn._torch import BatchNorm, DropoutNd, InstanceNorm
 from captum_xdnn.dataset.reductions import Dense, Reduction
+from captum_xdnn.nn import UncenteredBatchNorm
 
 Target: TypeAlias = Literal["label", "predicted"] | int | tuple[int, ...] | None
 Unpack: TypeAlias = Callable[[Any], tuple[Any, Any]]
@@ -97,7 +98,7 @@ class Settings:
         layer = getattr(method, "layer", None)
         modules = () if model is None else model.named_modules()
         return {
-            "method": type(method).__name__,
+            "method": _kind(method),
             "strategy": getattr(method, "strategy", None),
             "multiply_by_inputs": getattr(method, "multiplies_by_inputs", None),
             "function": _name(method.forward_func if model is None else model),
@@ -106,10 +107,10 @@ class Settings:
             "layer": next((name for name, m in modules if m is layer), None),
             "target": _said(self.target),
             "baselines": _said(self.baselines),
-            "reduce": repr(self.reduce),
+            "reduce": _setting(self.reduce, repr),
             "unpack": _code(self.unpack),
             "autocast": _said(self.autocast),
-            "arguments": {name: _said(value) for name, value in sorted(self.arguments.items())},
+            "arguments": {n: _setting(value, _said) for n, value in sorted(self.arguments.items())},
         }
 
 
@@ -121,11 +122,30 @@ def model_of(forward_func: Any) -> nn.Module | None:
 
 def _refuse_training(model: nn.Module) -> None:
     """Refuse what is random, or changes, while it is attributed."""
-    kinds = (BatchNorm, DropoutNd, nn.RReLU)
-    found = [name for name, m in model.named_modules() if m.training and isinstance(m, kinds)]
+    found = [name for name, m in model.named_modules() if m.training and _draws_or_learns(m)]
     if found:
         message = f"the model is in training mode ({', '.join(found[:3])}): call model.eval()"
         raise ValueError(message)
+
+
+def _draws_or_learns(module: Any) -> bool:
+    """Whether a module does in training mode what differs from call to call, or from batch to batch."""
+    if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        return bool(module.dropout)
+    if isinstance(module, InstanceNorm):
+        return module.track_running_stats
+    return isinstance(module, BatchNorm | UncenteredBatchNorm | DropoutNd | nn.RReLU)
+
+
+def _kind(method: Any) -> str:
+    """The class of a method, with that of the method that it smooths or otherwise makes use of."""
+    inner = getattr(method, "attribution_method", None)
+    return type(method).__name__ + ("" if inner is None else f"({_kind(inner)})")
+
+
+def _setting(value: Any, otherwise: Callable[[Any], Any]) -> Any:
+    """A setting, in words; of a function the digest: its address says nothing in another process."""
+    return _code(value) if isinstance(value, FunctionType) else otherwise(value)
 
 
 def _name(function: Any) -> str:

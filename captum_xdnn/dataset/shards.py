@@ -228,6 +228,8 @@ class ParquetShards:
     def close(self, *, failed: bool = False) -> None:
         """Write what is left, give the folder back, and if ``failed`` leave none without a sample."""
         with self._held:
+            if failed and not (self.attributed or self._records or self._found):
+                self._rejects = []  # whatever failed may be why they were set aside
             self.flush()
             if failed:
                 self._unmake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captum_xdnn.priors.attributions import parts_of, positive_integer
+from captum_xdnn.priors.attributions import one_of, positive_integer
 
 CONTRASTS = tuple(tenths / 10 for tenths in range(10, 0, -1))
 
@@ -79,7 +80,7 @@ def contrast_invariance(
     Raises:
         AssertionError: If the inputs are no tensor.
         ValueError: If a factor or the size of a pass is not positive, or labels or scores are of
-            another shape.
+            another shape; if the inputs are not of a real floating dtype.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.4.
@@ -90,11 +91,11 @@ def contrast_invariance(
         >>> contrast_invariance(net, torch.rand(8, 4)).unchanged.min()
         tensor(1., dtype=torch.float64)
     """
-    (images,) = parts_of(inputs, "inputs")
+    images = one_of(inputs, "inputs")
     factors = tuple(float(c) for c in contrasts)
-    if not factors or min(factors) <= 0:
+    if not factors or not all(0 < factor < math.inf for factor in factors):
         raise ValueError(f"contrasts must be positive, found {factors}")
-    if labels is not None and getattr(labels, "shape", None) != images.shape[:1]:
+    if not (labels is None or (isinstance(labels, Tensor) and labels.shape == images.shape[:1])):
         found = f"shape {tuple(labels.shape)}" if isinstance(labels, Tensor) else repr(labels)
         raise ValueError(
             f"labels of {found} for {len(images)} inputs, they must be a tensor of shape (B,)"
@@ -104,9 +105,10 @@ def contrast_invariance(
     @torch.no_grad()
     def classes(factor: float) -> Tensor:
         scores = torch.cat([forward_func(factor * part) for part in torch.split(images, size)])
-        if scores.dim() != 2:
+        if scores.dim() != 2 or len(scores) != len(images):
             raise ValueError(
-                f"forward_func must give scores of shape (B, C), found {tuple(scores.shape)}"
+                f"forward_func must give scores of shape (B, C), found {tuple(scores.shape)} for "
+                f"{len(images)} inputs"
             )
         return scores.argmax(1)
 

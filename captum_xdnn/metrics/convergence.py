@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,26 +66,34 @@ class Convergence:
         figure = new_figure(6, 4)
         axes = figure.subplots()
         theirs = self.values.clamp(min=SMALLEST).tolist()
+        ours = float(self.ours.mean().clamp(min=SMALLEST))
+        if not all(map(math.isnan, (*theirs, ours))):
+            axes.set_yscale("log")  # before there are limits, which may be one and the same number
         axes.plot(self.steps, theirs, "o-", color=THEIRS, label="Captum, n steps")
         # On the other routes it is a sum, too, and goes down with its own number of steps.
         steps = "" if self.route == "single_pass" else f", {self.our_steps} steps"
         label = f"XIntegratedGradients ({self.route}{steps})"
-        ours = float(self.ours.mean().clamp(min=SMALLEST))
         axes.axhline(ours, color=OURS, linestyle="--", label=label)
+        axes.set_xlim(min(self.steps) / 1.2, max(self.steps) * 1.2)  # whatever is no number
         axes.set_xscale("log", base=2)
         axes.set_xticks(self.steps, [str(count) for count in self.steps])
         difference = f"difference to IG({self.reference_steps})"
-        axes.set(yscale="log", xlabel="steps", ylabel=difference)
+        axes.set(xlabel="steps", ylabel=difference)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         return figure
 
 
 @described(
-    raises={"ValueError": "If there are no numbers of steps."} | WRONG_INPUT,
+    raises={
+        "ValueError": "If there are no numbers of steps.",
+        "TypeError": "If one of them is no integer.",
+    }
+    | WRONG_INPUT,
     steps="Numbers of steps.",
     reference_steps="Number of steps of the reference.",
     method="Quadrature rule of all of them.",
+    internal_batch_size="Bound of the batch in one pass, as in Captum.",
 )
 def convergence(
     forward_func: Callable[..., Any],
@@ -112,7 +122,8 @@ def convergence(
         >>> found.per_example.shape, found.route
         (torch.Size([2, 2]), 'single_pass')
     """
-    if not steps:
+    counts = tuple(map(operator.index, steps))
+    if not counts:
         raise ValueError("steps must hold at least one number")
     captum, xig = IntegratedGradients(forward_func), XIntegratedGradients(forward_func)
     call = (inputs, baselines, target, additional_forward_args)
@@ -121,8 +132,6 @@ def convergence(
         return integrated.attribute(*call, n_steps, method, internal_batch_size)
 
     reference = by(captum, reference_steps)
-    columns = [attribution_difference(by(captum, count), reference) for count in steps]
+    columns = [attribution_difference(by(captum, count), reference) for count in counts]
     ours = attribution_difference(by(xig, OUR_STEPS), reference)
-    return Convergence(
-        tuple(steps), reference_steps, torch.stack(columns, 1), ours, str(xig.last_route)
-    )
+    return Convergence(counts, reference_steps, torch.stack(columns, 1), ours, str(xig.last_route))

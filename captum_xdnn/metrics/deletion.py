@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.metrics.difference import rank_correlation
-from captum_xdnn.priors.attributions import images_and_maps
-from captum_xdnn.routes.single_pass import explained
+from captum_xdnn.metrics.masking import explained_of_each
+from captum_xdnn.priors.attributions import images_and_maps, positive_integer
 
 
 def single_deletion_score(
@@ -44,7 +44,9 @@ def single_deletion_score(
     Raises:
         AssertionError: If inputs or attributions are no tensors, or the target does not choose one
             output for each example, as in Captum.
-        ValueError: If their shapes do not match, or there are more parts than pixels.
+        IndexError: If there is no such output, as in Captum.
+        ValueError: If their dtypes are not real and floating or their shapes do not match, or
+            ``patches`` is not between 2 and the number of pixels along the shorter side.
 
     Source:
         Hesse, Schaub-Meyer, Roth, *Benchmarking the Attribution Quality of Vision Models*
@@ -60,16 +62,17 @@ def single_deletion_score(
     """
     images, maps = images_and_maps(inputs, attributions)
     height, width = images.shape[2:]
-    if not 1 < patches <= min(height, width):
+    if not 1 < positive_integer(patches, "patches") <= min(height, width):
         raise ValueError(f"{patches} x {patches} patches of images of {height} x {width} pixels")
     bounds = ([length * i // patches for i in range(patches + 1)] for length in (height, width))
     parts = product(*([slice(*ends) for ends in pairwise(along)] for along in bounds))
     sums, drops = [], []
     with torch.no_grad():
-        whole = explained(forward_func(images), target).reshape(-1)
+        whole = explained_of_each(forward_func(images), target, len(images))
         for rows, columns in parts:
             deleted = images.clone()
             deleted[:, :, rows, columns] = fill
-            drops.append(whole - explained(forward_func(deleted), target).reshape(-1))
+            left = explained_of_each(forward_func(deleted), target, len(images))
+            drops.append(whole - left)
             sums.append(maps[:, :, rows, columns].double().flatten(1).sum(1))
     return rank_correlation(torch.stack(sums, 1), torch.stack(drops, 1).to(sums[0].device).double())

@@ -10,7 +10,7 @@ from captum_xdnn.priors.attributions import Attributions, features_of, parts_of
 
 _RAISES = {
     "AssertionError": "If one of them is no tensor or tuple of tensors.",
-    "ValueError": "If their shapes differ.",
+    "ValueError": "If their shapes differ, or they are of no real floating dtype or have no entries.",
 }
 
 
@@ -63,7 +63,7 @@ def rank_correlation(attributions: Attributions, reference: Attributions) -> Ten
     ours, theirs = (one - one.mean(1, keepdim=True) for one in ranks)
     lengths = torch.linalg.vector_norm(ours, dim=1) * torch.linalg.vector_norm(theirs, dim=1)
     correlations: Tensor = (ours * theirs).sum(1) / lengths
-    return correlations
+    return correlations.clamp(-1, 1)  # rounding
 
 
 def _rows(attributions: Attributions, reference: Attributions) -> tuple[Tensor, Tensor]:

@@ -105,8 +105,8 @@ def masking_curve(
         AssertionError: If inputs or attributions are no tensors, or the target does not choose one
             output for each example, as in Captum.
         IndexError: If there is no such output, as in Captum.
-        ValueError: If a shape, fraction, name or size is wrong, an attribution is NaN, or the image
-            is smaller than 26 pixels, too small for the blur.
+        ValueError: If a dtype, shape, fraction, name or size is wrong, an attribution is NaN, or the
+            image is smaller than 26 pixels, too small for the blur.
 
     Source:
         Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Section 4.2, after Lundberg et al. (2020).
@@ -121,14 +121,14 @@ def masking_curve(
         >>> bool((curve.values[1] - image.sum()).abs() < 1e-3)
         True
     """
-    scores = _scores(inputs, attributions, metric)
+    whole, scores = _images_and_scores(inputs, attributions, metric)
     chosen = tuple(float(f) for f in fractions)
     ascending = all(a < b for a, b in pairwise(chosen))
-    if not chosen or not ascending or chosen[0] < 0 or chosen[-1] > 1:
+    if not chosen or not ascending or not all(0 <= f <= 1 for f in chosen):
         raise ValueError(f"fractions must ascend between 0 and 1, found {chosen}")
     smooth = blur if callable(blur) else partial(_gaussian, name=blur)
-    size = len(inputs) if batch_size is None else positive_integer(batch_size, "batch_size")
-    call = Call((inputs, scores), (0, 0), target, ())
+    size = len(whole) if batch_size is None else positive_integer(batch_size, "batch_size")
+    call = Call((whole, scores), (0, 0), target, ())
     rows = []
     with torch.no_grad():
         for part in call.chunks(size):
@@ -142,7 +142,7 @@ def masking_curve(
             for kept in _kept(order, metric, chosen):
                 sharp = kept.reshape(len(images), 1, *images.shape[2:])
                 output = forward_func(torch.where(sharp, images, blurred))
-                values.append(_value(output, part.target, metric))
+                values.append(_value(output, part.target, metric, len(images)))
             rows.append(torch.stack(values, 1))
     return MaskingCurve(metric, chosen, torch.cat(rows))
 
@@ -157,27 +157,35 @@ def _kept(scores: Tensor, metric: str, fractions: tuple[float, ...]) -> Iterator
         yield (places >= 0) & (places < count)
 
 
-def _value(output: Tensor, target: Any, metric: str) -> Tensor:
+def explained_of_each(output: Any, target: Any, count: int) -> Tensor:
+    """The explained output of so many examples, shape ``(B,)``."""
+    chosen = explained(output, target).reshape(-1)
+    if len(chosen) != count:
+        raise AssertionError(f"forward_func gave {len(chosen)} outputs for {count} images")
+    return chosen
+
+
+def _value(output: Tensor, target: Any, metric: str, count: int) -> Tensor:
     """The explained output, or whether the largest score is the target's, shape ``(B,)``."""
     target = target.to(output.device) if isinstance(target, Tensor) else target
     if not metric.endswith("AM"):
-        return explained(output, target).double().reshape(-1)
+        return explained_of_each(output, target, count).double()
     if output.dim() != 2:
         raise ValueError(f"KAM and RAM need scores of shape (B, C), found {tuple(output.shape)}")
     # Captum's choice of an entry, made of the indices.
     indices = torch.arange(output.shape[1], device=output.device).expand_as(output)
-    return (output.argmax(1) == explained(indices, target).reshape(-1)).double()
+    return (output.argmax(1) == explained_of_each(indices, target, count)).double()
 
 
-def _scores(inputs: Tensor, attributions: Tensor, metric: str) -> Tensor:
-    """What the pixels of each image are ordered by, shape ``(B, H W)``."""
+def _images_and_scores(inputs: Any, attributions: Any, metric: str) -> tuple[Tensor, Tensor]:
+    """The images, and what the pixels of each are ordered by, shape ``(B, H W)``."""
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, found {metric!r}")
     images, maps = images_and_maps(inputs, attributions)
     scores = maps.detach().to(images.device).mean(1).flatten(1)
     if scores.isnan().any():
         raise ValueError("attributions must have an order, found NaN")
-    return {"P": scores, "N": -scores, "A": scores.abs()}[metric[1]]
+    return images, {"P": scores, "N": -scores, "A": scores.abs()}[metric[1]]
 
 
 def _gaussian(images: Tensor, name: str) -> Tensor:
@@ -226,8 +234,10 @@ def masking_figure(curves: Mapping[str, Sequence[MaskingCurve]]) -> Figure:
             label = f"{method}: {curve.area:.2f}"
             width = WIDEST - (WIDEST - 1) * order / len(curves)
             axes.plot(curve.fractions, curve.values.cpu(), label=label, linewidth=width)
+        # There is no place for 0 on an axis of powers of ten.
+        scale = "log" if any(of[place].fractions[-1] for of in curves.values()) else "linear"
         shown = "accuracy in %" if metric.endswith("AM") else "mean output"
-        axes.set(xscale="log", title=metric, xlabel="fraction of the pixels", ylabel=shown)
+        axes.set(xscale=scale, title=metric, xlabel="fraction of the pixels", ylabel=shown)
         small = {"fontsize": 7, "title_fontsize": 7, "frameon": False, "title": "area"}
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), **small)
         axes.spines[["top", "right"]].set_visible(False)

@@ -33,7 +33,7 @@ Raises:
     KeyError: If ``weights`` names no member.
     TypeError: If ``weights`` is of another type.
     ConnectionError: If the weights cannot be downloaded.
-    RuntimeError: If what was downloaded is damaged.
+    RuntimeError: If the file of the weights is damaged.
 
 Example:
     >>> import torch

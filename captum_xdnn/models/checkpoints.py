@@ -42,7 +42,7 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> Checkpoin
     The file is what PyTorch's ImageNet example writes and the official X-DNNs come in, a dict with
     the keys ``state_dict``, ``epoch``, ``arch``, ``best_acc1`` and ``optimizer``; or a state dict
     alone. The component ``module`` that ``DataParallel`` puts into the names, at their beginning
-    or after ``features``, does not count, in the file or in the model. Tensors of any device are
+    or after ``features``, does not count anywhere, in the file or in the model. Tensors of any device are
     read on the CPU and copied to where the model's parameters are. Only weights are unpickled:
     the file cannot run code.
 
@@ -57,7 +57,8 @@ def load_checkpoint(model: nn.Module, path: str | os.PathLike[str]) -> Checkpoin
         FileNotFoundError: If there is no such file.
         RuntimeError: If the file is damaged or is no checkpoint, or if it is of another network:
             then all missing and unexpected keys and all differing shapes are named; or if one of
-            its tensors cannot be copied into the model's (sparse, quantized, complex values).
+            its tensors cannot be copied into the model's (sparse, quantized, complex values), or
+            two of the names differ by ``module`` only.
 
     Example:
         >>> import tempfile

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -23,9 +24,10 @@ class Homogenized(nn.Module):
     length :math:`r` in the same direction. The gradient at :math:`x = 0` is zero.
 
     Args:
-        module: The network :math:`f`; its output is a tensor, or any nesting of tensors. Tensors
-            of another than a floating or complex dtype (class indices) are handed on as they are.
-            It is evaluated at 0, too, and has to be finite there.
+        module: The network :math:`f`; its output is a tensor, or any nesting of tensors in tuples,
+            lists, dicts and what else is registered with torch's pytree. Tensors of another than a
+            floating or complex dtype (class indices) are handed on as they are. It is evaluated at
+            0, too, and has to be finite there.
         radius: The length :math:`r > 0` at which the network is evaluated. For a network that has
             been trained on inputs of a typical length, that length: inputs of length ``r`` give
             the network's own output.
@@ -33,12 +35,15 @@ class Homogenized(nn.Module):
             arguments are handed on as they are. Inputs are given by position.
 
     Shapes:
-        Inputs ``(B, ...)``; outputs as those of ``module``, dimension 0 the batch.
+        Inputs ``(B, ...)`` of a real floating dtype; outputs as those of ``module``, dimension 0 the
+        batch, of their dtypes. Lengths are computed in single precision or better, in which their
+        squares have to be numbers: in single precision lengths from about 1e-18 to 1e19, and 0.
 
     Raises:
-        TypeError: If it is called with fewer than ``n_inputs`` floating-point tensors.
+        TypeError: If it is called with fewer than ``n_inputs`` floating-point tensors, or its output
+            holds what is no tensor and no integer, string or None.
         ValueError: If ``radius`` is not a positive number, or ``n_inputs`` not a positive integer;
-            if dimension 0 of an output is not the batch.
+            if dimension 0 of the inputs or of an output is not the batch.
 
     Source:
         Nonnegative homogeneity: Hesse, Schaub-Meyer, Roth (NeurIPS 2021), Definition 3.3.
@@ -55,13 +60,13 @@ class Homogenized(nn.Module):
 
     def __init__(self, module: nn.Module, radius: float = 1.0, n_inputs: int = 1) -> None:
         super().__init__()
-        if not (isinstance(radius, int | float) and 0 < radius < math.inf):
+        if not (isinstance(radius, int | float | Real) and 0 < radius < math.inf):
             raise ValueError(f"radius must be a positive number, found {radius!r}")
-        if not isinstance(n_inputs, int) or n_inputs < 1:
+        if not isinstance(n_inputs, int | Integral) or n_inputs < 1:
             raise ValueError(f"n_inputs must be a positive integer, found {n_inputs!r}")
         self.module = module
         self.radius = float(radius)
-        self.n_inputs = n_inputs
+        self.n_inputs = int(n_inputs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluate the network; the first ``n_inputs`` arguments are its inputs."""
@@ -80,7 +85,7 @@ class Homogenized(nn.Module):
         length = divisor.masked_fill(square == 0, 0)
         directions = [(x / _beside(divisor, x)).to(x.dtype) for x in inputs]
         output = self.module(*directions, *further, **kwargs)
-        return pytree.tree_map_only(Tensor, lambda y: _scaled(y, length), output)
+        return pytree.tree_map(lambda y: _scaled(y, length), output)
 
     def extra_repr(self) -> str:
         """The radius, and the number of inputs if there are several."""
@@ -90,13 +95,22 @@ class Homogenized(nn.Module):
 
 def _square_length(inputs: tuple[Tensor, ...]) -> Tensor:
     """The joint squared length of each example, shape ``(B,)``, in single precision or better."""
+    first, *others = inputs
+    if not all(x.dim() for x in inputs) or any(len(x) != len(first) for x in others):
+        found = ", ".join(str(tuple(x.shape)) for x in inputs)
+        raise ValueError(f"dimension 0 of the inputs must be the batch, found the shapes {found}")
     flat = [x.reshape(x.shape[0], math.prod(x.shape[1:])) for x in inputs]
     joint = flat[0] if len(flat) == 1 else torch.cat(flat, 1)
     return joint.to(torch.promote_types(joint.dtype, torch.float32)).square().sum(1)
 
 
-def _scaled(output: Tensor, length: Tensor) -> Tensor:
+def _scaled(output: Any, length: Tensor) -> Any:
     """An output times the lengths, in its own dtype."""
+    if output is None or isinstance(output, int | str):
+        return output
+    if not isinstance(output, Tensor):
+        kind = type(output).__name__
+        raise TypeError(f"the output has to be a tensor, or a nesting of tensors; found a {kind}")
     if not (output.is_floating_point() or output.is_complex()):
         return output
     if output.shape[:1] != length.shape:

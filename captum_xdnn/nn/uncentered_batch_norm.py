@@ -17,7 +17,7 @@ class ChannelScale(nn.Module):
         dtype: Dtype of the factors.
 
     Shapes:
-        Input and output ``(B, C, ...)``.
+        Input and output ``(B, C, ...)``, of the input's dtype; integers become floating.
 
     Raises:
         ValueError: If dimension 1 of the input is not ``num_features``.
@@ -75,7 +75,8 @@ class UncenteredBatchNorm(nn.Module):
         dtype: Dtype of the parameters.
 
     Shapes:
-        Input and output ``(B, C, ...)``.
+        Input and output ``(B, C, ...)``, real, of the input's dtype; integers become floating. Mean
+        squares and factors are computed in single precision or better.
 
     Raises:
         ValueError: If the input has another number of channels or dimensions, or, in training mode,

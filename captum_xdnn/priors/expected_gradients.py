@@ -54,11 +54,14 @@ def expected_gradients(
         generator: Source of the draws, on the CPU; None for torch's own.
 
     Returns:
-        The attributions, tensor or tuple as the inputs.
+        The attributions, tensor or tuple as the inputs, of their shapes.
 
     Raises:
-        AssertionError: If the inputs or references are no tensor or tuple of tensors.
-        ValueError: If their numbers or shapes do not match, or ``n_references`` is not positive.
+        AssertionError: If the inputs or references are no tensor or tuple of tensors, or the target
+            does not choose one output for each example, as in Captum.
+        IndexError: If there is no such output, as in Captum.
+        ValueError: If they are of no real floating dtype or have no entries, their numbers or shapes do
+            not match, or ``n_references`` is no positive integer.
         NotImplementedError: With ``create_graph=True``, where an operation has no second
             derivative; the message names it.
 
@@ -78,10 +81,11 @@ def expected_gradients(
         message = f"references of shapes {shapes[1]} do not match inputs of shapes {shapes[0]}"
         raise ValueError(message)
     size = len(parts[0])
-    count = size * positive_integer(n_references, "n_references")
+    n_references = positive_integer(n_references, "n_references")
+    count = size * n_references
     rows = torch.randint(len(pools[0]), (count,), generator=generator)
     places = torch.rand(count, generator=generator)
-    with torch.enable_grad() if create_graph else nullcontext():
+    with torch.enable_grad() if create_graph else torch.no_grad():
         differences, points = [], []
         for part, pool in zip(parts, pools, strict=True):
             start = pool[rows.to(pool.device)].to(part.device, part.dtype)

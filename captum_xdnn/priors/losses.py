@@ -9,21 +9,25 @@ import torch
 from torch import Tensor
 
 from captum_xdnn.attr.documentation import F, described
-from captum_xdnn.priors.attributions import Attributions, features_of, parts_of
+from captum_xdnn.priors.attributions import Attributions, features_of, wide_parts_of
 
 _RAISES = {
     "AssertionError": "If the attributions are no tensor or tuple of tensors.",
-    "ValueError": "If they have no entries or differ in batch size.",
+    "ValueError": "If they are of no real floating dtype, have no batch or no entries, or differ in batch size.",
 }
 _OF_MASKS = {
-    "AssertionError": "If the attributions or masks are no tensor or tuple of tensors.",
-    "ValueError": "If a mask does not broadcast to its attributions' shape.",
+    "AssertionError": "If the attributions or masks are no tensor or tuple of tensors, or not equally many.",
+    "ValueError": f"{_RAISES['ValueError'][:-1]}; if a mask does not broadcast to its attributions' shape.",
 }
 
 
 def _loss(raises: dict[str, str] = _RAISES, **own: str) -> Callable[[F], F]:
     """Write into a loss's docstring what losses have in common."""
-    return described(_RAISES | raises, "The loss, a tensor of shape ``()``.", **own)
+    return described(
+        _RAISES | raises,
+        "The loss, a tensor of shape ``()``, in single precision or better.",
+        **own,
+    )
 
 
 @_loss()
@@ -73,7 +77,7 @@ def l1(attributions: Attributions) -> Tensor:
 
 
 @_loss(
-    {"ValueError": "If a tensor has fewer than three dimensions, or no entries."},
+    {"ValueError": f"{_RAISES['ValueError'][:-1]}, or a tensor has fewer than three dimensions."},
     attributions="Tensor or tuple of tensors of shape ``(B, C, L)``, ``(B, C, H, W)`` or with more "
     "dimensions; several are added up.",
 )
@@ -94,7 +98,7 @@ def total_variation(attributions: Attributions) -> Tensor:
         >>> total_variation(torch.tensor([[[0.0, 1.0, 3.0]]]))
         tensor(1.5000)
     """
-    parts = parts_of(attributions)
+    parts = wide_parts_of(attributions)
     for part in parts:
         if part.dim() < 3:
             raise ValueError(
@@ -129,7 +133,7 @@ def right_for_the_right_reasons(attributions: Attributions, mask: Any) -> Tensor
         >>> right_for_the_right_reasons(attributions, torch.tensor([False, True]))
         tensor(10.)
     """
-    parts = parts_of(attributions)
+    parts = wide_parts_of(attributions)
     squares = [(a * m).square().sum() for a, m in zip(parts, _masks(parts, mask), strict=True)]
     return torch.stack(squares).sum() / len(parts[0])
 
@@ -155,7 +159,7 @@ def energy_guidance(attributions: Attributions, mask: Any) -> Tensor:
         >>> energy_guidance(torch.tensor([[3.0, 1.0, -5.0]]), torch.tensor([True, False, False]))
         tensor(0.2500)
     """
-    parts = parts_of(attributions)
+    parts = wide_parts_of(attributions)
     # Not clamp: before torch 2.14 its gradient at 0 is 1.
     positive = tuple(part.relu() for part in parts)
     kept = tuple(p * m for p, m in zip(positive, _masks(parts, mask), strict=True))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import gradient_module, run_forward, select_targets
+from captum_xdnn.recording.tensors import custom_nodes_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -36,10 +37,22 @@ def gradient_of_each(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor,
     )
     if at_once:
         # Contiguous, as what autograd adds up of the rows.
-        options["grad_outputs"] = torch.ones_like(outputs, memory_format=torch.contiguous_format)
+        ones = torch.ones_like(outputs, memory_format=torch.contiguous_format)
+        graph = options.get("create_graph", False)
+        options["grad_outputs"] = seed_of(outputs, ones, create_graph=graph)
     roots = outputs if at_once else torch.unbind(outputs)
     gradients: tuple[Tensor, ...] = torch.autograd.grad(roots, inputs, **options)
     return gradients
+
+
+def seed_of(outputs: Tensor, ones: Tensor, *, create_graph: bool) -> Tensor:
+    """What is sent back through a function.
+
+    It requires gradients itself where they are differentiated again through functions of the user's own:
+    of what does not, a ``once_differentiable`` one gives a gradient without a graph, and a loss on it had
+    a wrong gradient without a word.
+    """
+    return ones.requires_grad_() if create_graph and custom_nodes_of(outputs) else ones
 
 
 def selected(output: Any, target: Any) -> Any:

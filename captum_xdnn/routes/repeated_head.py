@@ -27,6 +27,7 @@ from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.watching import Watched
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.recording.run import in_form
+from captum_xdnn.routes.gradients import seed_of
 from captum_xdnn.routes.plan import RESHAPING, Plan, is_batched
 from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained, widened
@@ -163,8 +164,9 @@ class Crossing:
         chosen = self._through(
             along, lambda output, steps: explained(output, _repeated_target(call.target, steps))
         )
+        seed = seed_of(chosen, torch.ones_like(chosen), create_graph=self._graph)
         gradients = torch.autograd.grad(
-            chosen, along, torch.ones_like(chosen), create_graph=self._graph, allow_unused=True
+            chosen, along, seed, create_graph=self._graph, allow_unused=True
         )
         return chosen.reshape(len(points), -1), list(map(or_zeros, gradients, along))
 

@@ -18,7 +18,7 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.checked import Found, attributed, conclude, refused, trained
-from captum_xdnn.routes.gradients import selected
+from captum_xdnn.routes.gradients import seed_of, selected
 from captum_xdnn.routes.request import Outcome
 
 MIXED = "the function does not return a row for each example"
@@ -154,9 +154,9 @@ def differentiated(
     """
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         outputs = explained(returned, target)
-        gradients = torch.autograd.grad(
-            outputs, leaves, torch.ones_like(outputs), create_graph=create_graph
-        )
+        again = create_graph and not piecewise_linear  # else all is known of it
+        seed = seed_of(outputs, torch.ones_like(outputs), create_graph=again)
+        gradients = torch.autograd.grad(outputs, leaves, seed, create_graph=create_graph)
         if create_graph and piecewise_linear:
             close_first_pass(outputs, gradients, leaves)
         if degree != 1:

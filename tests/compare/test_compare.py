@@ -271,6 +271,14 @@ def test_the_picture(of_images: Any) -> None:
     assert len(of_images.plot().subfigs[0].axes) == 4 * 4 + 3  # four examples, three colour bars
 
 
+def test_examples_may_be_a_tensor(of_images: Any) -> None:
+    shown = of_images.plot(examples=torch.tensor([0, 7])).subfigs[0].axes
+    expected = of_images.plot(examples=(0, 7)).subfigs[0].axes
+    for axes, others in zip(shown, expected, strict=True):
+        for image, other in zip(axes.images, others.images, strict=True):
+            assert np.array_equal(image.get_array(), other.get_array())
+
+
 def test_examples_that_are_not_there(of_images: Any) -> None:
     with pytest.raises(IndexError, match="batch of 10"):
         of_images.plot(examples=(10,))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.utils import parametrizations
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, parametrize, prune
 from torch.testing import assert_close
 
 from captum_xdnn import HomogeneityWarning
@@ -88,13 +87,36 @@ def test_parametrized_weights_are_drawn_through_what_computes_them(kind: str) ->
     assert [m.training for m in layer.modules()] == modes
 
 
-def test_weights_that_hooks_compute_are_refused() -> None:
+class Doubled(nn.Module):
+    def forward(self, value: Tensor) -> Tensor:
+        return 2 * value
+
+    def right_inverse(self, value: Tensor) -> Tensor:
+        return value / 2
+
+
+def test_a_bias_that_is_computed_is_zero_afterwards() -> None:
     layer = nn.Linear(4, 3)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch tells that it is deprecated
-        nn.utils.weight_norm(layer)
-    with pytest.raises(ValueError, match="weights of this Linear are computed in hooks"):
+    parametrize.register_parametrization(layer, "bias", Doubled())
+    kaiming_normal_(layer)
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_what_hooks_compute_is_refused(name: str) -> None:
+    layer = nn.Linear(4, 3)
+    prune.random_unstructured(layer, name, amount=2)
+    before = {n: p.clone() for n, p in layer.named_parameters()}
+    with pytest.raises(ValueError, match=f"the {name} of this Linear is computed in hooks"):
         kaiming_normal_(layer)
+    assert_close(dict(layer.named_parameters()), before, rtol=0, atol=0)
+
+
+def test_a_layer_without_outputs_has_nothing_to_draw() -> None:
+    layer = nn.Linear(3, 1, bias=False)
+    layer.weight = nn.Parameter(torch.empty(0, 3))
+    kaiming_normal_(layer)
+    assert layer.weight.shape == (0, 3)
 
 
 @pytest.mark.parametrize("choice", ["uncentered", "fold", "strip"])

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
+from captum_xdnn import HomogeneityWarning
 from captum_xdnn.convert import kaiming_normal_, to_xdnn
 
 from .networks import conv_net, images
@@ -74,6 +75,17 @@ def test_nothing_is_changed(name: str, inplace: bool) -> None:
     assert state_of(network) == before
     assert repr(network) == text
     network(images())
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_warning_that_is_an_error_leaves_the_network_as_well() -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.Tanh())
+    before, text = state_of(network), repr(network)
+    for inputs in (None, torch.zeros(2, 4)):
+        with pytest.raises(HomogeneityWarning):
+            to_xdnn(network, inputs=inputs, inplace=True, init=kaiming_normal_)
+        assert state_of(network) == before
+        assert repr(network) == text
 
 
 def test_the_handles_of_hooks_work_after_an_error() -> None:

@@ -56,6 +56,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found[name], column[order])
         assert found[name].dtype == column.dtype or name == "route"
     assert list(read_shards(tmp_path, ["output"])) == ["output"]
+    with pytest.raises(KeyError, match="no column 'outputs', but id, target"):
+        read_shards(tmp_path, ["outputs"])
 
 
 def test_others_read_it_too(tmp_path: Path) -> None:
@@ -247,6 +249,7 @@ def test_only_rejects(tmp_path: Path) -> None:
     sink.add([], [Reject(0, "bad")])
     sink.close()
     assert read_shards(tmp_path)["id"].tolist() == []
+    assert read_shards(tmp_path, ["output"])["output"].tolist() == []
     with pytest.raises(FileNotFoundError):
         read_shards(tmp_path / "nowhere")
 

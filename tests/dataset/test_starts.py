@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from small_data import FEATURES, Rows, network, rows
+from captum.attr import DeepLift, IntegratedGradients, NoiseTunnel
+from small_data import CLASSES, FEATURES, Rows, network, rows, with_nan
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.dataset import Run, attribute_dataset
+from captum_xdnn.dataset import Run, attribute_dataset, read_shards
+from captum_xdnn.dataset.settings import Settings
+from captum_xdnn.nn import UncenteredBatchNorm
 
 COUNT = 20
 
@@ -89,6 +92,38 @@ def test_another_function_does_not_go_on(name: str, tmp_path: Path) -> None:
     assert attribute(tmp_path, function=first()).before == COUNT
 
 
+def of_channel(channel: int) -> Any:
+    return lambda attributions: {"channel": attributions[0][:, channel].numpy()}
+
+
+# Other settings of a call, and others that look alike; None goes on.
+SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[], Any] | None]] = {
+    "the same reduction": (lambda: {"reduce": of_channel(1)}, None),
+    "another reduction": (lambda: {"reduce": of_channel(1)}, lambda: {"reduce": of_channel(2)}),
+    "a function": (
+        lambda: {"perturb_func": lambda x: x},
+        lambda: {"perturb_func": lambda x: 2 * x},
+    ),
+    "what is smoothed": (
+        lambda: {"method": NoiseTunnel(IntegratedGradients(network()))},
+        lambda: {"method": NoiseTunnel(DeepLift(network()))},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_other_settings_are_told_from_the_same(name: str) -> None:
+    first, other = SETTINGS[name]
+
+    def described(settings: dict[str, Any]) -> Any:
+        method = settings.pop("method", None) or XIntegratedGradients(network())
+        reduction = settings.pop("reduce", None)
+        return Settings(method, reduce=reduction, arguments=settings).described()
+
+    assert described(first()) == described(first())
+    assert other is None or described(first()) != described(other())
+
+
 def test_a_network_that_a_function_names_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,3 +194,65 @@ def test_a_start_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another run"):
         attribute(tmp_path / "some", target=0)
     assert sorted(tmp_path.glob("some/*")) == before
+
+
+WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+    "target": ({"target": CLASSES}, IndexError, "out of bounds"),
+    "argument": ({"steps": 3}, TypeError, "unexpected keyword argument 'steps'"),
+    "reduction": ({"reduce": "TopK"}, TypeError, "not callable"),
+}
+
+
+@pytest.mark.parametrize("count", [COUNT, 100])
+@pytest.mark.parametrize("name", WRONG)
+def test_where_nothing_can_be_attributed_the_error_is_raised_and_nothing_is_left(
+    name: str, count: int, tmp_path: Path
+) -> None:
+    settings, kind, said = WRONG[name]
+    folder = tmp_path / "out"
+    with pytest.raises(kind, match=said):
+        attribute(folder, Rows(count), **settings)
+    assert not folder.exists()
+    assert attribute(folder, Rows(count)).attributed == count
+
+
+def test_samples_that_are_all_broken_are_set_aside_without_an_error(tmp_path: Path) -> None:
+    run = attribute(tmp_path, Rows(2, {0: OSError("no file"), 1: with_nan()}))
+    assert [reject.id for reject in run.rejects] == [0, 1]
+
+
+LEARNING: dict[str, nn.Module] = {
+    "dropout": nn.Dropout(),
+    "batch norm": nn.BatchNorm1d(FEATURES),
+    "uncentred": UncenteredBatchNorm(FEATURES),
+    "instance norm": nn.InstanceNorm1d(1, track_running_stats=True),
+    "recurrent": nn.LSTM(FEATURES, 4, 2, dropout=0.1),
+    "attention": nn.MultiheadAttention(FEATURES, 1, dropout=0.1),
+}
+OTHERS = {
+    "instance norm": nn.InstanceNorm1d(1),
+    "recurrent": nn.LSTM(FEATURES, 4, 2),
+    "attention": nn.MultiheadAttention(FEATURES, 1),
+}
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_what_draws_or_learns_in_training_mode_is_refused(name: str, tmp_path: Path) -> None:
+    net = nn.Sequential(network())
+    net.unused = LEARNING[name]
+    with pytest.raises(ValueError, match=r"in training mode \(unused\)"):
+        attribute(tmp_path, function=net.train())
+    net.unused = OTHERS.get(name, nn.Identity())
+    Settings(XIntegratedGradients(net.train()))
+    Settings(XIntegratedGradients(net.eval()))
+
+
+@pytest.mark.parametrize(("target", "index"), [(-1, CLASSES - 1), ((1,), 1), ((-2,), 1), (0, 0)])
+def test_the_target_that_is_written_is_the_index_of_an_output(
+    target: Any, index: int, tmp_path: Path
+) -> None:
+    attribute(tmp_path, target=target)
+    found = read_shards(tmp_path)
+    assert (found["target"] == index).all()
+    outputs = network()(Rows(COUNT).rows)[:, index]
+    assert found["output"].tolist() == pytest.approx(outputs.tolist(), rel=1e-5)

@@ -41,6 +41,12 @@ def test_our_own_steps_are_said_where_there_are_some() -> None:
     )
 
 
+@pytest.mark.parametrize("factor", [0.0, torch.nan])
+def test_differences_that_an_axis_of_powers_of_ten_has_no_place_for(factor: float) -> None:
+    found = convergence(lambda x: factor * x.sum(1), torch.rand(2, 3), steps=(4,))
+    found.plot().canvas.draw()
+
+
 def test_masking_curves() -> None:
     x = torch.rand(2, 1, 6, 6)
     curves = {
@@ -57,6 +63,12 @@ def test_masking_curves() -> None:
     line = shown[2].lines[1]
     assert list(line.get_ydata()) == pytest.approx(curves["noise"][2].values.tolist())
     assert line.get_label() == f"noise: {curves['noise'][2].area:.2f}"
+
+
+def test_a_curve_at_the_fraction_zero_alone() -> None:
+    x = torch.rand(2, 1, 6, 6)
+    curve = masking_curve(lambda x: x.flatten(1), x, x, 0, "KPM", fractions=(0,), blur=black)
+    masking_figure({"blurred": [curve]}).canvas.draw()
 
 
 def test_curves_of_other_metrics() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from captum_xdnn.data import load_fashion_mnist_samples
-from captum_xdnn.metrics import masking_curve
+from captum_xdnn.metrics import masking_curve, single_deletion_score
 from captum_xdnn.metrics.masking import FRACTIONS, METRICS
 from captum_xdnn.models import x_cnn_small
 
@@ -128,6 +128,8 @@ WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "blur": ({"blur": "strong"}, ValueError, "intended, original"),
     "batch_size": ({"batch_size": 0}, ValueError, "batch_size"),
     "blurred shape": ({"blur": lambda x: x[:1]}, ValueError, r"gave \(1, 3, 30, 28\)"),
+    "a fraction that is no number": ({"fractions": (torch.nan,)}, ValueError, "ascend"),
+    "two inputs": ({"inputs": (images(), images())}, AssertionError, "one tensor, found 2"),
     "no order": ({"attributions": torch.full((3, 1, 30, 28), torch.nan)}, ValueError, "NaN"),
     "no target": ({"target": None}, AssertionError, "Target not provided"),
     "no class": ({"target": 99999}, IndexError, "99999"),
@@ -151,3 +153,19 @@ def test_wrong_calls(name: str) -> None:
     given = {"inputs": x, "attributions": x, "target": 0, "metric": "KPM", **call}
     with pytest.raises(kind, match=said):
         masking_curve(lambda given: given.flatten(1), **given)
+
+
+@pytest.mark.parametrize("metric", ["KPM", "KAM"])
+def test_outputs_of_other_examples_than_the_images(metric: Any) -> None:
+    x = images()
+    with pytest.raises(AssertionError, match="gave 1 outputs for 3 images"):
+        masking_curve(lambda x: x[:1].flatten(1), x, x, 0, metric)
+    with pytest.raises(AssertionError, match="gave 1 outputs for 3 images"):
+        single_deletion_score(lambda x: x[:1].flatten(1), x, x, 0)
+
+
+def test_a_tuple_of_one_tensor_is_that_tensor() -> None:
+    net, x = network(), images()
+    given: Any = (x,)
+    curves = [masking_curve(net, i, i, 0, "KPM", blur=torch.zeros_like) for i in (x, given)]
+    assert torch.equal(curves[0].per_example, curves[1].per_example)

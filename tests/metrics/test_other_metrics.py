@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 import slow_metrics
 import torch
@@ -123,6 +125,31 @@ WRONG: dict[str, tuple[Any, type[Exception], str]] = {
     "no tensor": (lambda: attribution_difference([1.0], ONES), AssertionError, "attributions"),
     "no steps": (lambda: convergence(lambda x: x, ONES, target=0, steps=()), ValueError, "steps"),
     "contrast": (lambda: contrast_invariance(lambda x: x, ONES, None, (1, 0)), ValueError, "positive"),
+    "half a step": (
+        lambda: convergence(lambda x: x, ONES, target=0, steps=(1.5,)),  # type: ignore[arg-type]
+        TypeError,
+        "integer",
+    ),
+    "no contrast": (
+        lambda: contrast_invariance(lambda x: x, ONES, None, (1, math.nan)),
+        ValueError,
+        "positive",
+    ),
+    "an array of labels": (
+        lambda: contrast_invariance(lambda x: x, ONES, ONES[:, 0].numpy()),  # type: ignore[arg-type]
+        ValueError,
+        "must be a tensor",
+    ),
+    "scores of some": (
+        lambda: contrast_invariance(lambda x: x[:1], ONES),
+        ValueError,
+        r"found \(1, 3\) for 2 inputs",
+    ),
+    "two inputs": (
+        lambda: contrast_invariance(lambda x: x, (ONES, ONES)),  # type: ignore[arg-type]
+        AssertionError,
+        "one tensor, found 2",
+    ),
     "labels": (
         lambda: contrast_invariance(lambda x: x, ONES, torch.ones(3)),
         ValueError,
@@ -169,6 +196,20 @@ def test_wrong_calls(name: str) -> None:
     call, kind, said = WRONG[name]
     with pytest.raises(kind, match=said):
         call()
+
+
+def test_a_correlation_is_none_above_one() -> None:
+    for length in range(2, 60):
+        row = torch.randn(1, length)
+        assert rank_correlation(row, row) <= 1
+        assert rank_correlation(row, -row) >= -1
+
+
+@pytest.mark.parametrize("kind", [list, np.array, torch.tensor, iter])
+def test_numbers_of_steps_in_any_form(kind: Any) -> None:
+    found = convergence(lambda x: x.sum(1).exp(), ONES, steps=kind([1, 4]), reference_steps=9)
+    assert found.steps == (1, 4)
+    assert found.per_example.shape == (2, 2)
 
 
 def test_nothing_is_left_changed() -> None:

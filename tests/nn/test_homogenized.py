@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from nonlinear_networks import EXAMPLES, gelu_net, nested, two_inputs
@@ -136,6 +138,12 @@ def test_a_radius_that_is_no_positive_number(radius: Any) -> None:
         Homogenized(nn.Identity(), radius)
 
 
+def test_numbers_of_numpy() -> None:
+    f = Homogenized(nn.Identity(), np.float32(2.0), np.int64(1))
+    assert (f.radius, f.n_inputs) == (2.0, 1)
+    assert "radius=2" in repr(f)
+
+
 @pytest.mark.parametrize("n_inputs", [0, -1, 1.0, None])
 def test_a_number_of_inputs_that_is_no_positive_integer(n_inputs: Any) -> None:
     with pytest.raises(ValueError, match="n_inputs must be a positive integer, found"):
@@ -160,6 +168,12 @@ def test_inputs_are_floating_point_tensors_by_position(name: str) -> None:
         call(Homogenized(two_inputs(), n_inputs=2))
 
 
+@pytest.mark.parametrize("inputs", [(X, X[:1]), (X[0, 0], X[0, 0])])
+def test_inputs_without_one_batch_are_refused(inputs: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(ValueError, match="dimension 0 of the inputs must be the batch"):
+        Homogenized(two_inputs(), n_inputs=2)(*inputs)
+
+
 class Total(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x.sum()
@@ -174,6 +188,24 @@ class Mean(nn.Module):
 def test_an_output_without_the_batch_is_refused(module: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"must be the batch of 2, found the shape \(1?,?.*\)"):
         Homogenized(module)(X)
+
+
+@dataclass
+class Scores:
+    scores: Tensor
+
+
+OTHER_OUTPUTS = {"dataclass": Scores, "array": Tensor.numpy, "number": lambda y: float(y.sum())}
+
+
+@pytest.mark.parametrize("name", OTHER_OUTPUTS)
+def test_an_output_whose_tensors_are_not_seen_is_refused(name: str) -> None:
+    class Hidden(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return OTHER_OUTPUTS[name](x)
+
+    with pytest.raises(TypeError, match=r"nesting of tensors; found a (Scores|ndarray|float)"):
+        Homogenized(Hidden())(X)
 
 
 def test_it_shows_its_radius_and_the_number_of_inputs() -> None:

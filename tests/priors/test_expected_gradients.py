@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import slow_priors
 import torch
@@ -82,6 +83,17 @@ def test_tuples_and_further_arguments() -> None:
     )
     gained = function(a, b, scale, 1) - function(*pools, scale, 1)
     assert_close(more[0].sum(1) + more[1].sum((1, 2)), gained, rtol=0, atol=0.2)
+
+
+def test_without_a_graph_nothing_can_be_differentiated() -> None:
+    x = rows(2).requires_grad_()
+    found = expected_gradients(network(), x, rows(3), 0, create_graph=False)
+    assert not found.requires_grad
+
+
+def test_integers_of_any_kind_count_the_draws() -> None:
+    found = expected_gradients(network(), rows(2), rows(3), 0, np.int64(3))
+    assert found.shape == rows(2).shape
 
 
 @pytest.mark.parametrize(

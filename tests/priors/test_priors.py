@@ -123,6 +123,14 @@ def test_several_tensors_count_together() -> None:
         assert_close(prior((one, two), masks), prior(flat, flat_mask))
 
 
+@pytest.mark.parametrize("name", PRIORS)
+def test_half_precision_overflows_no_sum(name: str) -> None:
+    loss, large = PRIORS[name][0], (300 * maps().repeat(1, 1, 20, 20)).half()
+    if name in ("right_for_the_right_reasons", "energy_guidance"):
+        large = large[..., :3, :4]
+    assert_close(loss(large), loss(large.float()))
+
+
 WRONG: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "an array": (lambda: priors.l1([1.0]), AssertionError, "tensor or a tuple of tensors"),
     "nothing": (lambda: priors.l1(()), AssertionError, "found"),

@@ -54,9 +54,32 @@ class Once(nn.Module):
         return Doubled.apply(self.inner(x)).square()
 
 
+class Squared(torch.autograd.Function):
+    """The square of its argument; its derivative may be taken once."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        context.save_for_backward(x)
+        return x.square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        (x,) = context.saved_tensors
+        return 2 * gradient * x
+
+
+class OnceAtTheEnd(Once):
+    """What reaches the function is no gradient that requires one: torch would not say a word."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return Squared.apply(self.inner(x))
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "flash attention": (Attention, "flash_attention"),
     "once_differentiable": (Once, "once_differentiable"),
+    "once_differentiable at the end": (OnceAtTheEnd, "once_differentiable"),
 }
 ATTRIBUTIONS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
     "any route": lambda net, x: XIntegratedGradients(net).attribute(
@@ -77,6 +100,12 @@ def test_an_operation_without_a_second_derivative_is_named(name: str, attributio
     with pytest.raises(NotImplementedError, match=said):
         ATTRIBUTIONS[attribution](net, x)
     assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("strategy", ["auto", "captum"])
+def test_attributions_that_depend_on_no_parameter_have_no_graph(strategy: Any) -> None:
+    xig = XIntegratedGradients(lambda x: x.sum(1), strategy=strategy)
+    assert not xig.attribute(torch.rand(2, 3), create_graph=True).requires_grad
 
 
 def test_without_a_graph_it_is_attributed_all_the_same() -> None:
