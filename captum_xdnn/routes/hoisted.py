@@ -48,7 +48,7 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     if own:
         return Outcome(certificate, refusal=f"{OWN_CODE}: {', '.join(own)}")
     choice = choice_of(verdict, request)
-    if not choice.hoist(plan.speed_up(request.quadrature.n_steps)):
+    if not choice.hoist(plan.gain(request.quadrature.n_steps)):
         return _left_to_captum(choice, nothing)
     memory.keeps[attempt.form] = plan.keep
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:

@@ -35,9 +35,10 @@ COARSEST = 2.0**-20
 """Functions that round more coarsely than this, which float32 does not, are not hoisted."""
 CACHE = 2**21
 """Bytes of the tensors at the cut that go through the head together on a CPU; see Architecture."""
-STEP, ROW, PAIR, HOISTED = 3e6, 3.6e5, 120.0, 5.9e7
+STEP, ROW, PAIR, HOISTED, SUM = 3e6, 3.6e5, 120.0, 5.9e7, 6e7
 """Rates, as in ``recording/cost.py``: of what Captum does for each step, for each row, and, as it takes its outputs apart
-one by one, for each pair of rows; of a hoisted call beside its operations."""
+one by one, for each pair of rows; of a hoisted call, and of one by this package's way to compute Captum's sum, beside their
+operations."""
 WORTH_IT = 1.25
 """The speed-up that has to be predicted: so much is the error of the prediction."""
 
@@ -94,19 +95,26 @@ class Plan:
 
     def speed_up(self, steps: int) -> float:
         """How many times faster than Captum hoisting is expected to be, on one thread of a CPU."""
+        rows = self.size * steps
+        # Captum takes the outputs apart row by row.
+        return self._ratio(steps, STEP * steps * len(self.inputs) + rows * (ROW + PAIR * rows))
+
+    def gain(self, steps: int) -> float:
+        """How many times faster than this package's own way to compute Captum's sum."""
+        return self._ratio(steps, SUM)
+
+    def _ratio(self, steps: int, beside: float) -> float:
         trunk, head = self.costs()
         entries = sum(prod(node.value.shape[1:]) for node in self.inputs)
-        rows = self.size * steps
-        # Captum scales the inputs, weighs their gradients, and takes the outputs apart row by row.
-        captum = (trunk + head).work(steps) + STEP * steps * len(self.inputs)
-        captum += rows * (4 * MOVED * entries + ROW + PAIR * rows)
+        # Either way scales the inputs, and weighs their gradients.
+        captum = (trunk + head).work(steps) + self.size * steps * 4 * MOVED * entries + beside
         passes = self.passes(steps, cached=True)
         hoisted = trunk.work() + head.work(steps, passes) + head.work() + HOISTED
         return float(captum / hoisted)
 
     def pays(self, steps: int) -> bool:
         """Whether hoisting is worth trying, with room for the error of the prediction."""
-        return self.speed_up(steps) >= WORTH_IT
+        return self.gain(steps) >= WORTH_IT
 
     def passes(self, steps: int, *, cached: bool) -> int:
         """Into how many passes through the head the steps are divided.
