@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, Literal, cast, overload
@@ -30,6 +29,7 @@ from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.passes import captums_sum
+from captum_xdnn.routes.plan import now
 from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request
 from captum_xdnn.routes.sizes import Sizes
 
@@ -224,10 +224,10 @@ class XIntegratedGradients(Routed, IntegratedGradients):
             outcome = self._try_fast_routes(call, quadrature, create_graph=create_graph)
             attributions, timed, sizes = outcome.attributions, outcome.timed, outcome.sizes
         if attributions is None:
-            start = time.perf_counter()
+            start = 0.0 if timed is None else now(call.inputs[0].device)
             attributions = self._integrate(call, quadrature, sizes, create_graph=create_graph)
             if timed is not None:
-                timed(time.perf_counter() - start)
+                timed(now(call.inputs[0].device) - start)
         return attributions
 
     def _integrate(

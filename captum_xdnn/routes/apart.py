@@ -56,5 +56,5 @@ def gives_the_same(
         found = function(*map(part, inputs), *map(part, arguments))
     if not isinstance(found, Tensor) or len(found) != fewer * repeats:
         return False
-    precision = loosest(precision_of(inputs, verdict.graph.coarsest), inputs)
+    precision = loosest(precision_of(inputs, verdict.graph.coarsest), (*inputs, output))
     return not differing(found[:fewer], output[:fewer], precision)

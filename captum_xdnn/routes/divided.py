@@ -20,6 +20,7 @@ from captum_xdnn._captum import (
     expand_additional_forward_args,
 )
 from captum_xdnn._torch import compiled_frames
+from captum_xdnn.errors import is_out_of_memory, without_frames
 from captum_xdnn.proof.watching import watch
 from captum_xdnn.routes.apart import gives_the_same, is_kept, keeps_apart
 from captum_xdnn.routes.gradients import by_rows, gradient_of_each
@@ -27,7 +28,7 @@ from captum_xdnn.routes.known_functions import memory_of
 from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
 from captum_xdnn.routes.single_pass import explained
-from captum_xdnn.routes.sizes import Sizes, clock, is_out_of_memory
+from captum_xdnn.routes.sizes import Sizes, clock
 
 NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
 SKIPPED = 15
@@ -46,8 +47,7 @@ class _OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, ne
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
-        # Without its frames, which hold the tensors of the pass.
-        self.error = error.with_traceback(None)
+        self.error = without_frames(error)
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Passes:
         return joined([self.total(part, steps) for part in call.chunks(most)])
 
     def _pass(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
-        rows = call.size * len(steps)
+        rows, failed = call.size * len(steps), None
         self._copies = len(steps)
         compiled = compiled_frames()
         weights, places = map(list, zip(*steps, strict=True))
@@ -157,9 +157,11 @@ class Passes:
                     self._watch(call, places)
                 found = self.way.compute(call, weights, places)
         except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise _OutOfMemory(error) from None
-            raise
+            if not is_out_of_memory(error):
+                raise
+            failed = error
+        if failed is not None:
+            raise _OutOfMemory(failed)
         if compiled_frames() != compiled:  # each size is compiled anew
             self.memory.undivided = sys.maxsize
             raise Together

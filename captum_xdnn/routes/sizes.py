@@ -40,13 +40,6 @@ def _clock() -> Any:
 clock = _clock()
 
 
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error says that memory has run out: on a GPU, or on a CPU in words."""
-    said = ("can't allocate memory", "not enough memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (type(error) is RuntimeError and any(words in str(error) for words in said))
-
-
 class Sizes:
     """What is known of passes of different sizes through runs of one structure.
 
