@@ -17,6 +17,7 @@ NO_MEMORY = (
     "allocation_failed",
 )
 """What is said where no type says it: by CUDA itself, cuBLAS, cuDNN and its like, and on a CPU."""
+_PLAIN = (RuntimeError, getattr(torch, "AcceleratorError", RuntimeError))  # torch 2.8 has the other
 
 
 class XDNNError(Exception):
@@ -85,9 +86,14 @@ def first_line(error: BaseException) -> str:
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error says that memory has run out: by its type, or in words."""
-    plain = (RuntimeError, getattr(torch, "AcceleratorError", RuntimeError))
-    in_words = type(error) in plain and any(words in str(error).lower() for words in NO_MEMORY)
+    in_words = type(error) in _PLAIN and any(words in str(error).lower() for words in NO_MEMORY)
     return in_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def is_of_the_device(error: BaseException) -> bool:
+    """Whether the device has failed and not what was given to it: no memory, or after an error no more work."""
+    failed = type(error) in _PLAIN and "CUDA error" in str(error)
+    return failed or is_out_of_memory(error)
 
 
 def without_frames(error: E) -> E:

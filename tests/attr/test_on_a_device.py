@@ -94,7 +94,7 @@ class Sampled(nn.Module):
         image = self.put_in(x).relu().unflatten(1, (1, 4, 4))
         places = self.places.expand(len(x), -1, -1, -1)
         return torch.as_tensor(
-            self.out(functional.grid_sample(image, places, align_corners=False).flatten(1))
+            self.out(functional.grid_sample(image, places, align_corners=True).flatten(1))
         )
 
 
