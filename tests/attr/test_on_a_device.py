@@ -19,6 +19,7 @@ from captum_xdnn import XIntegratedGradients
 from captum_xdnn.compare.measuring import peak_bytes
 from captum_xdnn.routes import plan
 from captum_xdnn.routes.gradients import gradient_of_each
+from captum_xdnn.routes.repeated_head import _attention
 from captum_xdnn.routes.sizes import ROOM, Sizes
 
 on_any_device = pytest.mark.parametrize(
@@ -283,6 +284,30 @@ def test_random_numbers_are_drawn_as_by_captum(device: str) -> None:
         results.append((found, torch.rand(5, device=device), torch.rand(5)))
     for found, expected in zip(*results, strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+ATTENTIONS: dict[str, tuple[Any, ...]] = {
+    "flash_attention": (),
+    "flash_attention_for_cpu": (),
+    "efficient_attention": (None, True),
+    "cudnn_attention": (None, True),
+    "fused_attention_overrideable": (None,),
+    "attention_math": (None,),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("heads", [4, 2])
+def test_attention_of_any_device_is_taken_apart(name: str, causal: bool, heads: int) -> None:
+    overload = getattr(torch.ops.aten, f"_scaled_dot_product_{name}").default
+    query, key, value = (torch.randn(2, n, 3, 8) for n in (4, heads, heads))
+    args = (query, key, value, *ATTENTIONS[name], *((0.0, True) if causal else ()))
+    found, _ = _attention(args, {"scale": 0.3}, overload._schema)
+    expected = functional.scaled_dot_product_attention(
+        query, key, value, is_causal=causal, scale=0.3, enable_gqa=heads != 4
+    )
+    torch.testing.assert_close(found, expected)
 
 
 @on_any_device
