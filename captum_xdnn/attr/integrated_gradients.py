@@ -277,6 +277,7 @@ class XIntegratedGradients(Routed, IntegratedGradients):
                     verify=self.verify,
                     create_graph=create_graph,
                     hoist=not only_single,
+                    max_memory=self.max_memory,
                 )
             )
         last = self._calls_of().here()

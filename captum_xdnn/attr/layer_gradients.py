@@ -167,6 +167,7 @@ class LayerGradients(Routed):
             multiply_by_inputs=False,
             verify=self.verify,
             hoist=self.strategy != "single_pass",
+            max_memory=self.max_memory,
             shifts=inputs,
         )
         try:

@@ -22,6 +22,7 @@ from captum_xdnn.routes.plan import Choice, Plan, choice_of, is_certain, now, pl
 from captum_xdnn.routes.repeated_head import Crossing, Hoisted
 from captum_xdnn.routes.request import SLOWER, Outcome
 from captum_xdnn.routes.single_pass import explained
+from captum_xdnn.routes.sizes import bytes_of
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -122,6 +123,8 @@ def _most(attempt: Attempt, plan: Plan) -> int:
     steps = len(_points(attempt))
     on_cpu = attempt.call.inputs[0].device.type == "cpu"
     together = -(-steps // plan.passes(steps, cached=on_cpu))
+    if attempt.request.max_memory is not None:
+        together = min(together, attempt.request.max_memory // bytes_of(plan.split.head))
     return max(1, together if bound is None else min(together, bound // attempt.call.size))
 
 

@@ -225,6 +225,25 @@ def test_a_bound_of_the_memory(share: int, device: str) -> None:
     assert peak_bytes(lambda: bounded.attribute(x, **call), where) <= 1.2 * most
 
 
+@on_any_device
+@pytest.mark.usefixtures("always_hoisted")
+def test_a_bound_of_the_memory_of_a_hoisted_head(device: str) -> None:
+    """The trunk runs once, at all rows, whatever the bound; steps go through the head as it allows."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 512), nn.GELU(), nn.Linear(512, 512), nn.Tanh()).to(device)
+    net.append(nn.Linear(512, 3, device=device))
+    x, where = torch.randn(4, 16, device=device), torch.device(device)
+    call: dict[str, Any] = {"target": 1, "n_steps": 64}
+    expected = captum.attr.IntegratedGradients(net).attribute(x, **call)
+    peaks = []
+    for most in (2**24, 2**19):
+        xig = XIntegratedGradients(net, max_memory=most)
+        assert gap(xig.attribute(x, **call), expected) < 1e-5
+        assert xig.last_route == "hoisted"
+        peaks.append(peak_bytes(lambda xig=xig: xig.attribute(x, **call), where))
+    assert peaks[1] <= 1.2 * 2**19 < peaks[0]
+
+
 def test_as_much_as_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "mem_get_info": (9000, 80000),
