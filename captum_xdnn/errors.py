@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TypeVar
+
+import torch
+
+E = TypeVar("E", bound=BaseException)
+
+NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "alloc_failed",
+    "allocation_failed",
+)
+"""What is said where no type says it: by CUDA itself, cuBLAS, cuDNN and its like, and on a CPU."""
+_PLAIN = (RuntimeError, getattr(torch, "AcceleratorError", RuntimeError))  # torch 2.8 has the other
+
 
 class XDNNError(Exception):
     """Base class of every error that only this package raises.
@@ -65,3 +82,30 @@ def first_line(error: BaseException) -> str:
     """The type of an exception and the first line of its message: ``ValueError: no such index``."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error says that memory has run out: by its type, or in words."""
+    in_words = type(error) in _PLAIN and any(words in str(error).lower() for words in NO_MEMORY)
+    return in_words or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+
+def is_of_the_device(error: BaseException) -> bool:
+    """Whether the device has failed and not what was given to it: no memory, or after an error no more work."""
+    failed = type(error) in _PLAIN and "CUDA error" in str(error)
+    return failed or is_out_of_memory(error)
+
+
+def without_frames(error: E) -> E:
+    """The error; its frames and those of the errors behind it, which hold tensors of what has failed, are gone.
+
+    Not while it is handled itself: what is handled then is the caller's, and keeps its own.
+    """
+    chain: list[BaseException | None] = [error]
+    known = {id(None), id(sys.exc_info()[1])}
+    for behind in chain:
+        if behind is not None and id(behind) not in known:
+            known.add(id(behind))
+            behind.__traceback__ = None
+            chain += [behind.__cause__, behind.__context__]
+    return error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.passes import captums_sum
+from captum_xdnn.routes.plan import now
 from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import Outcome, Quadrature, Request
 from captum_xdnn.routes.sizes import Sizes
@@ -43,10 +43,11 @@ class ByRoutes(Tolerating, Routed):
             outcome = self._try_fast_routes(request, is_known=is_known)
         attributions = outcome.attributions
         if attributions is None:
-            start = time.perf_counter()
+            timed, device = outcome.timed, request.call.inputs[0].device
+            start = 0.0 if timed is None else now(device)
             attributions = self._integrate(request, outcome.sizes, is_known=is_known)
-            if outcome.timed is not None:
-                outcome.timed(time.perf_counter() - start)
+            if timed is not None:
+                timed(now(device) - start)
         return attributions
 
     def _integrate(

@@ -217,6 +217,7 @@ class XIntegratedGradients(ByRoutes, IntegratedGradients):
             verify=self.verify,
             create_graph=create_graph,
             hoist=self.strategy != "single_pass",
+            max_memory=self.max_memory,
             tolerance=wanted,
         )
         with uncompiled() if create_graph else nullcontext():

@@ -18,7 +18,7 @@ from captum_xdnn._captum import InternalInfluence, LayerConductance, NeuronCondu
 from captum_xdnn.attr.base import Routed, is_captums, warn_if_contradicted
 from captum_xdnn.attr.layer_call import LayerCall, layer_call
 from captum_xdnn.attr.layers_here import for_one_call
-from captum_xdnn.errors import NotHomogeneousError
+from captum_xdnn.errors import NotHomogeneousError, is_out_of_memory, without_frames
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.divided import Way
 from captum_xdnn.routes.passes import integrated
@@ -71,7 +71,9 @@ class LayerGradients(Routed):
         layer = None
         if self.strategy != "captum" and noted and own and not arguments["grad_kwargs"]:
             layer = layer_call(self, arguments, quadrature, at_input=at_input)
-            result = None if layer is None else self._fast(layer, quadrature, arguments)
+            result = (
+                None if layer is None else self._while_memory_lasts(layer, quadrature, arguments)
+            )
             if result is not None:
                 return result
         alone = for_one_call(self) if own else self
@@ -82,6 +84,20 @@ class LayerGradients(Routed):
             certificate = self.certificate
             raise NotHomogeneousError(NO_FORM if certificate is None else certificate.demanded())
         return captums_result
+
+    def _while_memory_lasts(
+        self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]
+    ) -> Any:
+        """The result by a fast route; None also where it does not fit, for Captum's passes can be smaller."""
+        try:
+            return self._fast(layer, quadrature, arguments)
+        except (RuntimeError, MemoryError) as error:
+            if self.strategy == "single_pass" or not is_out_of_memory(error):
+                raise
+            failed = error
+        without_frames(failed)
+        self._note("captum", None)
+        return None
 
     def _fast(self, layer: LayerCall, quadrature: Quadrature, arguments: dict[str, Any]) -> Any:
         """The result by a fast route; None where Captum's code must run."""
@@ -151,6 +167,7 @@ class LayerGradients(Routed):
             multiply_by_inputs=False,
             verify=self.verify,
             hoist=self.strategy != "single_pass",
+            max_memory=self.max_memory,
             shifts=inputs,
         )
         try:

@@ -102,7 +102,7 @@ def contradiction(
         attributions, outputs, start, Sizes(precision, bounds, lost_below(precision))
     ):
         return None
-    reduced = loosest(precision, attributions)
+    reduced = loosest(precision, (*attributions, outputs))
     if reduced > precision and not gap_exceeds(
         attributions, outputs, start, Sizes(reduced, bounds)
     ):
@@ -212,10 +212,13 @@ def loosest(precision: float, tensors: tuple[Tensor, ...]) -> float:
     return max(precision, reduced_precision_of(tensors)) if precision >= FLOAT32 else precision
 
 
-def reduced_precision_of(inputs: tuple[Tensor, ...]) -> float:
-    """The unit in which torch may compute float32 products, TF32 or bfloat16; 0 if in float32 itself."""
-    device = inputs[0].device.type
-    return _reduced(device) if device in _BACKENDS else 0.0
+def reduced_precision_of(tensors: tuple[Tensor, ...]) -> float:
+    """The unit in which torch may compute float32 products, TF32 or bfloat16; 0 if in float32 itself.
+
+    On any device of the tensors: what goes in may be on a CPU and what comes out on a GPU.
+    """
+    devices = {tensor.device.type for tensor in tensors}
+    return max((_reduced(device) for device in devices & _BACKENDS.keys()), default=0.0)
 
 
 def _reduced(device: str) -> float:

@@ -15,12 +15,12 @@ from captum_xdnn.dataset.ids import id_array
 from captum_xdnn.dataset.loading import Batch, Fetched
 from captum_xdnn.dataset.records import NONE, SCALARS, Outcome, Records, Reject
 from captum_xdnn.dataset.settings import Settings
-from captum_xdnn.errors import XDNNError, first_line
+from captum_xdnn.errors import XDNNError, first_line, is_of_the_device
 
 Inputs = tuple[Tensor, ...]
 
 BROKEN = (MemoryError, torch.OutOfMemoryError, XDNNError, Warning)
-"""What is wrong with the run and not with a sample."""
+"""What is wrong with the run and not with a sample, as far as types say it."""
 
 HOPELESS = 32
 """So many samples may fail, one after the other, before any has been attributed."""
@@ -102,6 +102,8 @@ class Attributing:
         except BROKEN:
             raise
         except Exception as error:
+            if is_of_the_device(error):
+                raise
             if len(batch.ids) == 1:
                 if self._hopeless(error, 1):
                     raise
@@ -245,7 +247,9 @@ class Computation:
                 outputs = self._forward(one)
             except BROKEN:
                 raise
-            except Exception:
+            except Exception as error:
+                if is_of_the_device(error):
+                    raise
                 continue
             return outputs.shape[1] if outputs.dim() > 1 else None
         return None

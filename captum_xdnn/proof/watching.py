@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._torch import pytree
+from captum_xdnn.errors import is_out_of_memory, without_frames
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.findings import Blocker
@@ -97,6 +98,8 @@ def watch(
     except (Exception, Stopped) as raised:
         error = raised
     error = tape.stopped or error  # whoever has caught it
+    if error is not None and is_out_of_memory(error):
+        without_frames(error)
     noted.close(tape.random_state)
     _put_back_inputs(tape, leaves, arguments)
     versions = tuple([version_of(tensor) for tensor, _, _ in tape.saved])

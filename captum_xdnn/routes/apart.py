@@ -16,13 +16,14 @@ from torch import Tensor
 from captum_xdnn._torch import compiled_frames
 from captum_xdnn.checks.completeness import loosest, precision_of
 from captum_xdnn.checks.gradient_law import custom_functions_of
+from captum_xdnn.errors import is_out_of_memory, without_frames
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.proof.watching import Watched, watch
 from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.gradients import gradient_of_each
 from captum_xdnn.routes.known_functions import memory_of
 from captum_xdnn.routes.single_pass import explained
-from captum_xdnn.routes.sizes import Sizes, is_out_of_memory
+from captum_xdnn.routes.sizes import Sizes
 
 T = TypeVar("T")
 
@@ -36,8 +37,7 @@ class OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, nev
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
-        # Without its frames, which hold the tensors of the pass.
-        self.error = error.with_traceback(None)
+        self.error = without_frames(error)
 
 
 class Apart:
@@ -58,13 +58,15 @@ class Apart:
             OutOfMemory: If it did not fit.
             Together: If the call may not be divided.
         """
-        compiled = compiled_frames()
+        compiled, failed = compiled_frames(), None
         try:
             found = compute()
         except (RuntimeError, MemoryError) as error:
-            if is_out_of_memory(error):
-                raise OutOfMemory(error) from None
-            raise
+            if not is_out_of_memory(error):
+                raise
+            failed = error
+        if failed is not None:
+            raise OutOfMemory(failed)
         if compiled_frames() != compiled:  # each size is compiled anew
             self.memory.undivided = sys.maxsize
             raise Together
@@ -151,5 +153,5 @@ def gives_the_same(
         found = function(*map(part, inputs), *map(part, arguments))
     if not isinstance(found, Tensor) or len(found) != fewer * repeats:
         return False
-    precision = loosest(precision_of(inputs, verdict.graph.coarsest), inputs)
+    precision = loosest(precision_of(inputs, verdict.graph.coarsest), (*inputs, output))
     return not differing(found[:fewer], output[:fewer], precision)

@@ -79,7 +79,8 @@ def certificate_of(function: Callable[..., Any], watched: Watched) -> Certificat
         trunk_share=0.0 if plan is None else plan.trunk_share(),
         speed_up=1.0 if hoisted is None else hoisted.speed_up(STEPS),
         rows=verdict.graph.size,
-        timed=hoisted is not None and not is_certain(hoisted.gain(STEPS)),
+        timed=hoisted is not None
+        and not is_certain(hoisted.gain(STEPS), verdict.graph.inputs[0].value.device),
         segments=lambda: strip_of(verdict, modules, trunk),
     )
 

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captum_xdnn.checks.completeness import bounds_of, contradiction, loosest, relative_gaps
+from captum_xdnn.checks.completeness import (
+    COARSE,
+    COARSE_SLACK,
+    bounds_of,
+    contradiction,
+    loosest,
+    relative_gaps,
+)
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict, values_of
 from captum_xdnn.routes.attempt import Attempt
@@ -27,7 +34,8 @@ MISSED = {
     "hoisted": "the attributions miss Euler's identity in the trunk by {}",
 }
 OUTPUT_UNITS = 2.0**11
-"""Units of rounding by which a repeated head's output may differ from the function's."""
+"""Units of rounding by which outputs that are computed in two ways may differ; in coarser dtypes than float32, and
+where its products are TF32, it is ``COARSE_SLACK``: of those so many are more than the output itself."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,8 @@ def differing(output: Tensor, real: Tensor, precision: float) -> str:
     if real.shape != output.shape:
         return NOT_THE_FUNCTION
     gap = float(torch.linalg.vector_norm(output - real))
-    if gap <= OUTPUT_UNITS * precision * float(torch.linalg.vector_norm(real)):
+    units = COARSE_SLACK if precision > COARSE else OUTPUT_UNITS
+    if gap <= units * precision * float(torch.linalg.vector_norm(real)):
         return ""
     return NOT_THE_FUNCTION if math.isfinite(gap) else NOT_FINITE
 
@@ -146,7 +155,7 @@ def _contradicted(
     if found.repeated is None:
         return ""
     real = attempt.watched.output.detach()
-    return differing(found.repeated, real, loosest(precision, call.inputs))
+    return differing(found.repeated, real, loosest(precision, (*call.inputs, real)))
 
 
 def _bounds(call: Call, found: Found) -> Tensor:

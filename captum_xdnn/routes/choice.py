@@ -16,7 +16,7 @@ import torch
 
 from captum_xdnn._torch import is_transformed
 from captum_xdnn.checks.completeness import loosest, precision_of
-from captum_xdnn.errors import first_line
+from captum_xdnn.errors import first_line, is_out_of_memory, without_frames
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.proof.watching import unsuitable, watch
@@ -29,7 +29,7 @@ from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
-from captum_xdnn.routes.sizes import Sizes, is_out_of_memory, sizes_of
+from captum_xdnn.routes.sizes import Sizes, sizes_of
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -39,6 +39,7 @@ NOTICE = (
     "%s: %s. print(captum_xdnn.certify(function, inputs)) says where and what to do about it; "
     'logging.getLogger("captum_xdnn").setLevel("ERROR") silences this notice'
 )
+NO_ROOM = "memory has run out"
 NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
@@ -60,6 +61,11 @@ def fast_route(request: Request) -> Outcome:
         outcome = _in_parts(request, parts, memory)
     else:
         outcome = _attempted(Attempt(request, request.call, memory))
+    size = parts[0].size
+    while outcome.refusal is NO_ROOM and size > 1 and request.call.is_plain(1):
+        size = -(-size // 2)
+        bounded = replace(request.quadrature, internal_batch_size=size)
+        outcome = _in_smaller_parts(replace(request, quadrature=bounded), memory, outcome)
     if outcome.certificate is not None:
         _announce(request.forward_func, memory, outcome)
     return outcome
@@ -67,14 +73,35 @@ def fast_route(request: Request) -> Outcome:
 
 def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
     """Attribute a call in parts, if its examples are proved to stay apart; else as a whole."""
+    outcome = _joined(request, parts, memory)
+    whole = outcome.attributions is None and outcome.refusal is not NO_ROOM
+    return _attempted(Attempt(request, request.call, memory)) if whole else outcome
+
+
+def _in_smaller_parts(request: Request, memory: Memory, larger: Outcome) -> Outcome:
+    """Attribute a call in parts for which memory has run out in larger ones."""
+    outcome = _joined(request, request.parts(), memory)
+    if outcome.attributions is not None:
+        return outcome
+    refusal = NO_ROOM if outcome.refusal is NO_ROOM else f"{NO_ROOM}, and not divided"
+    return replace(larger, refusal=refusal, sizes=outcome.sizes or larger.sizes)
+
+
+def _joined(request: Request, parts: list[Call], memory: Memory) -> Outcome:
+    """The attributions of the parts of a call; none where its examples are not proved to stay apart."""
     attempts = [Attempt(request, part, memory) for part in parts]
-    outcomes = [_attempted(attempt, checked=True) for attempt in attempts]
-    route = outcomes[0].route
+    outcomes: list[Outcome] = []
+    for attempt in attempts:
+        outcomes.append(_attempted(attempt, checked=True))
+        if outcomes[-1].refusal is NO_ROOM:
+            break
+    route, last = outcomes[0].route, outcomes[-1]
     gained = all(o.attributions is not None and o.route == route for o in outcomes)
     if not gained or not _divides(request, attempts):
+        sizes = last.sizes or _sizes(attempts[0])
         for attempt in reversed(attempts):
             attempt.put_back()
-        return _attempted(Attempt(request, request.call, memory))
+        return Outcome(refusal=last.refusal, sizes=sizes)
     with torch.enable_grad() if request.create_graph else nullcontext():
         attributions = rows([o.attributions or () for o in outcomes])
         returned = [o.returned for o in outcomes if o.returned is not None]
@@ -94,34 +121,43 @@ def _divides(request: Request, attempts: list[Attempt]) -> bool:
         return False
     joined = torch.cat([a.watched.output.detach() for a in attempts])
     precision = precision_of(call.inputs, verdict.graph.coarsest)
-    return not differing(joined, output, loosest(precision, call.inputs))
+    return not differing(joined, output, loosest(precision, (*call.inputs, output)))
 
 
 def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
     """Run the function and attribute what it did; ``checked``, also where no check is wanted."""
+    try:
+        return _looked_at(attempt, checked=checked)
+    except BaseException as error:
+        attempt.put_back()
+        if not is_out_of_memory(error):
+            raise
+        failed = error
+    without_frames(failed)
+    known = cast("Outcome | None", attempt.memory.last_refusal(_form(attempt)))
+    sizes = _sizes(attempt) or (None if known is None else known.sizes)
+    return Outcome(refusal=NO_ROOM, ran=False, sizes=sizes)
+
+
+def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
     if not attempt.request.verify and not checked and attempt.request.tolerance is None:
         outcome = unwatched(attempt)
         if outcome is not None:
             return outcome
-    request, memory = attempt.request, attempt.memory
-    form = (attempt.form, request.quadrature, request.create_graph)
+    request, memory, form = attempt.request, attempt.memory, _form(attempt)
     patient = request.hoist and not checked
     known = memory.refused(form) if patient else None
     if known is not None:
         return cast("Outcome", known)
-    try:
-        outcome = _of_runs(attempt)
-    except BaseException:
-        attempt.put_back()
-        raise
+    outcome = _of_runs(attempt)
     if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
         outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
     elif outcome.refusal and outcome.certificate is not None:
         outcome = replace(outcome, certificate=outcome.certificate.but(outcome.refusal))
     memory.is_fast = outcome.attributions is not None
     if patient and not outcome.contradicted:
-        if not memory.is_fast:
-            outcome = replace(outcome, sizes=_sizes(attempt, outcome, form))
+        if not memory.is_fast and outcome.ran and not outcome.refusal:
+            outcome = replace(outcome, sizes=_sizes(attempt))
         lasts = not memory.is_fast and outcome.timed is None
         memory.note(form, replace(outcome, returned=None) if lasts else None)
     if outcome.attributions is None:
@@ -132,13 +168,13 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
     return outcome
 
 
-def _sizes(attempt: Attempt, outcome: Outcome, form: Any) -> Sizes | None:
+def _form(attempt: Attempt) -> Any:
+    """What tells calls apart whose refusals may differ."""
+    return (attempt.form, attempt.request.quadrature, attempt.request.create_graph)
+
+
+def _sizes(attempt: Attempt) -> Sizes | None:
     """How the steps of a call may be divided that Captum's code is to answer."""
-    if is_out_of_memory(attempt.watched.error or attempt.middle.error):
-        known = cast("Outcome | None", attempt.memory.last_refusal(form))
-        return None if known is None else known.sizes
-    if outcome.refusal or not outcome.ran:
-        return None
     verdict = attempt.watched.verdict or attempt.middle.verdict
     return sizes_of(verdict, attempt.call.arguments)
 
@@ -209,6 +245,8 @@ def _refusal(attempt: Attempt, verdict: Verdict) -> str:
 def _raised(attempt: Attempt) -> Outcome:
     """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it."""
     error = attempt.watched.error or attempt.middle.error
+    if error is not None and is_out_of_memory(error):
+        raise error
     reason = f"it raises {first_line(error)}" if isinstance(error, Exception) else str(error or "")
     return Outcome(Certificate.untraceable(reason), ran=False)
 

@@ -12,17 +12,19 @@ from torch import Tensor
 
 from captum_xdnn.checks.completeness import FLOAT32
 from captum_xdnn.checks.gradient_law import agree
+from captum_xdnn.errors import is_out_of_memory, without_frames
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.captum import gradients_at
 from captum_xdnn.routes.checked import Found, conclude, trained
-from captum_xdnn.routes.plan import Choice, Plan, choice_of, plan_of
+from captum_xdnn.routes.plan import Choice, Plan, choice_of, is_certain, now, plan_of
 from captum_xdnn.routes.refined_head import refined_in_head
 from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.repeated_head import Crossing, Hoisted
 from captum_xdnn.routes.request import SLOWER, Outcome
 from captum_xdnn.routes.single_pass import explained
+from captum_xdnn.routes.sizes import bytes_of
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -48,26 +50,16 @@ def hoisted_route(attempt: Attempt, verdict: Verdict, certificate: Certificate) 
     if own:
         return Outcome(certificate, refusal=f"{OWN_CODE}: {', '.join(own)}")
     choice = choice_of(verdict, request)
-    if not choice.hoist(plan.gain(request.quadrature.n_steps)):
+    certain = is_certain(plan.gain(request.quadrature.n_steps), request.call.inputs[0].device)
+    if not choice.hoist(certain=certain):
         return _left_to_captum(choice, nothing)
     memory.keeps[attempt.form] = plan.keep
     if not plan.keep <= attempt.tape.kept.keys() and attempt.run(plan.keep) is not verdict:
         return nothing  # it runs otherwise each time
-    start, most, stacks = time.perf_counter(), _most(attempt, plan), plan.stacks
-    for _ in range(2):
-        try:
-            crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=request.create_graph)
-            result, taken = _integrated(attempt, crossing, plan, most)
-            seconds = time.perf_counter() - start
-            choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, most)
-        except ERRORS:  # Captum's code answers, or raises what is wrong with the call
-            choice.rehearsed = False
-        if choice.rehearsed or not plan.stacks:
-            break
-        plan.stacks = False  # torch.vmap bears what takes the batch at its word
-    if not choice.rehearsed:
-        plan.stacks = stacks  # neither way: it may be the call (a wrong target)
+    found = _crossed(attempt, plan, choice, certain=certain)
+    if found is None:
         return nothing
+    crossing, (result, taken), most, seconds = found
     outcome = conclude(
         attempt,
         verdict,
@@ -106,6 +98,34 @@ def _integrated(
     return crossing.led_back(integrals), refined.taken
 
 
+def _crossed(
+    attempt: Attempt, plan: Plan, choice: Choice, *, certain: bool
+) -> tuple[Crossing, tuple[Hoisted, Taken | None], int, float] | None:
+    """The integral over the head, how many steps went through it together, and the seconds it took."""
+    start, stacks, most = time.perf_counter(), plan.stacks, min(_most(attempt, plan), choice.most)
+    while True:
+        failed: Exception | None = None
+        try:
+            graph = attempt.request.create_graph
+            crossing = Crossing(plan, attempt.watched, attempt.leaves, graph=graph)
+            result = _integrated(attempt, crossing, plan, most)
+            end = time.perf_counter() if certain else now(attempt.call.inputs[0].device)
+            choice.rehearsed = choice.rehearsed or _rehearsed(attempt, crossing, most)
+        except ERRORS as error:  # Captum's code answers, or raises what is wrong with the call
+            choice.rehearsed, failed = False, error if is_out_of_memory(error) else None
+        if choice.rehearsed:
+            return crossing, result, most, end - start
+        if failed is not None:
+            without_frames(failed)
+        if failed is not None and most > 1:
+            choice.most = most = most // 2
+        elif plan.stacks:
+            plan.stacks = False  # torch.vmap bears what takes the batch at its word
+        else:
+            plan.stacks = stacks  # neither way: it may be the call (a wrong target)
+            return None
+
+
 def _left_to_captum(choice: Choice, nothing: Outcome) -> Outcome:
     """What comes of a call that is not hoisted: Captum's way is timed, unless that has been decided."""
     if choice.is_slower:
@@ -124,6 +144,8 @@ def _most(attempt: Attempt, plan: Plan) -> int:
     steps = len(_points(attempt))
     on_cpu = attempt.call.inputs[0].device.type == "cpu"
     together = -(-steps // plan.passes(steps, cached=on_cpu))
+    if attempt.request.max_memory is not None:
+        together = min(together, attempt.request.max_memory // bytes_of(plan.split.head))
     return max(1, together if bound is None else min(together, bound // attempt.call.size))
 
 

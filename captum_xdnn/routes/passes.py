@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from captum_xdnn._captum import integrate
+from captum_xdnn.errors import is_out_of_memory, without_frames
 from captum_xdnn.routes.divided import Passes, Way
 from captum_xdnn.routes.request import Request
-from captum_xdnn.routes.sizes import Sizes, is_out_of_memory
+from captum_xdnn.routes.sizes import Sizes
 
 OUT_OF_MEMORY = (
     "{}\nCaptum runs all steps at once, {} rows, and this call could not be divided by itself. "
@@ -74,11 +75,17 @@ def integrated(
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        failed = error.with_traceback(None)  # its frames hold the tensors of the pass
+        failed = error
+    without_frames(failed)
     rows = request.quadrature.n_steps * request.call.size
     if sizes is not None and passes is not None:
         sizes.forbid(rows)
         found = passes.result()
         if found is not None:
             return found
-    raise type(failed)(OUT_OF_MEMORY.format(failed, rows)) from failed
+    raise too_large(failed, rows) from failed
+
+
+def too_large(error: Exception, rows: int) -> Exception:
+    """An error that memory has run out, with the argument that bounds what goes through the function together."""
+    return type(error)(OUT_OF_MEMORY.format(error, rows))

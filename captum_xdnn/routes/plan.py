@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
+
+import torch
 
 from captum_xdnn._torch import OpOverload, has_kernel
 from captum_xdnn.proof import registry
@@ -213,9 +217,16 @@ CERTAIN = 4.0
 """A predicted speed-up that needs no measurement of Captum's own time."""
 
 
-def is_certain(predicted: float) -> bool:
-    """Whether a predicted speed-up is believed without timing Captum's way."""
-    return predicted >= CERTAIN
+def is_certain(predicted: float, device: torch.device) -> bool:
+    """Whether a predicted speed-up is believed without timing Captum's way: its rates are a CPU's."""
+    return (predicted if device.type == "cpu" else 0.0) >= CERTAIN
+
+
+def now(device: torch.device) -> float:
+    """Seconds of a clock, read when a GPU has done what it was asked for: a call comes back before that."""
+    if device.type == "cuda":
+        torch.cuda.current_stream(device).synchronize()
+    return time.perf_counter()
 
 
 class Choice:
@@ -225,15 +236,16 @@ class Choice:
         self.rehearsed = False
         self._hoisted = self._captum = math.inf
         self._times = 0
+        self.most = sys.maxsize  # steps that went through the head together where more did not fit
 
-    def hoist(self, predicted: float) -> bool:
+    def hoist(self, *, certain: bool) -> bool:
         """Whether to hoist this call.
 
-        The first call is hoisted if that promises to pay, and where the promise is small so is the
+        Where that is not certain, the first call is hoisted if that promises to pay, and where the promise is small so is the
         second, which does no more than later ones do. In the third Captum's way is timed, and from the
         fourth on the faster one is taken.
         """
-        if is_certain(predicted) or self._times < 2:
+        if certain or self._times < 2:
             return True
         if self._captum == math.inf:
             return False

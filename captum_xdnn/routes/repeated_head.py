@@ -250,7 +250,7 @@ def _repeated(node: Node, args: Any, kwargs: Any, length: int) -> Any:
             shape = (length if shape[0] > 0 else shape[0], *shape[1:])
         return args[0].reshape(shape)
     if "scaled_dot_product" in name:
-        return _attention(args, kwargs, name)
+        return _attention(args, kwargs, node.target._schema)
     if name and not is_batched(node.target):
         parts = how(node.target)
         if parts is not None:
@@ -258,16 +258,19 @@ def _repeated(node: Node, args: Any, kwargs: Any, length: int) -> Any:
     return in_form(node, node.target(*args, **kwargs))
 
 
-def _attention(args: Any, kwargs: Any, name: str) -> Any:
-    """Attention as the operations that it is made of."""
-    query, key, value, *rest = args
-    mask = kwargs.get("attn_mask")
-    if "efficient" in name or "cudnn" in name or "overrideable" in name:
-        mask, rest = rest[0], rest[2:]
-    dropout = rest[0] if rest else 0.0
-    causal = rest[1] if len(rest) > 1 else False
+def _attention(args: Any, kwargs: Any, schema: Any) -> Any:
+    """Attention as the operations that it is made of; each device's overload has another order of arguments."""
+    given = {**{a.name: v for a, v in zip(schema.arguments, args, strict=False)}, **kwargs}
+    query, key = given["query"], given["key"]
     output, weights = _aten._scaled_dot_product_attention_math.default(
-        query, key, value, mask, dropout, causal, scale=kwargs.get("scale")
+        query,
+        key,
+        given["value"],
+        given.get("attn_mask", given.get("attn_bias")),
+        given.get("dropout_p", 0.0),
+        given.get("is_causal", False),
+        scale=given.get("scale"),
+        enable_gqa=query.dim() > 3 and query.shape[-3] != key.shape[-3],
     )
     return output, weights
 

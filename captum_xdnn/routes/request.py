@@ -94,6 +94,7 @@ class Request:
     verify: bool = True  # whether to check each fast route
     create_graph: bool = False  # whether the attributions can be differentiated
     hoist: bool = True  # whether hoisting will do where a single pass is not exact
+    max_memory: int | None = None  # bytes that the results of one pass may take
     # the first of the inputs that are added to a layer's value; None without any
     shifts: int | None = None
     # what completeness is to reach, by points of its own; None for the rule's

@@ -190,7 +190,12 @@ def explained(output: Any, target: Any) -> Tensor:
 def select(output: Any, target: Any) -> Tensor:
     """Captum's choice of the explained entries, without waiting for a target on a GPU."""
     lone = isinstance(target, Tensor) and target.is_cuda and target.numel() == 1
-    if lone and output.dim() > 1 and target.dtype in (torch.int32, torch.int64):
+    if (
+        lone
+        and output.device == target.device
+        and output.dim() > 1
+        and target.dtype in (torch.int32, torch.int64)
+    ):
         return column(output, target)
     explained: Tensor = selected(output, target)
     return explained

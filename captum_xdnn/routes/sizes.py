@@ -7,6 +7,7 @@ What a call costs). The steps are work anyway, so passes of different sizes are 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from captum_xdnn.proof.nodes import is_operation
 from captum_xdnn.proof.verdict import Verdict
+from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 
 FIRST = 8 * 2**20
@@ -38,13 +40,6 @@ def _clock() -> Any:
 
 
 clock = _clock()
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error says that memory has run out: on a GPU, or on a CPU in words."""
-    said = ("can't allocate memory", "not enough memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or (type(error) is RuntimeError and any(words in str(error) for words in said))
 
 
 class Sizes:
@@ -134,15 +129,15 @@ def sizes_of(verdict: Verdict | None, arguments: tuple[Any, ...]) -> Sizes | Non
         return None
     sizes: Sizes | None = verdict.kept.get("sizes")
     if sizes is None:
-        sizes = verdict.kept["sizes"] = Sizes(_bytes_of(verdict) // size)
+        sizes = verdict.kept["sizes"] = Sizes(bytes_of(verdict.graph.nodes) // size)
     return sizes
 
 
-def _bytes_of(verdict: Verdict) -> int:
-    """The bytes of what the run computed: about what autograd holds, and the largest twice more."""
+def bytes_of(nodes: Sequence[Node]) -> int:
+    """The bytes of what nodes of a run computed: about what autograd holds, and the largest twice more."""
     found = [0]
-    for node in verdict.graph.nodes:
+    for node in nodes:
         if is_operation(node.target) and not operation_of(node.target).shows:
             values = node.value if isinstance(node.value, tuple) else (node.value,)
             found += [v.numel() * v.element_size() for v in values if v is not None]
-    return sum(found) + 2 * max(found)
+    return max(1, sum(found) + 2 * max(found))

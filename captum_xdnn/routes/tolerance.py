@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import expand_additional_forward_args, expand_target
+from captum_xdnn.errors import is_out_of_memory
 from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
 from captum_xdnn.routes.captum import differentiable_quadrature, outputs_of
 from captum_xdnn.routes.checked import attributed
 from captum_xdnn.routes.divided import NO_SMALLER
 from captum_xdnn.routes.gradients import gradient_of_each
-from captum_xdnn.routes.refinement import Evaluated, Taken, Tolerance, refined
+from captum_xdnn.routes.passes import too_large
+from captum_xdnn.routes.refinement import Evaluated, Refined, Taken, Tolerance, refined
 from captum_xdnn.routes.request import Request, Weighted, of_examples
 from captum_xdnn.routes.single_pass import widened
 from captum_xdnn.routes.sizes import Sizes
@@ -53,10 +55,9 @@ def to_tolerance(
             return _attributed(alone.integrals, request), alone.taken
     points = _Together(request)
     try:
-        together = refined(points.evaluate, 1, wanted)
-    except _Meet:
-        points.meet = True
-        together = refined(points.evaluate, 1, wanted)
+        together = points.refined(wanted)
+    except (RuntimeError, MemoryError) as error:
+        raise (too_large(error, points.rows) if is_out_of_memory(error) else error) from None
     taken = together.taken.of(call.size)
     if not request.create_graph:
         return _attributed(together.integrals, request), taken
@@ -136,6 +137,14 @@ class _Together(_Points):
 
     meet: bool | None = None
 
+    def refined(self, wanted: Tolerance) -> Refined:
+        """The integrals at points of all examples."""
+        try:
+            return refined(self.evaluate, 1, wanted)
+        except _Meet:
+            self.meet = True
+        return refined(self.evaluate, 1, wanted)
+
     def _count(self) -> int:
         return 1 if self.meet else max(1, self.rows // self.call.size)
 
@@ -198,7 +207,8 @@ class _Apart(_Points):
             if count == 1:
                 raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
             self._apart.sizes.forbid(count)
-            return self._pass(groups[: self._count()], places[: self._count()])
+        count = min(self._count(), count - 1)
+        return self._pass(groups[:count], places[:count])
 
     def _of_rows(self, groups: Tensor, places: Tensor) -> Evaluated:
         count, call = len(places), self.call

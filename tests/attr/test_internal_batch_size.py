@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from bias_free_networks import Normalised, affine_output, mlp, rows
+from captum.attr import IntegratedGradients
 from references import path_integral
-from torch import Tensor
+from torch import Tensor, nn
 from torch.testing import assert_close
 
 from captum_xdnn import XIntegratedGradients
+from captum_xdnn.routes import plan
 
 
 # The whole batch runs once more without gradients: that its parts are its rows has to be seen.
@@ -50,3 +53,29 @@ def test_one_call_is_one_forward_pass(build: Any) -> None:
     seen.clear()
     xig.attribute(x, baseline, target=0)
     assert seen == [4]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("route", ["single_pass", "captum"])
+def test_a_batch_that_reads_its_length_is_not_divided(
+    device: str, dtype: torch.dtype, route: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is allowed for rounding is less than the output itself, however coarse the numbers are."""
+    monkeypatch.setattr(plan, "WORTH_IT", float("inf"))  # nothing is hoisted
+    net = nn.Sequential(*([] if route == "single_pass" else [nn.Softplus()]), mlp())
+    net, x = net.to(device, dtype), rows().to(device, dtype)
+
+    def function(x: Tensor) -> Tensor:
+        return net(x) / len(x)
+
+    captums = IntegratedGradients(function)
+    if route == "single_pass":
+        xig = XIntegratedGradients(function)
+        found = xig.attribute(x, target=1, internal_batch_size=2)
+        expected = captums.attribute(x, target=1, internal_batch_size=4)
+    else:
+        xig = XIntegratedGradients(function, max_memory=400)
+        found, expected = xig.attribute(x, target=1), captums.attribute(x, target=1)
+    assert xig.last_route == route
+    assert_close(found, expected, rtol=0.05, atol=0.05 * float(expected.abs().max()))

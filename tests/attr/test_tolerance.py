@@ -268,6 +268,22 @@ def test_memory_for_a_few_rows(limit: int) -> None:
     assert_close(found, expected)
 
 
+def test_memory_that_a_batch_which_goes_together_does_not_have() -> None:
+    function = meeting().double()
+
+    def fail(_: Any, given: Any) -> None:
+        if len(given[0]) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+
+    xig = XIntegratedGradients(function)
+    expected = xig.attribute(inputs(), target=1, tolerance=1e-3)
+    with function.register_forward_pre_hook(fail):
+        with pytest.raises(torch.OutOfMemoryError, match="internal_batch_size bounds the rows"):
+            xig.attribute(inputs(), target=1, tolerance=1e-3)
+        found = xig.attribute(inputs(), target=1, tolerance=1e-3, internal_batch_size=4)
+    assert_close(found, expected)
+
+
 def test_what_is_not_reached_is_named() -> None:
     function = Sharp(40.0).double()
     x = torch.stack([1e-4 * inputs()[0], 30 * inputs()[1], torch.full((6,), torch.nan).double()])

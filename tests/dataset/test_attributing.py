@@ -222,9 +222,25 @@ def test_where_nothing_works_the_error_is_raised() -> None:
         attributing(batch(labels=LABELS[:1], size=1))
 
 
-@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
-def test_what_is_no_fault_of_a_sample_is_raised(error: type[Exception]) -> None:
-    with pytest.raises(error):
+def in_words(said: str) -> Callable[..., Exception]:
+    return lambda *_: RuntimeError(said)
+
+
+DEVICES_FAULTS: dict[str, Any] = {
+    "MemoryError": MemoryError,
+    "torch": torch.OutOfMemoryError,
+    "CUDA": in_words("CUDA error: out of memory"),
+    "cuBLAS": in_words(
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"
+    ),
+    "no more work": in_words("CUDA error: an illegal memory access was encountered"),
+}
+
+
+@pytest.mark.parametrize("name", DEVICES_FAULTS)
+def test_what_is_no_fault_of_a_sample_is_raised(name: str) -> None:
+    error = DEVICES_FAULTS[name]
+    with pytest.raises(type(error(""))):
         Attributing(Settings(IntegratedGradients(Picky(0.5, error))))(batch())
     with pytest.raises(NotHomogeneousError):
         Attributing(Settings(XIntegratedGradients(nn.Tanh(), strategy="single_pass")))(batch())

@@ -14,6 +14,7 @@ from captum_xdnn import XIntegratedGradients
 from captum_xdnn.dataset import attribute_dataset, read_shards
 
 pytestmark = pytest.mark.gpu
+pytest.importorskip("pyarrow")
 
 
 def attribute(folder: Path, device: str, data: Rows, **loading: bool) -> None:

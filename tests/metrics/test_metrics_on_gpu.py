@@ -13,10 +13,7 @@ from captum_xdnn.compare import compare
 from captum_xdnn.metrics import contrast_invariance, masking_curve, single_deletion_score
 from captum_xdnn.metrics.masking import METRICS
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = pytest.mark.gpu
 TARGETS = torch.tensor([0, 4, 2])
 
 

@@ -375,7 +375,7 @@ ELSEWHERE = frozenset(
     names(
         "_scaled_dot_product_cudnn_attention _scaled_dot_product_efficient_attention "
         "_scaled_dot_product_flash_attention _scaled_dot_product_fused_attention_overrideable "
-        "cudnn_batch_norm miopen_batch_norm rrelu_with_noise"
+        "cudnn_batch_norm miopen_batch_norm cudnn_grid_sampler rrelu_with_noise"
     )
     + ([] if "torchvision.deform_conv2d" in SAMPLES else ["torchvision.deform_conv2d"])
 )

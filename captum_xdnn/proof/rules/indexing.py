@@ -91,6 +91,12 @@ def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     )
 
 
+@law("cudnn_grid_sampler", rows=images)
+def _grid_sample_by_cudnn(self: Any, grid: Any) -> Motion:
+    """See above; ``F.grid_sample`` with ``align_corners=True`` on a GPU."""
+    return _grid_sample(self, grid)
+
+
 def ordered(call: BatchedCall) -> BatchDim | None:
     """Each entry by itself, among bounds that all rows share in one list."""
     data = call["input"] or call["self"]

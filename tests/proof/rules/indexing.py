@@ -84,6 +84,15 @@ CASES = [
     ),
     case("aten.nonzero.default", coarse(3, 4), table={"1": "0", "2": "0", "A": refused(BEND)}),
     case("aten.grid_sampler_2d.default", IMAGE, GRID, 0, 0, False, table=SAMPLED),
+    case(
+        "aten.cudnn_grid_sampler.default",
+        IMAGE,
+        GRID,
+        via=lambda image, grid: torch.grid_sampler_2d(image, grid, 0, 0, True),
+        by_hand=True,
+        # Its value at the baseline would be asked of a GPU.
+        table={motions: found for motions, found in SAMPLED.items() if "A" not in motions},
+    ),
     case("aten.grid_sampler_3d.default", VOLUME, PLACES_IN_IT, 0, 0, False, table=SAMPLED),
     case("aten.any.default", coarse(3, 4), table=TRUE_SOMEWHERE),
     case("aten.any.dim", coarse(3, 4), 1, table=TRUE_SOMEWHERE),
