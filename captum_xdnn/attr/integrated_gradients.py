@@ -202,7 +202,9 @@ class XIntegratedGradients(ByRoutes, IntegratedGradients):
             AssertionError: For wrong input, as in Captum (and Captum's other types likewise).
             torch.OutOfMemoryError: Where steps do not fit that are not divided.
         """
-        wanted = tolerance_of(tolerance, max_steps) or self._wanted
+        wanted = self._wanted
+        if not (tolerance is None and max_steps is None):
+            wanted = tolerance_of(tolerance, max_steps)
         last = self._calls_of().here()
         last.outputs = last.taken = None
         formatted, starts = format_input_baseline(inputs, baselines)
