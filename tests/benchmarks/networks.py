@@ -6,6 +6,8 @@ import torch
 import torchvision
 from torch import nn
 
+from captum_xdnn.convert import to_xdnn
+
 
 def without_biases(model: nn.Module) -> nn.Module:
     """The model with the bias of every convolution and linear layer taken away, in eval mode."""
@@ -36,6 +38,12 @@ def x_resnet50() -> nn.Module:
             if name.endswith("conv3.weight"):
                 parameter.mul_(0.25)
     return without_biases(model)
+
+
+def x_densenet121() -> nn.Module:
+    """DenseNet-121 as `to_xdnn` makes it: no biases, uncentred batch norms."""
+    model = torchvision.models.densenet121().eval()
+    return to_xdnn(model, inputs=torch.randn(1, 3, 64, 64), inplace=True)[0]
 
 
 def mlp(*, bias: bool) -> nn.Module:

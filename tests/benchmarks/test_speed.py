@@ -13,11 +13,15 @@ from torch import Tensor, nn
 from captum_xdnn import XIntegratedGradients, certify
 from captum_xdnn.proof.watching import watch
 
-from .networks import mlp, x_alexnet, x_resnet50
+from .networks import mlp, x_alexnet, x_densenet121, x_resnet50
 from .report import Report
 from .timing import interleaved
 
-LARGE = {"AlexNet-sized": x_alexnet, "ResNet-50-sized": x_resnet50}
+LARGE = {
+    "AlexNet-sized": x_alexnet,
+    "ResNet-50-sized": x_resnet50,
+    "DenseNet-121": x_densenet121,
+}
 TARGET = 1
 
 
