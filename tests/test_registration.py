@@ -92,4 +92,4 @@ def test_the_class_is_a_subclass_with_captums_signature() -> None:
     ours = inspect.signature(XIntegratedGradients.attribute).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
     assert [p.default for p in ours.values()][: len(theirs)] == [p.default for p in theirs.values()]
-    assert list(ours)[len(theirs) :] == ["create_graph"]
+    assert list(ours)[len(theirs) :] == ["create_graph", "tolerance", "max_steps"]

@@ -43,11 +43,11 @@ class ByRoutes(Tolerating, Routed):
             outcome = self._try_fast_routes(request, is_known=is_known)
         attributions = outcome.attributions
         if attributions is None:
-            timed, device = outcome.timed, request.call.inputs[0].device
-            start = 0.0 if timed is None else now(device)
+            timed, inputs = outcome.timed, request.call.inputs
+            start = 0.0 if timed is None else now(inputs[0].device)
             attributions = self._integrate(request, outcome.sizes, is_known=is_known)
             if timed is not None:
-                timed(now(device) - start)
+                timed(now(inputs[0].device) - start)
         return attributions
 
     def _integrate(

@@ -207,7 +207,9 @@ def _at_the_inputs(attempt: Attempt) -> Verdict | Outcome:
     attempt.seconds = time.perf_counter() - start
     if verdict is None:
         return _raised(attempt)
-    if _is_open(attempt, verdict):
+    known = verdict in attempt.memory.certificates or attempt.tape.is_placed()
+    # One of which no place is known yet runs again, from the beginning.
+    if _is_open(attempt, verdict) or not (known or _is_confirmed(attempt, verdict)):
         return verdict
     return attempt.refused(attempt.watched, _refusal(attempt, verdict))
 

@@ -43,6 +43,7 @@ def test_noise_tunnel(route: str, nt_type: str) -> None:
     assert_close(results[0], results[1], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 @pytest.mark.parametrize("route", NETWORKS)
 def test_noise_tunnel_with_drawn_baselines_and_delta(route: str) -> None:
     linear = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3)).double()

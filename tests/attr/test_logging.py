@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes import choice
+from captum_xdnn.routes import choice, plan
 from captum_xdnn.routes.plan import Choice
 
 
@@ -33,6 +33,7 @@ def test_the_fast_route_is_announced_once(caplog: pytest.LogCaptureFixture) -> N
     assert _said(caplog) == ["Sequential: single pass, exact (degree 1)"]
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_captums_route_is_announced_with_the_first_reason(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,6 +48,7 @@ def test_captums_route_is_announced_with_the_first_reason(
 def test_a_route_that_is_chosen_by_time(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(plan, "WORTH_IT", 0.0)
     monkeypatch.setattr(Choice, "note_captum", lambda self, _: setattr(self, "_captum", 0.0))
     calls = 0
 
@@ -71,6 +73,7 @@ def test_a_route_that_is_chosen_by_time(
     assert 20 < calls < 30  # nearly no call is watched beside Captum's
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_a_turn_of_the_verdict_is_announced(caplog: pytest.LogCaptureFixture) -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
     method = XIntegratedGradients(model)

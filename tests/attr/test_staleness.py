@@ -127,6 +127,7 @@ def test_an_object_of_the_users_own() -> None:
     assert xig.last_route != "single_pass"
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_forward_func_replaced_on_the_object() -> None:
     x = rows()
     xig = certified(mlp(), x)

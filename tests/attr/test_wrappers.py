@@ -118,6 +118,7 @@ def test_a_model_that_holds_a_traced_part() -> None:
     assert_close(ours, path_integral(net, (x,), (0,), 1)[0], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_a_bias_trained_inside_a_traced_model_is_seen() -> None:
     net, x = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3)).double(), rows()
     for layer in (net[0], net[2]):
@@ -146,6 +147,7 @@ def test_a_frozen_script() -> None:
     assert_close(ours.double(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("always_hoisted")
 def test_a_data_parallel_model_with_hooks_of_its_own() -> None:
     net, x = nn.DataParallel(mlp()), rows()
     net.register_forward_hook(lambda module, args, output: output + 1)
