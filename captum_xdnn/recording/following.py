@@ -30,10 +30,10 @@ from captum_xdnn._torch import (
 )
 from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.places import Place, here
-from captum_xdnn.recording.steps import READ, REF, Source, Step
-from captum_xdnn.recording.tensors import LITERALS, Entry, Group, makes
+from captum_xdnn.recording.steps import LITERALS, READ, REF, Real, Source, Step
+from captum_xdnn.recording.tensors import Entry, Group, makes
 
-_COMPARED = LITERALS | {float}
+_COMPARED = LITERALS | {float, list}
 _SEVERAL = frozenset((tuple, list))
 _PLAIN = (Tensor,)
 OWN = frozenset((Tensor, Parameter))
@@ -48,6 +48,14 @@ _PLAIN_FUNCTIONS = (_of_tensors.__func__, disabled_torch_function)
 def watched(function: Any, *args: Any) -> Any:
     """Call a function; what is above this frame is not the user's."""
     return function(*args)
+
+
+def _is_named(named: dict[str, Any], given: dict[str, Any]) -> bool:
+    """Whether the arguments by name are the literals that were seen."""
+    return named.keys() == given.keys() and all(
+        type(value) is type(named[name]) and type(value) in LITERALS and value == named[name]
+        for name, value in given.items()
+    )
 
 
 class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -120,13 +128,13 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if (
                 step is None
                 or step.overload is not func
-                or kwargs
+                or ((kwargs or step.named) and not _is_named(step.named, kwargs or {}))
                 or (types and types != _PLAIN)
                 or not self._is_next(step, args)
             ):
                 return self._run_new(func, types, args, kwargs or {})
-            self._given = step.wanted
-            result = func(*args)
+            self._given = step.given
+            result = func(*args, **kwargs) if kwargs else func(*args)
             self._advance(step, result, self._group_of(args[0]) if step.shows else None)
             return result
         except Exception:
@@ -166,8 +174,10 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 if not self._is_source(value, want):
                     return False
                 fresh = (*fresh, value)
-            elif value is not want and (
-                type(value) is not type(want) or type(value) not in _COMPARED or value != want
+            elif (
+                value is not want
+                and (type(value) is not type(want) or type(value) not in _COMPARED or value != want)
+                and not (type(want) is Real and type(value) is float and value.hex() == want[0])
             ):
                 return False
         for tensor in fresh:

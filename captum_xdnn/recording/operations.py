@@ -38,7 +38,6 @@ class Operation:
         tells: Whether it is foreign and returns a number, or tensors whose number may tell.
         by_storage: Whether what it shows may depend on memory that is not its argument's.
         is_in_place: Whether it does nothing but write its first argument and return it.
-        is_usual: Whether it does nothing but that, or return results.
     """
 
     def __init__(self, overload: OpOverload) -> None:
@@ -74,14 +73,18 @@ class Operation:
         self.tells = self.is_foreign and any(k != "Tensor" and "__torch__" not in k for k in kinds)
         self.by_storage = schema.name in ("aten::as_strided", "aten::as_strided_")
         # The kinds that most operations are of.
-        unusual = self._statistics[1] or self.sized_by_values or self.by_storage or self.is_random
+        unusual = self.sized_by_values or self.by_storage or self.is_random
         first = bool(self.writes) and self.writes == ((0, schema.arguments[0].name),)
         alone = len(returned) == 1 and not self.beside and not self.reshapes
-        self.is_in_place = first and alone and not unusual
-        self.is_usual = self.is_in_place or not (self.writes or unusual)
+        self.is_in_place = first and alone and not (unusual or self._statistics[1])
+        self._is_usual = self.is_in_place or not (self.writes or unusual)
 
     def __repr__(self) -> str:
         return self.name
+
+    def is_usual_with(self, args: tuple[Any, ...]) -> bool:
+        """Whether a call does nothing but write its first argument and return it, or return results."""
+        return self._is_usual and not self._unannounced(args)
 
     def written(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
         """The tensors among the arguments that a call writes into."""

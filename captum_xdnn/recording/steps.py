@@ -56,6 +56,14 @@ REF = _Refs()
 """The one object that stands for a number: comparing runs is comparing identities."""
 
 
+LITERALS = frozenset(
+    (
+        *(int, bool, type(None), str, complex),
+        *(torch.dtype, torch.device, torch.layout, torch.memory_format),
+    )
+)
+
+
 class Real(NamedTuple):
     """A float that is a whole number, told from the integer that equals it."""
 
@@ -90,8 +98,9 @@ class Tail(NamedTuple):
     extra: Any = ()
 
     def extends(self) -> bool:
-        """Whether more than the arguments by position decides what the operation does."""
-        return bool(self.named) or self.foreign or self.extra != ()
+        """Whether more than its arguments, those by name literals, decides what the operation does."""
+        literal = all(type(value) in LITERALS for _, value in self.named)
+        return not literal or self.foreign or self.extra != ()
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,9 @@ class Source(NamedTuple):
 
 
 def _decoded(part: Any) -> Any:
-    """A whole number as the float that it is; zero, which has two signs, stays apart."""
+    """A whole number as the float that it is; zero, which has two signs, stays apart. Lengths as a list, as torch gives them."""
+    if type(part) is tuple and part and all(type(number) is int for number in part):
+        return list(part)
     if type(part) is not Real:
         return part
     return float.fromhex(part.hexadecimal) or part
@@ -163,9 +174,10 @@ class Step:
         verdicts: What was proved of runs that end here.
         size: Of a tree's root, how many steps are counted for it.
         first: The step that was seen to follow first; ``others`` are the later ones, by signature.
-        overload: The overload, where nothing but tensors and literals by position (``wanted``) decides
-            what it does, and it does nothing beside returning results, or writing its first argument;
-            else None.
+        given: The arguments by position, as in the signature.
+        overload: The overload, where nothing but tensors and literals by position (``wanted``), and literals by name
+            (``named``), decides what it does, and it does nothing beside returning results, or writing its first
+            argument; else None.
     """
 
     def __init__(self, signature: Any, results: Any) -> None:
@@ -176,12 +188,20 @@ class Step:
         self.first: Step | None = None
         self.others: dict[Any, Step] = {}
         self.overload: Any = None
+        self.given: tuple[Any, ...] = ()
         self.wanted: tuple[Any, ...] = ()
+        self.named: dict[str, Any] = {}
         self.is_graded = self.shows = self.writes = False
         operation = None if signature is None else signature[0]
-        if isinstance(operation, Operation) and operation.is_usual and not signature[-1].extends():
+        if (
+            isinstance(operation, Operation)
+            and operation.is_usual_with(signature[1:-1])
+            and not signature[-1].extends()
+        ):
             self.overload = operation.overload
-            self.wanted = tuple([_decoded(part) for part in signature[1:-1]])
+            self.named = dict(signature[-1].named)
+            self.given = signature[1:-1]
+            self.wanted = tuple(map(_decoded, self.given))
             self.is_graded = signature[-1].graded
             self.shows, self.writes = operation.shows, operation.is_in_place
 

@@ -12,12 +12,6 @@ from torch import Tensor
 from captum_xdnn._torch import NODE_OF_CPP, SCRIPTED, DisableTorchDispatch, disabled_torch_dispatch
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
-LITERALS = frozenset(
-    (
-        *(int, bool, type(None), str, complex),
-        *(torch.dtype, torch.device, torch.layout, torch.memory_format),
-    )
-)
 _TENSORS = frozenset((Ref, Source, Mixed))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from captum_xdnn._torch import DisableTorchFunction
 from captum_xdnn.recording.following import OWN, Following
 from captum_xdnn.recording.steps import (
+    LITERALS,
     OPAQUE,
     REF,
     REPLACED,
@@ -20,7 +21,7 @@ from captum_xdnn.recording.steps import (
     Source,
     info_of,
 )
-from captum_xdnn.recording.tensors import LITERALS, Group, infos_of, is_foreign, leads_to, lies_in
+from captum_xdnn.recording.tensors import Group, infos_of, is_foreign, leads_to, lies_in
 
 
 class Values(Following):  # type: ignore[no-untyped-call]
