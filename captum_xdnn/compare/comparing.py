@@ -55,7 +55,7 @@ def compare(
         methods: Names (``"XIntegratedGradients"``, with ``(n)`` for ``n`` steps where it takes
             more than one; ``"IG(n)"`` for Captum's Integrated Gradients with ``n`` steps;
             ``"Saliency"`` and all other classes of ``captum.attr`` that are made of the function
-            alone), objects of any of Captum's ``Attribution`` classes, and callables that take the
+            alone), these classes themselves, objects of any of Captum's, and callables that take the
             inputs and ``target=``; or a mapping of names to these.
         reference: Name of the method that the others are held against; None for the ``IG(n)`` with
             the most steps, or the first method where there is none.

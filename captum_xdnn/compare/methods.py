@@ -62,6 +62,8 @@ def methods_of(given: Any, problem: Problem) -> list[Method]:
 def _method(name: str | None, given: Any, problem: Problem) -> Method:
     if isinstance(given, str):
         return _named(name or given, given, problem)
+    if isinstance(given, type) and issubclass(given, Attribution):
+        return _made(name or given.__name__, given, problem)
     if isinstance(given, Attribution):
         return _captums(name or type(given).__name__, given, problem)
     if callable(given):
@@ -95,10 +97,15 @@ def _named(name: str, given: str, problem: Problem) -> Method:
                 "methods are IG(n), XIntegratedGradients(n) and the classes of captum.attr, such as "
                 f"Saliency; found {given!r}"
             )
+    return _made(name, kind, problem, **more)
+
+
+def _made(name: str, kind: Any, problem: Problem, **more: Any) -> Method:
+    """A method of a class of Captum's that is made of the function alone."""
     try:
         method = kind(problem.forward_func)
     except TypeError as error:
-        message = f"{given} takes more than a function: give an object of it ({error})"
+        message = f"{kind.__name__} takes more than a function: give an object of it ({error})"
         raise ValueError(message) from error
     except Exception as error:
         return Method(name, partial(_raise, error.with_traceback(None)))

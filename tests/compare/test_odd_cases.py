@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from captum.attr import Deconvolution, FeatureAblation, GuidedBackprop
+from captum.attr import Deconvolution, FeatureAblation, GuidedBackprop, LayerConductance, Saliency
 from torch import Tensor, nn
+from torch.testing import assert_close
 
 from captum_xdnn.compare import Row, compare
 from captum_xdnn.compare.comparison import Comparison
@@ -226,3 +227,13 @@ def test_any_method_of_captum_by_its_name() -> None:
     for name, message in ((names[3], "takes more than a function"), ("Nothing", "captum.attr")):
         with pytest.raises(ValueError, match=message):
             compare(net, torch.rand(2, 3), 1, methods=[name], rounds=1)
+
+
+def test_a_class_is_made_of_the_function() -> None:
+    model, x = perceptron(), rows()
+    found = compare(model, x, 0, methods=(Saliency,), perturbations=0, rounds=1)
+    named = compare(model, x, 0, methods=("Saliency",), perturbations=0, rounds=1)
+    assert list(found.attributions) == ["Saliency"]
+    assert_close(found.attributions["Saliency"], named.attributions["Saliency"])
+    with pytest.raises(ValueError, match="LayerConductance takes more than a function"):
+        compare(model, x, 0, methods=(LayerConductance,))
