@@ -18,7 +18,7 @@ from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
 from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
-from captum_xdnn.routes.sizes import Sizes, clock
+from captum_xdnn.routes.sizes import Sizes, aligned, clock, whole_blocks
 
 NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
 SKIPPED = 15
@@ -90,10 +90,12 @@ class Passes:
         while done < len(steps) - overlap:
             left, most = len(steps) - done, self._most()
             if most is not None and most < call.size * (1 + overlap) and call.size > 1:
-                fewer = max(1, most // (1 + overlap))
+                fewer = aligned(1, max(1, most // (1 + overlap)))
                 return _sum(total, self._by_examples(call, steps[done:], fewer))
             bound = left if most is None else most // call.size
             count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
+            if left - count < whole_blocks(call.size) and left <= bound:
+                count = left  # the rest is no block: it goes with the last one
             rows, start = call.size * count, clock()
             is_known = rows in self.apart.seen
             try:
@@ -111,7 +113,7 @@ class Passes:
     def _next(self, size: int, left: int, most: int) -> int:
         """How many steps to take next."""
         if self.device.type != "cpu":
-            return most
+            return aligned(size, most)
         met = {rows // size for rows in self.apart.seen}
         return self.sizes.together(size, left, self.total_steps, most, met)
 

@@ -6,6 +6,7 @@ What a call costs). The steps are work anyway, so passes of different sizes are 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -25,8 +26,10 @@ LIGHT = 2**30
 ones are faster and faster."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
-ROWS = 4
-"""Rows of the first pass, at least: fewer leave an operation little to do."""
+BLOCK = 16
+"""Rows of a pass are a multiple of this, but for the last pass, which takes what is left to it: the products of a CPU go by blocks of
+rows, and only the rows of a last, shorter block are rounded otherwise. So each row has the very numbers that it has with
+all steps at once."""
 NEW = 2
 """So many sizes are met in a call before it tries no other: each is proved anew."""
 ROOM = 0.7
@@ -40,6 +43,16 @@ def _clock() -> Any:
 
 
 clock = _clock()
+
+
+def whole_blocks(size: int) -> int:
+    """The fewest steps whose rows are whole blocks."""
+    return BLOCK // math.gcd(size, BLOCK)
+
+
+def aligned(size: int, steps: int) -> int:
+    """As many steps as make whole blocks of rows, of so many; all of them where they make none."""
+    return steps - steps % whole_blocks(size) if steps >= whole_blocks(size) else steps
 
 
 class Sizes:
@@ -87,6 +100,7 @@ class Sizes:
         The first pass of a size is none to be timed, so a size that is new takes two.
         """
         best = self._best()
+        most = aligned(size, most)
         for steps in self._untried(size, total):
             needed = steps if steps in met else 2 * steps
             if steps <= most and needed <= left and (steps in met or len(met) < NEW):
@@ -99,7 +113,7 @@ class Sizes:
             return [self._first(size, total)]
         upper = 2 * best
         fits = upper * step <= LIGHT or upper <= total // 4 or self._is_rising()
-        near = [upper] * (fits and 2 * upper <= total) + [max(1, best // 2)]
+        near = [upper] * (fits and 2 * upper <= total) + [max(1, aligned(size, best // 2))]
         return [steps for steps in near if steps not in self._seconds]
 
     def _is_rising(self) -> bool:
@@ -108,8 +122,8 @@ class Sizes:
         return best is not None and best == max(self._seconds) and best // 2 in self._seconds
 
     def _first(self, size: int, total: int) -> int:
-        fewest = -(-ROWS // size)
-        return max(1, min(max(fewest, FIRST // (size * self.row_bytes)), total // 4))
+        steps = min(FIRST // (size * self.row_bytes), total // 4)
+        return min(total, aligned(size, max(whole_blocks(size), steps)))
 
     def _best(self) -> int | None:
         best = None
