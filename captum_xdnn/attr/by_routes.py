@@ -57,7 +57,7 @@ class ByRoutes(Tolerating, Routed):
         if request.tolerance is not None:
             if not is_known or not is_captums(self, ByRoutes, "_attribute"):
                 raise NotImplementedError(UNKNOWN)
-            attributions, taken = to_tolerance(request, request.tolerance, sizes, self.max_memory)
+            attributions, taken = to_tolerance(request, request.tolerance, sizes)
             self._calls_of().here().taken = taken
             return attributions
         if request.create_graph:
@@ -65,12 +65,12 @@ class ByRoutes(Tolerating, Routed):
                 message = "create_graph=True needs Captum's own gradient function"
                 raise NotImplementedError(message)
             return differentiable_quadrature(
-                self.forward_func,
+                request.forward_func,
                 request.call,
                 request.quadrature,
-                multiply_by_inputs=self.multiplies_by_inputs,
+                multiply_by_inputs=request.multiply_by_inputs,
             )
-        return captums_sum(self, request, sizes, self.max_memory)
+        return captums_sum(self, request, sizes)
 
     def _attribute(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
         """Captum's sum, with Captum's gradients by rows."""

@@ -107,7 +107,13 @@ class LayerGradients(Routed):
         """Let this object, which is one call's, compute its sum in passes where memory asks for it."""
         sizes = sizes_of(layer.watched.verdict, layer.call.arguments)
         nodes = replace(quadrature, n_steps=quadrature.n_steps + self.overlap)
-        request = Request(layer.function.base, layer.call, nodes, multiply_by_inputs=False)
+        request = Request(
+            layer.function.base,
+            layer.call,
+            nodes,
+            multiply_by_inputs=False,
+            max_memory=self.max_memory,
+        )
         captums = self._attribute
 
         def attribute(**call: Any) -> Any:
@@ -133,7 +139,7 @@ class LayerGradients(Routed):
             # What can be differentiated holds the graph of every pass.
             known = None if self.keeps_graph and torch.is_grad_enabled() else sizes
             way = Way(some, self.overlap)
-            found = integrated(request, known, self.max_memory, partial(compute, **call), way)
+            found = integrated(request, known, partial(compute, **call), way)
             return found if several else found[0]
 
         self._attribute = attribute

@@ -117,18 +117,18 @@ class XLayerIntegratedGradients(Tolerating, LayerIntegratedGradients):
             The attributions, in the form of the layer's values, a list of these for several layers; with
             ``return_convergence_delta`` also the deltas.
         """
-        wanted, method_ = tolerance_of(tolerance, max_steps), self
+        wanted, here = tolerance_of(tolerance, max_steps), self
         captums = (inputs, baselines, target, additional_forward_args, n_steps, method)
         further = (
             *(internal_batch_size, return_convergence_delta),
             *(attribute_to_layer_input, grad_kwargs),
         )
         if wanted is not None:
-            method_ = for_one_call(self)
-            if not isinstance(method_.ig, XIntegratedGradients):
+            here = for_one_call(self)
+            if not isinstance(here.ig, XIntegratedGradients):
                 raise NotImplementedError(UNKNOWN)
-            method_.ig._wanted = wanted
-        return attribute_layer_here.__wrapped__(method_, *captums, *further)
+            here.ig._wanted = wanted
+        return attribute_layer_here.__wrapped__(here, *captums, *further)
 
     def _taken(self) -> Taken | None:
         return self.ig._taken() if isinstance(self.ig, XIntegratedGradients) else None

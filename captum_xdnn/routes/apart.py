@@ -28,6 +28,9 @@ from captum_xdnn.routes.sizes import Sizes
 T = TypeVar("T")
 
 
+NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
+
+
 class Together(Exception):  # noqa: N818 - control flow inside this room, never shown
     """All steps have to run at once."""
 
@@ -38,6 +41,10 @@ class OutOfMemory(Exception):  # noqa: N818 - control flow inside this room, nev
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = without_frames(error)
+
+    def of_one_row(self) -> Exception:
+        """The error where no pass can be smaller."""
+        return type(self.error)(NO_SMALLER.format(self.error))
 
 
 class Apart:

@@ -20,7 +20,6 @@ from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
 from captum_xdnn.routes.sizes import Sizes, aligned, clock, whole_blocks
 
-NO_SMALLER = "{}\nThis was a pass of a single row: no internal_batch_size makes it smaller"
 SKIPPED = 15
 """So many calls are left whole after one that could not be divided, before one is looked at again."""
 
@@ -44,10 +43,8 @@ class Way:
 class Passes:
     """The passes of one call."""
 
-    def __init__(
-        self, request: Request, sizes: Sizes, max_memory: int | None, way: Way | None
-    ) -> None:
-        self.request, self.sizes, self.max_memory, self.way = request, sizes, max_memory, way
+    def __init__(self, request: Request, sizes: Sizes, way: Way | None) -> None:
+        self.request, self.sizes, self.way = request, sizes, way
         self.apart = Apart(request.forward_func, sizes)
         self.device = request.call.inputs[0].device
         self.total_steps = request.quadrature.n_steps
@@ -77,7 +74,7 @@ class Passes:
         return most is None or most >= self.total_steps * self.request.call.size
 
     def _most(self) -> int | None:
-        return self.sizes.rows(self.device, self.max_memory)
+        return self.sizes.rows(self.device, self.request.max_memory)
 
     def total(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
         """Captum's weighted sum of the gradients at some steps.
@@ -102,7 +99,7 @@ class Passes:
                 found = self._pass(call, steps[done : done + count])
             except OutOfMemory as error:
                 if count == 1 + overlap and call.size == 1:
-                    raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
+                    raise error.of_one_row() from error.error
                 self.sizes.forbid(rows)
                 continue
             if is_known and len(call.inputs[0]) == self.request.call.size:

@@ -20,9 +20,7 @@ OUT_OF_MEMORY = (
 )
 
 
-def captums_sum(
-    method: Any, request: Request, sizes: Sizes | None, max_memory: int | None
-) -> tuple[Tensor, ...]:
+def captums_sum(method: Any, request: Request, sizes: Sizes | None) -> tuple[Tensor, ...]:
     """What Captum's ``attribute`` computes from arguments that are formatted and validated."""
     call, quadrature = request.call, request.quadrature
     arguments = {
@@ -38,15 +36,12 @@ def captums_sum(
         attributions: tuple[Tensor, ...] = integrate(method, **arguments, internal_batch_size=bound)
         return attributions
     sum_at_once = partial(method._attribute, **arguments)
-    return integrated(
-        request, sizes, max_memory, lambda: sum_at_once(step_sizes_and_alphas=quadrature.nodes())
-    )
+    return integrated(request, sizes, lambda: sum_at_once(step_sizes_and_alphas=quadrature.nodes()))
 
 
 def integrated(
     request: Request,
     sizes: Sizes | None,
-    max_memory: int | None,
     at_once: Callable[[], tuple[Tensor, ...]],
     way: Way | None = None,
 ) -> tuple[Tensor, ...]:
@@ -55,7 +50,6 @@ def integrated(
     Args:
         request: The call.
         sizes: What is known of passes through such a function; None where it may not be divided.
-        max_memory: Bytes that a pass may take, by what its results take.
         at_once: Runs Captum's code.
         way: How some of the steps are computed, where that is not the weighted sum of gradients.
 
@@ -66,7 +60,7 @@ def integrated(
     passes = None
     if sizes is not None:
         sizes.begin()
-        passes = Passes(request, sizes, max_memory, way)
+        passes = Passes(request, sizes, way)
         found = passes.result()
         if found is not None:
             return found

@@ -223,7 +223,10 @@ def is_certain(predicted: float, device: torch.device) -> bool:
 
 
 def now(device: torch.device) -> float:
-    """Seconds of a clock, read when a GPU has done what it was asked for: a call comes back before that."""
+    """Seconds of a clock, read when a GPU has done what this thread asked for: a call comes back before that.
+
+    Other streams are not waited for, as comparisons of methods do (``compare/measuring.py``).
+    """
     if device.type == "cuda":
         torch.cuda.current_stream(device).synchronize()
     return time.perf_counter()
@@ -241,9 +244,8 @@ class Choice:
     def hoist(self, *, certain: bool) -> bool:
         """Whether to hoist this call.
 
-        Where that is not certain, the first call is hoisted if that promises to pay, and where the promise is small so is the
-        second, which does no more than later ones do. In the third Captum's way is timed, and from the
-        fourth on the faster one is taken.
+        Always where the gain is certain. Elsewhere the first call is, and the second, which does no more than
+        later ones do; in the third the way of Captum's sum is timed, and from the fourth on the faster one is taken.
         """
         if certain or self._times < 2:
             return True

@@ -10,7 +10,7 @@ from torch import Tensor
 from captum_xdnn.proof.batch_dim import BatchDim
 from captum_xdnn.recording.node import Node
 from captum_xdnn.routes.plan import Plan
-from captum_xdnn.routes.refinement import Evaluated, Refined, Tolerance, refined
+from captum_xdnn.routes.refinement import Evaluated, Refined, Tolerance, column, refined
 from captum_xdnn.routes.repeated_head import Crossing, or_zeros
 from captum_xdnn.routes.request import Call, of_examples
 from captum_xdnn.routes.single_pass import explained
@@ -56,7 +56,7 @@ def _of_rows(crossing: Crossing, call: Call) -> Part:
         node: Node, degree: float, start: Tensor | None, examples: Tensor, places: Tensor
     ) -> Tensor:
         value = crossing.values[node].detach()[examples]
-        factors = _column(places.to(value) ** degree, value)
+        factors = column(places.to(value) ** degree, value)
         if start is None:
             return (factors * value).requires_grad_()
         low = start.detach()[examples]
@@ -102,13 +102,8 @@ def _shares(crossing: Crossing, gradients: list[Tensor], places: Tensor) -> tupl
     found = []
     for (_, degree, _), gradient in zip(crossing.moving, gradients, strict=True):
         factors = torch.where(places == 0, 0.0, places ** (degree - 1)).to(gradient)
-        found.append(_column(factors, gradient) * gradient)
+        found.append(column(factors, gradient) * gradient)
     return tuple(found)
-
-
-def _column(numbers: Tensor, tensor: Tensor) -> Tensor:
-    """A number for each row of a tensor."""
-    return numbers.reshape([-1] + [1] * (tensor.dim() - 1))
 
 
 def _by_examples(plan: Plan, node: Node, values: Tensor, size: int) -> Tensor:

@@ -74,6 +74,11 @@ Evaluate = Callable[[Tensor, Tensor], Evaluated]
 """Evaluates at the numbers of groups and the places on their rays, both of shape ``(P,)``."""
 
 
+def column(numbers: Tensor, tensor: Tensor) -> Tensor:
+    """A number for each row of a tensor."""
+    return numbers.to(tensor.device).reshape(-1, *[1] * (tensor.dim() - 1))
+
+
 def refined(evaluate: Evaluate, groups: int, wanted: Tolerance) -> Refined:
     r"""Integrate over the rays until the intervals' errors are small.
 
@@ -199,9 +204,8 @@ class _Work:
             (used,) = np.nonzero(weights[numbers])
             groups = torch.from_numpy(self._group[numbers][used])
             for index, part in enumerate(found.parts):
-                factors = torch.from_numpy(weights[numbers][used]).to(part.device, part.dtype)
-                weighed = part[torch.from_numpy(used).to(part.device)]
-                weighed = weighed * factors.reshape(-1, *[1] * (part.dim() - 1))
+                factors = torch.from_numpy(weights[numbers][used]).to(part.dtype)
+                weighed = part[torch.from_numpy(used).to(part.device)] * column(factors, part)
                 totals[index] = totals[index].index_add(0, groups.to(part.device), weighed)
         with np.errstate(divide="ignore", invalid="ignore"):
             gaps = np.abs(self._sums(errors)) / self._change

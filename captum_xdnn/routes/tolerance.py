@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import expand_additional_forward_args, expand_target
+from captum_xdnn.checks.completeness import COARSE, COARSE_SLACK, SLACK, loosest, precision_of
 from captum_xdnn.errors import is_out_of_memory
 from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
 from captum_xdnn.routes.captum import differentiable_quadrature, outputs_of
 from captum_xdnn.routes.checked import attributed
-from captum_xdnn.routes.divided import NO_SMALLER
 from captum_xdnn.routes.gradients import gradient_of_each
 from captum_xdnn.routes.passes import too_large
-from captum_xdnn.routes.refinement import Evaluated, Refined, Taken, Tolerance, refined
+from captum_xdnn.routes.refinement import Evaluated, Refined, Taken, Tolerance, column, refined
 from captum_xdnn.routes.request import Request, Weighted, of_examples
 from captum_xdnn.routes.single_pass import widened
 from captum_xdnn.routes.sizes import Sizes
 
-UNITS, LOOSEST = 64.0, torch.finfo(torch.float32).eps
-"""Units of rounding by which a gradient may differ from itself; products are taken in float32 in TF32 as well."""
 NO_COMPLEX = "tolerance= is for real inputs, found {}"
 NO_ROWS = (
     "tolerance= needs one output for each example, by which an interval's error is seen: {} rows gave "
@@ -30,7 +28,7 @@ NO_ROWS = (
 
 
 def to_tolerance(
-    request: Request, wanted: Tolerance, sizes: Sizes | None, max_memory: int | None
+    request: Request, wanted: Tolerance, sizes: Sizes | None
 ) -> tuple[tuple[Tensor, ...], Taken]:
     """The attributions, and what they took.
 
@@ -48,7 +46,7 @@ def to_tolerance(
     if sizes is not None and call.is_divisible() and not request.create_graph:
         sizes.begin()
         try:
-            alone = refined(_Apart(request, sizes, max_memory).evaluate, call.size, wanted)
+            alone = refined(_Apart(request, sizes).evaluate, call.size, wanted)
         except Together:
             pass
         else:
@@ -57,7 +55,9 @@ def to_tolerance(
     try:
         together = points.refined(wanted)
     except (RuntimeError, MemoryError) as error:
-        raise (too_large(error, points.rows) if is_out_of_memory(error) else error) from None
+        if not is_out_of_memory(error):
+            raise
+        raise too_large(error, points.rows) from error
     taken = together.taken.of(call.size)
     if not request.create_graph:
         return _attributed(together.integrals, request), taken
@@ -178,11 +178,12 @@ class _Together(_Points):
         """Whether each row's gradient is that of its own output: with other factors it is so many times that."""
         factors = torch.linspace(1, 2, len(inputs[0])).to(outputs)
         again = torch.autograd.grad(outputs, inputs, factors.reshape(outputs.shape))
+        unit = loosest(precision_of(inputs, 0.0), (*inputs, outputs))
+        allowed = (COARSE_SLACK if unit > COARSE else SLACK) * unit
         for gradient, scaled in zip(gradients, again, strict=True):
-            expected = _column(factors, gradient) * gradient
+            expected = column(factors, gradient) * gradient
             gap = float(torch.linalg.vector_norm((scaled - expected).float()))
-            unit = max(torch.finfo(gradient.dtype).eps, LOOSEST)
-            if gap > UNITS * unit * float(torch.linalg.vector_norm(expected.float())):
+            if gap > allowed * float(torch.linalg.vector_norm(expected.float())):
                 raise _Meet
         self.meet = False
 
@@ -190,13 +191,13 @@ class _Together(_Points):
 class _Apart(_Points):
     """Every point is one of an example of its own."""
 
-    def __init__(self, request: Request, sizes: Sizes, max_memory: int | None) -> None:
+    def __init__(self, request: Request, sizes: Sizes) -> None:
         super().__init__(request)
-        self._apart, self._max_memory = Apart(request.forward_func, sizes), max_memory
+        self._apart = Apart(request.forward_func, sizes)
 
     def _count(self) -> int:
         device = self.call.inputs[0].device
-        most = self._apart.sizes.rows(device, self._max_memory)
+        most = self._apart.sizes.rows(device, self.request.max_memory)
         return max(1, self.rows if most is None else min(self.rows, most))
 
     def _pass(self, groups: Tensor, places: Tensor) -> Evaluated:
@@ -205,7 +206,7 @@ class _Apart(_Points):
             return self._apart.run(count, lambda: self._of_rows(groups, places))
         except OutOfMemory as error:
             if count == 1:
-                raise type(error.error)(NO_SMALLER.format(error.error)) from error.error
+                raise error.of_one_row() from error.error
             self._apart.sizes.forbid(count)
         count = min(self._count(), count - 1)
         return self._pass(groups[:count], places[:count])
@@ -215,7 +216,7 @@ class _Apart(_Points):
         chosen = groups.to(call.inputs[0].device)
         ways = tuple(w[chosen] for w in self._ways)
         inputs = tuple(
-            (b[chosen] + _column(places.to(w), w) * w).requires_grad_()
+            (b[chosen] + column(places.to(w), w) * w).requires_grad_()
             for b, w in zip(self._starts, ways, strict=True)
         )
         target = of_examples(call.target, groups)
@@ -231,8 +232,3 @@ class _Apart(_Points):
                 gradients = gradient_of_each(outputs, inputs)
         ways = tuple(w.unsqueeze(1) for w in ways)
         return self._evaluated(outputs, gradients, ways, count)
-
-
-def _column(numbers: Tensor, tensor: Tensor) -> Tensor:
-    """A number for each row of a tensor."""
-    return numbers.to(tensor.device).reshape(-1, *[1] * (tensor.dim() - 1))

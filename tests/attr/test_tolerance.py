@@ -441,11 +441,10 @@ class Branched(Sharp):
 
 
 @pytest.mark.filterwarnings("ignore:Multiple layers")
-@pytest.mark.parametrize("which", list(LAYERS))
-@pytest.mark.parametrize("at_input", [False, True])
+@pytest.mark.parametrize(
+    ("which", "at_input"), [("a layer", False), ("a layer", True), ("two layers", False)]
+)
 def test_layers(which: str, at_input: bool) -> None:
-    if at_input and which == "two layers":
-        pytest.skip("both take the same")
     function, x = Branched().double(), inputs()
     layer = LAYERS[which](function)
     ours, theirs = (
@@ -530,3 +529,20 @@ def test_what_is_kept_outside_makes_all_go_together() -> None:
     xig = XIntegratedGradients(function)
     xig.attribute(inputs(), target=1, tolerance=1e-4)
     assert len(set(xig.last_steps.tolist())) == 1  # type: ignore[union-attr]
+
+
+def test_a_users_error_keeps_its_cause() -> None:
+    cause = KeyError("what went wrong")
+    calls = []
+
+    def function(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        if len(calls) > 1:
+            raise RuntimeError("of the user's") from cause
+        return x.exp().sum(1)
+
+    xig = XIntegratedGradients(function, strategy="captum")
+    calls.append(0)
+    with pytest.raises(RuntimeError, match="of the user's") as raised:
+        xig.attribute(inputs(), tolerance=1e-3)
+    assert raised.value.__cause__ is cause
