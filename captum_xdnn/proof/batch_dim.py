@@ -54,7 +54,7 @@ class BatchedCall:
     def __init__(
         self, node: Node, states: dict[Node, Any], shape: Sequence[int], size: int
     ) -> None:
-        self.arguments = arguments_of(node)
+        self.node, self.arguments = node, arguments_of(node)
         self._states = states
         nodes = node.all_input_nodes
         self.batched = [(n, s) for n in nodes if isinstance(s := states[n], BatchDim)]

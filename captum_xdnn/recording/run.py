@@ -129,7 +129,7 @@ class _Reading:
             graded=tail.graded,
         )
         node.ungraded_write = bool(operation.writes) and not tail.graded
-        if operation.by_storage and not (tail.extra or _same_form(node)):
+        if operation.by_storage and not (tail.extra or same_form(node)):
             node.flaw = BY_STORAGE
         self._results(node)
         for held in operation.written_beside(args, kwargs):
@@ -258,7 +258,7 @@ def _shows(overload: Any) -> bool:
     return first is not None and not first.is_write and not schema.is_mutable
 
 
-def _same_form(node: Node) -> bool:
+def same_form(node: Node) -> bool:
     """Whether an operation by storage shows the tensor that it is given, entry by entry."""
     before, after = node.args[0].value, node.value
     offset = node.args[3] if len(node.args) > 3 else node.kwargs.get("storage_offset")
