@@ -97,7 +97,7 @@ class Sizes:
         same, best = self.same.get(torch.get_num_threads()), self._best()
         if same is None:
             return self._calls > 1 or rows >= CHEAP * BLOCK
-        return same and (best is None or self._at_once >= self._seconds[best])
+        return same and (best is None or self._at_once >= BETTER * self._seconds[best])
 
     def note_at_once(self, seconds: float) -> None:
         """Note what a step took in a pass of all of them."""
