@@ -91,10 +91,7 @@ def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     )
 
 
-@law("cudnn_grid_sampler", rows=images)
-def _grid_sample_by_cudnn(self: Any, grid: Any) -> Motion:
-    """See above; ``F.grid_sample`` with ``align_corners=True`` on a GPU."""
-    return _grid_sample(self, grid)
+law("cudnn_grid_sampler", rows=images)(_grid_sample)  # align_corners=True on a GPU
 
 
 def ordered(call: BatchedCall) -> BatchDim | None:

@@ -39,10 +39,7 @@ def joined(call: BatchedCall) -> BatchDim | None:
     return state if dim != state.dim else None
 
 
-@law("cat stack", rows=joined, pieces=LINEAR)
-def _cat(tensors: list[Any], *_: Any) -> Motion:
-    """Parts side by side."""
-    return merged(tensors)
+law("cat stack", rows=joined, pieces=LINEAR)(lambda tensors, *_: merged(tensors))
 
 
 @law("where.self", rows=entrywise, pieces=LINEAR)
