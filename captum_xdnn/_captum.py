@@ -5,8 +5,6 @@ another form, the import of this package ends with the one message below.
 ``tests/test_private_names.py`` keeps every other file from reaching past this one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 

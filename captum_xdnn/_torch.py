@@ -6,8 +6,6 @@ below, unless another consequence is named: a call never goes on with half of wh
 ``tests/test_private_names.py`` keeps every other file from reaching past this one.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import FunctionType

@@ -5,8 +5,6 @@ is depends on them. In a piecewise linear network it does not, and autograd send
 graph, through every layer and back to the inputs. Here that way is closed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

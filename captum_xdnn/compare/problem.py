@@ -1,7 +1,5 @@
 """What is attributed: one call in Captum's form, as every method gets it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property

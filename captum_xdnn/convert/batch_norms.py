@@ -1,7 +1,5 @@
 """Batch norm without its shift: uncentred, folded into the layer before it, or left out."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any

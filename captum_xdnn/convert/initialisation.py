@@ -1,7 +1,5 @@
 """New weights for layers without biases."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What becomes of each module of a network, its biases among it, and notes on what was done."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

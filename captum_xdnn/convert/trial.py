@@ -1,7 +1,5 @@
 """Running a network, to see what is at its end, copying it, and leaving it as it was."""
 
-from __future__ import annotations
-
 import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

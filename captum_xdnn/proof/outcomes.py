@@ -1,7 +1,5 @@
 """What one operation makes of the motions that it is given: by its rule, or by its parts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any

@@ -5,8 +5,6 @@ certificate asks for in one way and more in another: biases do not matter, and e
 way from the input has to be linear in it, or to choose among its values.
 """
 
-from __future__ import annotations
-
 import operator
 from typing import Any
 

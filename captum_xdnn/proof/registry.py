@@ -6,8 +6,6 @@ for several results). An operation without a law is ``Unknown``: never a guess. 
 operation is entered where its law is, by the file of its family in ``rules/``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 

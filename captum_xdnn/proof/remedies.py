@@ -1,7 +1,5 @@
 """What a person can do about an obstacle, where that hangs on its place and on the user's own model."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterator, Mapping
 from typing import Any

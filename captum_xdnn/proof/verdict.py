@@ -1,7 +1,5 @@
 """The verdict on a run: whether one pass is exact, with all that it hangs on."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One forward pass of the user's function, watched, with the verdict on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass

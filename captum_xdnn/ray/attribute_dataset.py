@@ -1,7 +1,5 @@
 """``attribute_dataset`` on a cluster: the same folder, the same records, the work done by Ray."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Where an operation was called from: the user's source line, and the module that ran."""
 
-from __future__ import annotations
-
 import dis
 import functools
 import linecache

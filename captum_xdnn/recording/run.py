@@ -4,8 +4,6 @@ Nodes are named as in ``torch.fx``: a placeholder is a tensor that the run did n
 ``call_function`` an operation. A result among several is taken by ``operator.getitem``.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Only the base classes' own methods are called, and only identities compared: wha
 ``__eq__`` does is the user's code.
 """
 
-from __future__ import annotations
-
 import random
 import sys
 import threading

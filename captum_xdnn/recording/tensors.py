@@ -1,7 +1,5 @@
 """Facts about single tensors that the watch asks for, and the graph that autograd recorded behind them."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any

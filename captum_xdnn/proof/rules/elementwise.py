@@ -3,8 +3,6 @@
 Rows of what torch tags as pointwise need no entry here.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """Reading entries: linear in what is read while the index does not move."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_of

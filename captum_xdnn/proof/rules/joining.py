@@ -1,7 +1,5 @@
 """Sums and tensors put together from parts: equal motions pass, zero is neutral."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Normalisation and batch norm: affine in evaluation mode with running statistics, else decided by eps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -5,8 +5,6 @@ constants (law 7); the entries marked volatile not even those. Recurrent layers 
 refused stand with their families. Of the others it is only known where the rows of a batch stay.
 """
 
-from __future__ import annotations
-
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse

@@ -3,8 +3,6 @@
 Entered by name: torchvision is not imported for them.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched
