@@ -6,6 +6,7 @@ graph, through every layer and back to the inputs. Here that way is closed.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -34,19 +35,13 @@ def close_first_pass(
         seen.add(node)
         following = [to for to, _ in node.next_functions]
         if not first.isdisjoint(following):
-            node.register_hook(_Closed([to in first for to in following]))
+            node.register_hook(partial(_without, [to in first for to in following]))
         stack += following
 
 
-class _Closed:
-    """A hook that drops some of the gradients that a node returns."""
-
-    def __init__(self, closed: list[bool]) -> None:
-        self._closed = closed
-
-    def __call__(self, returned: Gradients, _: Gradients) -> Gradients:
-        pairs = zip(returned, self._closed, strict=True)
-        return tuple(None if closed else gradient for gradient, closed in pairs)
+def _without(closed: list[bool], returned: Gradients, _: Gradients) -> Gradients:
+    """A hook: the gradients that a node returns, without those that are closed."""
+    return tuple(None if c else g for g, c in zip(returned, closed, strict=True))
 
 
 def _first_pass(root: Any, leaves: set[Any]) -> tuple[set[Any], set[Any]]:

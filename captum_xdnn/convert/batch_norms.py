@@ -37,11 +37,6 @@ LINEAR = (*CONVOLUTIONS, "aten.addmm", "aten.mm")
 NORMS = ("aten.native_batch_norm", "aten.cudnn_batch_norm", "aten._native_batch_norm_legit")
 
 
-def is_batch_norm(module: nn.Module) -> bool:
-    """Whether a module normalises by statistics of batches, or did when it was trained."""
-    return isinstance(module, BatchNorm) or is_frozen(module)
-
-
 def is_frozen(module: nn.Module) -> bool:
     """Whether it is torchvision's batch norm of detection models, whose parameters are buffers."""
     kind = type(module)

@@ -101,7 +101,7 @@ class Replacements:
         elif isinstance(module, INHOMOGENEOUS):
             made = self._activation()
             what = f"became {type(made).__name__}"
-        elif batch_norms.is_batch_norm(module):
+        elif isinstance(module, BatchNorm) or batch_norms.is_frozen(module):
             reason = batch_norms.unconvertible(module)
             if reason:
                 self.keep(module, reason)
