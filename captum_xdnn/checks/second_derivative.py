@@ -84,8 +84,7 @@ def check_differentiable(attributions: Iterable[Tensor]) -> None:
     for node in nodes_behind(attributions):
         flaw = _flaw(node)
         if flaw:
-            message = f"the attributions cannot be trained through: {flaw}"
-            raise NotImplementedError(message)
+            raise NotImplementedError(f"the attributions cannot be trained through: {flaw}")
 
 
 def _flaw(node: Any) -> str:

@@ -39,11 +39,8 @@ Inside = Callable[[Graph, dict[Node, Operand]], Any]
 def outcome_of(node: Node, operands: Operands, inside: Inside | None, *, reached: bool) -> Any:
     """The motion (or motions) of a node's result, ``Unknown`` where nothing is proved.
 
-    Args:
-        node: The operation.
-        operands: What is known of the tensors so far.
-        inside: None where operations are not taken apart any further.
-        reached: Whether the operation takes anything that is computed from the inputs.
+    Without ``inside`` the operation is not taken apart; it is ``reached`` if it takes anything that is
+    computed from the inputs.
     """
     sources = node.all_input_nodes
     motions = {operands[source].motion for source in sources if source in operands}

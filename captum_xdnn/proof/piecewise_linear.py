@@ -14,11 +14,7 @@ from captum_xdnn.recording.steps import forms_in
 
 
 def is_piecewise_linear(graph: Graph) -> bool:
-    """Whether all that a run does with its inputs is piecewise linear.
-
-    Args:
-        graph: The run; what acts on the gradients beside its operations is looked at elsewhere.
-    """
+    """Whether all operations of a run on its inputs are; what else acts on gradients is looked at elsewhere."""
     reached = set(graph.inputs)
     for node in graph.nodes:
         if node.op != "call_function" or not any(s in reached for s in node.all_input_nodes):

@@ -178,8 +178,7 @@ class Verdict:
             Unavailable: If it cannot be computed.
         """
         if self.graph.output is None:
-            message = "the function returns no tensor"
-            raise Unavailable(message)
+            raise Unavailable("the function returns no tensor")
         return self.baseline_values(given).value(self.graph.output)
 
 

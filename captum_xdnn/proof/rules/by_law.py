@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any
 
 from captum_xdnn.proof.domain import Motion
-from captum_xdnn.proof.laws import homogeneous
+from captum_xdnn.proof.laws import homogeneous, switched
 from captum_xdnn.proof.registry import law
 
 
@@ -19,7 +19,15 @@ def of_degree(names: str, *degrees: Fraction | int, **facts: Any) -> None:
         motions = tuple(homogeneous(argument, degree) for degree in degrees)
         return motions if len(motions) > 1 else motions[0]
 
-    rule.__doc__ = f"Degree {', '.join(map(str, degrees))}."
+    law(names, **facts)(rule)
+
+
+def of_choice(names: str, by: int, of: tuple[int, ...], **facts: Any) -> None:
+    """Enter operations that take each entry from arguments at the places ``of``, as the one at ``by`` says."""
+
+    def rule(*arguments: Any, **_: Any) -> Motion:
+        return switched(arguments[by], *(arguments[place] for place in of))
+
     law(names, **facts)(rule)
 
 
@@ -29,5 +37,4 @@ def of_two(names: str, combined: Callable[[Any, Any], Motion], **facts: Any) -> 
     def rule(first: Any, second: Any, /, *_: Any, **__: Any) -> Motion:
         return combined(first, second)
 
-    rule.__doc__ = combined.__doc__
     law(names, **facts)(rule)

@@ -40,8 +40,7 @@ refuse(
     INSIDE[LOGITS],
     rows=images,  # queries, keys and values of each example; a mask that all share has no batch
 )
-refuse("sigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
-refuse("hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
+refuse("sigmoid hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
 refuse("tanh erf", "a saturating function", IN_FRONT)
 refuse("log_sigmoid_forward", "a saturating function", IN_FRONT, rows=entrywise)
 refuse(
@@ -116,17 +115,10 @@ refuse(
     "let shapes depend on shapes only",
 )
 refuse(
-    "rand randn randperm rand_like randn_like bernoulli",
+    "rand randn randperm rand_like randn_like bernoulli bernoulli.p",
     "the function is random",
     "call model.eval(), or fix the random numbers before",
     volatile=True,
-)
-refuse(
-    "bernoulli.p",
-    "the function is random",
-    "call model.eval(), or fix the random numbers before",
-    volatile=True,
-    overwrites=0,
 )
 refuse(
     "empty.memory_format empty_strided empty_like new_empty new_empty_strided empty_permuted",
@@ -134,7 +126,7 @@ refuse(
     "write every entry: use torch.zeros",
     volatile=True,
 )
-know("bernoulli.Tensor uniform normal_functional exponential cauchy", overwrites=0)
+know("bernoulli.p bernoulli.Tensor uniform normal_functional exponential cauchy", overwrites=0)
 know("geometric log_normal random random.from random.to", overwrites=0)
 
 
