@@ -26,17 +26,11 @@ def close_first_pass(
     so are weights, which the gradients depend on by themselves.
     """
     first, others = _first_pass(outputs.grad_fn, {get_gradient_edge(leaf).node for leaf in leaves})
-    seen: set[Any] = {None, *first, *others}  # neither can lead to what is computed after it
-    stack: list[Any] = [gradient.grad_fn for gradient in gradients]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    # Neither can lead to what is computed after it.
+    for node in nodes_behind(gradients, before={*first, *others}):
         following = [to for to, _ in node.next_functions]
         if not first.isdisjoint(following):
             node.register_hook(partial(_without, [to in first for to in following]))
-        stack += following
 
 
 def _without(closed: list[bool], returned: Gradients, _: Gradients) -> Gradients:

@@ -176,11 +176,7 @@ def _covered(base: Node, parts: list[tuple[Node, Any]]) -> bool:
         return False
     seen = torch.zeros(shape, dtype=torch.bool)
     for _, views in parts:
-        view = seen
-        for overload, index, args, kwargs in views:
-            view = overload(view, *args, **kwargs)
-            view = view if index is None else view[index]
-        view.fill_(True)
+        shown_again(seen, views).fill_(True)
     return bool(seen.all())
 
 

@@ -4,16 +4,14 @@ Rows of what torch tags as pointwise need no entry here.
 """
 
 import math
-from dataclasses import dataclass
+import operator
 from fractions import Fraction
 from typing import Any
-
-from torch import Tensor
 
 from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.findings import RELU as RELU
 from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
-from captum_xdnn.proof.operand import Operand, is_zero, motion_of
+from captum_xdnn.proof.operand import Bound, Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
 from captum_xdnn.proof.rules.by_law import of_degree, of_two
@@ -78,7 +76,7 @@ def _copysign(self: Any, other: Any) -> Motion:
 @law("clamp.Tensor")
 def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
     """Degree 1 when every bound is zero, infinite or scales alike."""
-    bounds = [b for b in (min, max) if b is not None and not _infinite(b)]
+    bounds = [b for b in (min, max) if b is not None and b not in (math.inf, -math.inf)]
     joint = shared(self, *bounds)
     offending = [b for b in bounds if not is_zero(b)]
     if isinstance(joint, Unknown) and offending and not isinstance(motion_of(self), Unknown):
@@ -91,10 +89,6 @@ def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
 
 law("clamp_max", pieces=CHOICE)(lambda self, max: _clamp(self, None, max))
 law("hardtanh", pieces=CHOICE)(lambda self, min_val=-1, max_val=1: _clamp(self, min_val, max_val))
-
-
-def _infinite(bound: Any) -> bool:
-    return isinstance(bound, float) and math.isinf(bound)
 
 
 @law("threshold", pieces=CHOICE)
@@ -114,22 +108,12 @@ def _power(self: Any, exponent: Any) -> Motion:
     return homogeneous(self, simple if float(simple) == exponent else Fraction(exponent))
 
 
-@dataclass(frozen=True)
-class _Less:
-    """A tensor less a number: zero where it is that number everywhere."""
-
-    number: float
-
-    def __call__(self, tensor: Tensor) -> Tensor:
-        return tensor - self.number
-
-
 @law("pow.Tensor_Tensor pow.Scalar")
 def _power_of_tensor(self: Any, exponent: Any) -> Motion:
     """As of a number, where the exponent is one of the usual ones in every entry and does not move."""
     if isinstance(exponent, Operand) and exponent.motion == FIXED:
         for number in (1, 2, 3, 0.5):
-            if exponent.vanishes(_Less(number)):
+            if exponent.vanishes(Bound(operator.sub, (number,))):
                 return _power(self, number)
     return Unknown("a power whose exponent is a tensor", "use a number as the exponent")
 
