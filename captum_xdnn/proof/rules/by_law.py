@@ -19,6 +19,7 @@ def of_degree(names: str, *degrees: Fraction | int, **facts: Any) -> None:
         motions = tuple(homogeneous(argument, degree) for degree in degrees)
         return motions if len(motions) > 1 else motions[0]
 
+    rule.__doc__ = f"Degree {', '.join(map(str, degrees))}."
     law(names, **facts)(rule)
 
 
@@ -28,6 +29,7 @@ def of_choice(names: str, by: int, of: tuple[int, ...], **facts: Any) -> None:
     def rule(*arguments: Any, **_: Any) -> Motion:
         return switched(arguments[by], *(arguments[place] for place in of))
 
+    rule.__doc__ = switched.__doc__
     law(names, **facts)(rule)
 
 
@@ -37,4 +39,5 @@ def of_two(names: str, combined: Callable[[Any, Any], Motion], **facts: Any) -> 
     def rule(first: Any, second: Any, /, *_: Any, **__: Any) -> Motion:
         return combined(first, second)
 
+    rule.__doc__ = combined.__doc__
     law(names, **facts)(rule)

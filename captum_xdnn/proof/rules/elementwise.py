@@ -87,8 +87,16 @@ def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
     return joint
 
 
-law("clamp_max", pieces=CHOICE)(lambda self, max: _clamp(self, None, max))
-law("hardtanh", pieces=CHOICE)(lambda self, min_val=-1, max_val=1: _clamp(self, min_val, max_val))
+@law("clamp_max", pieces=CHOICE)
+def _clamp_max(self: Any, max: Any) -> Motion:
+    """See clamp."""
+    return _clamp(self, None, max)
+
+
+@law("hardtanh", pieces=CHOICE)
+def _hardtanh(self: Any, min_val: float = -1, max_val: float = 1) -> Motion:
+    """See clamp."""
+    return _clamp(self, min_val, max_val)
 
 
 @law("threshold", pieces=CHOICE)
@@ -135,8 +143,13 @@ def _divide_and_round(self: Any, other: Any, *, rounding_mode: str | None) -> Mo
     return Unknown("rounding") if is_zero(other) else ratio
 
 
-# Not linear in the length: its derivative in autograd goes by the sign of the length.
-law("polar", rows=entrywise)(lambda abs, angle: switched(angle, homogeneous(abs)))
+@law("polar", rows=entrywise)
+def _polar(abs: Any, angle: Any) -> Motion:
+    """Degree 1 in the length while the angle does not move.
+
+    Not linear: its derivative in autograd goes by the sign of the length.
+    """
+    return switched(angle, homogeneous(abs))
 
 
 @law("isclose", rows=entrywise)

@@ -74,7 +74,10 @@ def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     return switched(place, input) if is_constant(place) else PLACES
 
 
-law("cudnn_grid_sampler", rows=images)(_grid_sample)  # align_corners=True on a GPU
+@law("cudnn_grid_sampler", rows=images)
+def _grid_sample_by_cudnn(self: Any, grid: Any) -> Motion:
+    """See above; ``F.grid_sample`` with ``align_corners=True`` on a GPU."""
+    return _grid_sample(self, grid)
 
 
 def ordered(call: BatchedCall) -> BatchDim | None:

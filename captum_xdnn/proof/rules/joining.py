@@ -36,7 +36,10 @@ def joined(call: BatchedCall) -> BatchDim | None:
     return state if dim != state.dim else None
 
 
-law("cat stack", rows=joined, pieces=LINEAR)(lambda tensors, *_: merged(tensors))
+@law("cat stack", rows=joined, pieces=LINEAR)
+def _cat(tensors: list[Any], *_: Any) -> Motion:
+    """Parts side by side."""
+    return merged(tensors)
 
 
 of_choice("where.self", 0, (1, 2), rows=entrywise, pieces=LINEAR)

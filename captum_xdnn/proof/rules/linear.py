@@ -119,9 +119,22 @@ def _dropout(input: Any, p: float, train: bool | None) -> Motion:
     return Unknown("dropout is active, so the output is random", "call model.eval()")
 
 
-law("native_dropout", rows=entrywise)(lambda input, p, train: (_dropout(input, p, train), FIXED))
-law("var_mean.correction", rows=along)(lambda self, *_, **__: (homogeneous(self, 2), linear(self)))
-law("prod", rows=along)(lambda self, **_: _power_of_size(self, self.fake.numel()))
+@law("native_dropout", rows=entrywise)
+def _native_dropout(input: Any, p: float, train: bool | None) -> tuple[Motion, Motion]:
+    """The output of dropout, and a mask."""
+    return _dropout(input, p, train), FIXED
+
+
+@law("var_mean.correction", rows=along)
+def _variance_and_mean(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
+    """Degree 2; and linear."""
+    return homogeneous(self, 2), linear(self)
+
+
+@law("prod", rows=along)
+def _product(self: Any, **_: Any) -> Motion:
+    """Degree times the number of factors."""
+    return _power_of_size(self, self.fake.numel())
 
 
 @law("prod.dim_int", rows=along)
