@@ -51,6 +51,10 @@ def disagreement(seen: Tensor, predicted: Tensor, scale: float | None = None) ->
         return float("inf")
     if not (seen.is_floating_point() or seen.is_complex()):
         return 0.0 if torch.equal(seen, predicted) else float("inf")
+    if seen.numel():
+        largest = [float(t.abs().max()) for t in (seen - predicted, predicted, seen)]
+        if all(map(math.isfinite, largest)):
+            return largest[0] / max(*largest[1:], scale or 0.0, 1e-200)
     both = torch.isfinite(seen) & torch.isfinite(predicted)
     if not both.any():
         return None if seen.numel() else 0.0

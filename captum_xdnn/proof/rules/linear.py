@@ -1,7 +1,5 @@
 """Linear in their first argument: any motion passes, an affine one included."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Any
 
