@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script, "draw", lambda *parts: seen.extend(parts) or draw(*parts))
         out = tmp_path_factory.mktemp("picture")
-        assert script.main(["--out", str(out), "--rounds", "1", "--reference-steps", "500"]) == 0
+        assert script.main(["--out", str(out), "--rounds", "1"]) == 0
     return seen[0], seen[1], out / "readme.png"
 
 
