@@ -242,13 +242,9 @@ def draw_row(figure: Any, axes: Sequence[Any], found: Found) -> None:
 
 def draw_curves(axes: Any, curves: dict[str, Curve]) -> None:
     """Error against time; below one part in a million is what float32 rounds."""
-    from captum_xdnn.compare.figures import FEWEST
-
     for (name, found), style in zip(curves.items(), ("o-", "s--"), strict=True):
         times = [1000 * s for s in found.seconds]
-        axes.plot(
-            times, np.maximum(found.errors, FEWEST), style, color=THEIRS, label=f"Captum, {name}"
-        )
+        axes.plot(times, found.errors, style, color=THEIRS, label=f"Captum, {name}")
         for steps, when, error in zip(found.steps, times, found.errors, strict=True):
             if steps in (1, 10, STEPS, CURVE[-1]):
                 axes.annotate(
