@@ -174,9 +174,8 @@ def sizes_of(verdict: Verdict | None, arguments: tuple[Any, ...]) -> Sizes | Non
     if verdict is None or verdict.form[2]:
         return None
     size = verdict.graph.size
-    if (
-        size > 1 and not verdict.keeps_rows_apart
-    ):  # of a single row that says little: the passes' own runs do
+    # Of a single row that says little: the passes' own runs do.
+    if size > 1 and not verdict.keeps_rows_apart:
         return None
     tensors = [a for a in arguments if isinstance(a, Tensor) and a.dim()]
     if any(len(t) != size for t in tensors):  # Captum repeats them for each step
