@@ -8,7 +8,7 @@ from captum_xdnn.proof.laws import constant, homogeneous, linear, product, share
 from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import along, beside, images
-from captum_xdnn.proof.rules.by_law import of_choice, of_degree, of_two
+from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
 PLACES = Unknown(
     "the places of sampling are computed from the input",
@@ -39,8 +39,11 @@ def _index(self: Any, indices: list[Any]) -> Motion:
     return switched(shared(*(index for index in indices if index is not None)), self)
 
 
-of_choice("index_select", 2, (0,), rows=along, pieces=LINEAR)
-of_choice("gather", 2, (0,), rows=beside, pieces=LINEAR)
+@law("index_select", rows=along, pieces=LINEAR)
+@law("gather", rows=beside, pieces=LINEAR)
+def _select(self: Any, _dim: int, index: Any, /, **_: Any) -> Motion:
+    """Entries at an index."""
+    return switched(index, self)
 
 
 def embedded(call: BatchedCall) -> BatchDim | None:
@@ -50,17 +53,28 @@ def embedded(call: BatchedCall) -> BatchDim | None:
     return state if alone and isinstance(state, BatchDim) else None
 
 
-of_choice("embedding", 1, (0,), rows=embedded)
-of_choice("take", 1, (0,), rows="a flat index may name any row")
-of_choice("masked_select", 1, (0,), rows=ANY_ROW)
-of_choice("max_unpool2d", 1, (0,), rows=images)
+@law("embedding", rows=embedded)
+@law("take", rows="a flat index may name any row")
+@law("masked_select", rows=ANY_ROW)
+@law("max_unpool2d", rows=images)
+def _read(self: Any, index: Any, /, *_: Any, **__: Any) -> Motion:
+    """Entries at an index or under a mask, of which as many are read all along the ray."""
+    return switched(index, self)
 
 
 @law("_embedding_bag _embedding_bag_forward_only", rows="which rows are in a bag, its offsets say")
-def _bag(weight: Any, indices: Any, offsets: Any, /, *rest: Any) -> tuple[Motion, ...]:
+def _bag(
+    weight: Any,
+    indices: Any,
+    offsets: Any,
+    _scaled: Any = False,
+    mode: int = 0,
+    _sparse: Any = False,
+    factors: Any = None,
+    /,
+    *_: Any,
+) -> tuple[Motion, ...]:
     """Sums of entries, each times a factor, means or maxima; and what is kept for the way back."""
-    mode = rest[1] if len(rest) > 1 else 0
-    factors = rest[3] if len(rest) > 3 else None
     summed = product(weight, 1 if factors is None else factors)
     found = (summed, linear(weight), homogeneous(weight))[mode]
     which = constant(weight) if mode == 2 else FIXED

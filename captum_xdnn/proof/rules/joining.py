@@ -12,7 +12,7 @@ from captum_xdnn.proof.laws import added, constant, merged, shared, switched
 from captum_xdnn.proof.operand import Bound, Operand, motion_of
 from captum_xdnn.proof.registry import LINEAR, know, law
 from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
-from captum_xdnn.proof.rules.by_law import of_choice, of_two
+from captum_xdnn.proof.rules.by_law import of_two
 
 
 @law("add.Tensor add.Scalar sub.Tensor sub.Scalar", rows=entrywise, pieces=LINEAR)
@@ -42,12 +42,24 @@ def _cat(tensors: list[Any], *_: Any) -> Motion:
     return merged(tensors)
 
 
-of_choice("where.self", 0, (1, 2), rows=entrywise, pieces=LINEAR)
-of_choice("masked_fill.Scalar", 1, (0, 2), rows=entrywise, pieces=LINEAR)
-of_choice("masked_fill.Tensor", 1, (0, 2))
-IN_TURN = "entries are taken one after the other, whichever row they are of"
-of_choice("masked_scatter", 1, (0, 2), rows=IN_TURN)
-of_choice("put", 1, (0, 2), rows="a flat index may name any row")
+@law("where.self", rows=entrywise, pieces=LINEAR)
+def _where(condition: Any, self: Any, other: Any) -> Motion:
+    """Each entry from one of two parts."""
+    return switched(condition, self, other)
+
+
+@law("masked_fill.Scalar", rows=entrywise, pieces=LINEAR)
+@law("masked_fill.Tensor")
+@law("masked_scatter", rows="entries are taken one after the other, whichever row they are of")
+def _masked(self: Any, mask: Any, source: Any, /) -> Motion:
+    """Each entry kept or replaced."""
+    return switched(mask, self, source)
+
+
+@law("put", rows="a flat index may name any row")
+def _put(self: Any, index: Any, source: Any, _accumulate: bool = False, /) -> Motion:
+    """Parts put, or added, at a flat index."""
+    return switched(index, self, source)
 
 
 def selected(call: BatchedCall) -> BatchDim | None:

@@ -18,7 +18,7 @@ from captum_xdnn.recording.steps import Step
 from captum_xdnn.recording.watch import Tape
 from rules.every_law import LAWS
 
-ENTER = ("law", "of_choice", "of_degree", "of_two", "_batch_norm")
+ENTER = ("law", "of_degree", "of_two", "_batch_norm")
 EVERY = [c for cases in LAWS.values() for c in cases]
 
 
