@@ -47,7 +47,7 @@ State = Unbatched | BatchDim | None
 class BatchedCall:
     """An operation on tensors of which at least one has rows, as a rule sees it.
 
-    It has all arguments by name, the tensors with rows and those without, each with its state, and the
+    It has its ``node``, all arguments by name, the tensors with rows and those without, each with its state, and the
     ``shape`` of the result in question.
     """
 

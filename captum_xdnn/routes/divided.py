@@ -57,7 +57,7 @@ class Passes:
         memory, compute = self.apart.memory, self.total
         if self._fit_at_once():
             rows = self.total_steps * self.request.call.size
-            # Passes of other sizes are as right, and on a GPU slower; Captum's own ways sum up by layers.
+            # For speed alone: not on a GPU, and not the averages of layers, which Captum sums up in ways of its own.
             if self.device.type != "cpu" or self.way is not None or not self.sizes.gains(rows):
                 return None
             if torch.get_num_threads() not in self.sizes.same:
@@ -79,7 +79,8 @@ class Passes:
         """What Captum's code gives, and note what it takes."""
         start = clock()
         found = compute()
-        self.sizes.note_at_once((clock() - start) / self.total_steps)
+        if self.way is None:  # another way through the same structure takes another time
+            self.sizes.note_at_once((clock() - start) / self.total_steps)
         return found
 
     def _compared(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
