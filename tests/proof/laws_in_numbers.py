@@ -33,7 +33,9 @@ def expected(motion: Motion, a: float, at_1: Tensor, at_0: Tensor | None) -> Ten
     if isinstance(motion, Affine):
         return (1 - a) * at_0 + a * at_1  # in this form infinite entries keep the law too
     if isinstance(motion, Power) and motion.degree != 0:
-        return at_1 * a ** float(motion.degree)
+        # As a tensor's power, which is infinite where a float's raises: degrees are fitted to
+        # memory that nobody has written, too.
+        return at_1 * float(torch.tensor(a, dtype=torch.float64) ** float(motion.degree))
     return at_1
 
 
