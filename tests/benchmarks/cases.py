@@ -43,17 +43,17 @@ def under(build: Callable[[], nn.Module], head: nn.Module) -> Callable[[], nn.Mo
 
 
 def torchvisions(name: str) -> Callable[[], nn.Module]:
-    """A torchvision model whose batch norms shift, as those of trained models do."""
+    """A torchvision model whose batch norms shift."""
+    return lambda: shifted(torchvision.models.get_model(name).eval())
 
-    def build() -> nn.Module:
-        model = torchvision.models.get_model(name).eval()
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                nn.init.normal_(module.bias, std=0.1)
-                nn.init.normal_(module.running_mean, std=0.1)
-        return model
 
-    return build
+def shifted(model: nn.Module) -> nn.Module:
+    """The model with batch norms that shift, as those of trained models do: else it may be homogeneous."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.bias, std=0.1)
+            nn.init.normal_(module.running_mean, std=0.1)
+    return model
 
 
 HEADS: dict[str, Case] = {

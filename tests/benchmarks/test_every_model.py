@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients, XLayerIntegratedGradients
 
-from .cases import Case, torchvisions
+from .cases import Case, shifted, torchvisions
 from .memory import peak_bytes
 from .report import Report
 from .timing import interleaved
@@ -165,10 +165,8 @@ def _first_output(name: str) -> Callable[[], nn.Module]:
     class Pooled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.net = torchvision.models.segmentation.fcn_resnet50(
-                weights=None, weights_backbone=None
-            )
-            self.net.eval()
+            build = torchvision.models.segmentation.fcn_resnet50
+            self.net = shifted(build(weights=None, weights_backbone=None).eval())
 
         def forward(self, x: Tensor) -> Tensor:
             return torch.as_tensor(self.net(x)["out"].mean((2, 3)))
