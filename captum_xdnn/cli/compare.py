@@ -30,7 +30,7 @@ examples, where my_model.py is yours and images.npz is of numpy.savez("images.np
   %(prog)s my_model:Net --inputs images.npz --target 3 --out comparison
   %(prog)s my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
       --method XIntegratedGradients --method "IG(50)" --method "KernelShap(n_samples=200)"
-  %(prog)s torchvision.models:resnet18 --inputs images.npz --target 3 --layer layer4 --out layer"""
+  %(prog)s my_model:Net --inputs images.npz --target 3 --layer net.2 --out layer"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -117,8 +118,14 @@ def compare(
                 found |= {"route": method.route(), "reason": method.reason()}
                 found["first_seconds"] = first_calls[method.name]
             if method.name in seconds:
-                found["seconds"] = seconds[method.name]
-                found["speed_up"] = seconds.get(over, math.nan) / seconds[method.name]
+                taken = seconds[method.name]
+                ratios = [
+                    theirs / mine
+                    for theirs, mine in zip(seconds.get(over, ()), taken, strict=False)
+                ]
+                found["seconds"] = statistics.median(taken)
+                found["speed_up"] = statistics.median(ratios) if ratios else math.nan
+                found["speed_ups"] = tuple(ratios)
             rows.append(Row(method.name, failure=failures.get(method.name, ""), **found))
             bar.update()
     return Comparison(tuple(rows), reference, over, attributions, problem)
@@ -166,8 +173,8 @@ def _held_against(
 
 def _timed(
     methods: list[Method], problem: Problem, failures: Failures, rounds: int
-) -> dict[str, float]:
-    """The seconds of each method that does not fail meanwhile; ``failures`` gets those that do."""
+) -> dict[str, list[float]]:
+    """The seconds of each method, round by round, that does not fail meanwhile; ``failures`` gets those that do."""
 
     def again(method: Method) -> None:
         if method.name not in failures:

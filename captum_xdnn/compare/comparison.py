@@ -2,6 +2,7 @@
 
 import math
 import operator
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -27,7 +28,10 @@ class Row:
         seconds: Median time of a call, after one that is not counted.
         first_seconds: Time of that one, which for a class of this package includes the proof
             unless the function has been attributed before.
-        speed_up: How many times faster than the method ``Comparison.speed_up_over``.
+        speed_up: How many times faster than the method ``Comparison.speed_up_over``: the median of
+            ``speed_ups``.
+        speed_ups: How many times faster in each round. Where it is not at least 1.15 in all of them, or
+            at most 1 / 1.15, tables say "about 1x".
         memory: Bytes that a call holds at once, at most; on a CPU or a CUDA device.
         gap: Largest :math:`|\sum_i A_{ni} - (F(x_n) - F(b_n))|` over the examples.
         difference: Mean over the examples of the
@@ -54,6 +58,7 @@ class Row:
     seconds: float = float("nan")
     first_seconds: float = float("nan")
     speed_up: float = float("nan")
+    speed_ups: tuple[float, ...] = ()
     memory: float = float("nan")
     gap: float = float("nan")
     difference: float = float("nan")
@@ -70,13 +75,26 @@ def _three_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
+NOISE = 1.15
+"""Ratios of times nearer to 1 are those of two equal calls, too."""
+
+
+def _times(ratios: Sequence[float]) -> str:
+    """A ratio of times, if it is larger than their noise in every round."""
+    if not ratios:
+        return ""
+    if set(ratios) != {1} and min(ratios) < NOISE and max(ratios) > 1 / NOISE:
+        return "about 1x"
+    return f"{statistics.median(ratios):.2f}x"
+
+
 _COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "method": ("method", str),
     "route": ("route", str),
     "passes": ("passes", "{:.4g}".format),
     "seconds": ("seconds", _three_digits),
     "first_seconds": ("first call", _three_digits),
-    "speed_up": ("over {speed_up_over}", "{:.2f}x".format),
+    "speed_ups": ("over {speed_up_over}", _times),
     "memory": ("MiB", lambda held: _three_digits(held / 2**20)),
     "gap": ("completeness gap", "{:.2g}".format),
     "difference": ("difference to {reference}", "{:.2g}".format),

@@ -15,7 +15,7 @@ from captum.attr import IntegratedGradients, LayerIntegratedGradients
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients, certify
-from captum_xdnn.compare import LAYER_METHODS, Comparison, compare
+from captum_xdnn.compare import LAYER_METHODS, Comparison, Row, compare
 from captum_xdnn.compare.methods import methods_of
 from captum_xdnn.compare.problem import Problem
 from captum_xdnn.metrics import attribution_difference
@@ -187,6 +187,31 @@ def test_a_function_without_gradients_is_compared() -> None:
 
     (row,) = quick(function, torch.rand(3, 4), methods=("FeatureAblation",)).rows
     assert not row.failure
+
+
+@pytest.mark.parametrize(
+    ("ratios", "shown"),
+    [
+        ((0.9, 1.2, 1.1), "about 1x"),
+        ((1.2, 1.3, 1.25), "1.25x"),
+        ((0.9, 0.92), "about 1x"),
+        ((1.1, 1.3), "about 1x"),
+        ((0.5, 0.7), "0.60x"),
+        ((1.0,), "1.00x"),
+    ],
+)
+def test_a_speed_up_that_is_noise_is_not_shown(ratios: tuple[float, ...], shown: str) -> None:
+    row = Row("mine", speed_ups=ratios)
+    found = Comparison((row,), "mine", "mine", {"mine": (torch.ones(1),)}, None)  # type: ignore[arg-type]
+    assert f"| {shown} " in found.to_markdown().splitlines()[-1]
+
+
+def test_speed_ups_are_of_the_same_round() -> None:
+    found = compare(perceptron(), torch.randn(4, 6), 0, methods=TWO, rounds=3, perturbations=0)
+    ours, theirs = found.rows
+    assert ours.speed_ups == (1, 1, 1)
+    assert len(theirs.speed_ups) == 3
+    assert theirs.speed_up == sorted(theirs.speed_ups)[1]
 
 
 def words(figure: Any) -> dict[Any, Any]:
