@@ -31,7 +31,10 @@ def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A plain table, of the notebook's own style; what stands in it is text, whatever it looks like."""
 
     def line(cells: Sequence[str], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+        spaced = (
+            ' style="padding: 0.2em 0.6em; text-align: left"'  # pages without a style of their own
+        )
+        return f"<tr>{''.join(f'<{tag}{spaced}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
     body = "".join(line(row, "td") for row in rows)
     return f"<table><thead>{line(heads, 'th')}</thead><tbody>{body}</tbody></table>"
