@@ -33,7 +33,9 @@ def picture(page: str) -> Any:
     axes = figure.subplots()
     for place, (_, gets, least, largest) in enumerate(lines):
         colour = THEIRS if "Captum" in gets else OURS
-        axes.plot((least, largest), (place, place), "o-", color=colour, linewidth=7)
+        axes.plot(
+            (least, largest), (place, place), "o-", color=colour, linewidth=7, solid_capstyle="butt"
+        )
         said = f"{least:.3g}x" if least == largest else f"{least:.3g}x to {largest:.3g}x"
         beside = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
         axes.annotate(said, (largest, place), fontsize=8, **beside)
