@@ -62,7 +62,7 @@ def test_a_table_for_notebooks_holds_text_alone() -> None:
     found = quick(perceptron(), torch.randn(4, 6), methods=methods)
     page = Cells(found._repr_html_())
     assert ODD in page.cells
-    assert set(page.tags) == {"table", "thead", "tbody", "tr", "th", "td", "p", "ul", "li"}
+    assert set(page.tags) == {"div", "table", "thead", "tbody", "tr", "th", "td", "p", "ul", "li"}
     assert "<img" not in found._repr_html_()
     lines = [line for line in found.to_markdown().splitlines() if line.startswith("|")]
     counts = {line.replace(r"\|", "").count("|") for line in lines}
