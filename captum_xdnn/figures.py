@@ -1,5 +1,7 @@
-"""Figures without pyplot, which notebooks show."""
+"""Figures without pyplot, and tables, which notebooks show."""
 
+from collections.abc import Sequence
+from html import escape
 from io import BytesIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,3 +25,17 @@ def new_figure(width: float, height: float) -> Figure:
     figure = NotebookFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A plain table, of the notebook's own style; what stands in it is text, whatever it looks like."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        spaced = (
+            ' style="padding: 0.2em 0.6em; text-align: left"'  # pages without a style of their own
+        )
+        return f"<tr>{''.join(f'<{tag}{spaced}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    table = f"<table><thead>{line(heads, 'th')}</thead><tbody>{body}</tbody></table>"
+    return f'<div style="overflow-x: auto">{table}</div>'

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from captum import attr as captum_attr
-from torch import nn
 from torch.utils.data import DataLoader
 
-from captum_xdnn.cli.console import UsageError, blaming, expecting, say
+from captum_xdnn.cli.console import blaming, expecting, say
 from captum_xdnn.cli.loading import add_keyword_arguments, load_data, load_model
+from captum_xdnn.compare.methods import made, named
 from captum_xdnn.dataset import ParquetShards, SumChannels, TopK, attribute_dataset
 from captum_xdnn.dataset.shards import REJECTS
 
@@ -58,7 +57,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option(
         "--method",
         default="XIntegratedGradients",
-        help="a class of captum.attr, or one of ours (default: XIntegratedGradients)",
+        help="a class of captum.attr, or one of ours, with arguments in brackets, such as "
+        "KernelShap(n_samples=200) (default: XIntegratedGradients)",
     )
     option(
         "--target",
@@ -86,8 +86,11 @@ def run(options: argparse.Namespace) -> int:
     folder: Path = options.out
     model = load_model(options.model, dict(options.kwargs)).eval()
     data = load_data(options.data, options.split, options.transform)
-    method = _method(options.method, model)
-    further = {} if options.n_steps is None else {"n_steps": options.n_steps}
+    with blaming("cannot attribute", ValueError):
+        kind, further = named(options.method)
+        method = made(kind, model)
+    if options.n_steps is not None:
+        further["n_steps"] = options.n_steps
     settings: dict[str, Any] = {
         "target": options.target,
         "reduce": options.reduce,
@@ -120,15 +123,6 @@ def run(options: argparse.Namespace) -> int:
     if len(done.rejects) > _SHOWN:
         say("  ...")
     return 1
-
-
-def _method(name: str, model: nn.Module) -> Any:
-    # Importing the package has put its own classes there.
-    kind = getattr(captum_attr, name, None)
-    if not (isinstance(kind, type) and hasattr(kind, "attribute")):
-        raise UsageError(f"captum.attr has no method {name}")
-    with blaming(f"{name} needs more than a model", TypeError):
-        return kind(model)
 
 
 @expecting("label, predicted or an index")

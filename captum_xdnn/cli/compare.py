@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from captum_xdnn.cli.console import UsageError, blaming, expecting, kept_if_done, say
 from captum_xdnn.cli.loading import add_keyword_arguments, load_model
-from captum_xdnn.compare import DEFAULT_METHODS, compare
+from captum_xdnn.compare import DEFAULT_METHODS, LAYER_METHODS, compare
 
 TABLE, PICTURE = "comparison.md", "comparison.png"
-HELP = "run attribution methods on your model: seconds, passes, differences, heat maps"
+HELP = "run attribution methods on your model: seconds, passes, differences, pictures"
 DESCRIPTION = f"""\
 Run attribution methods on a model and print what each costs and how far it is from Captum's
-Integrated Gradients with the most steps. The table goes to {TABLE}, heat maps (of images) and the
-scatter of quality and time to {PICTURE}, the attributions to one .npz file for each method.
+Integrated Gradients with the most steps. The table goes to {TABLE}; heat maps (of images) or bars (of
+rows), times and differences to {PICTURE}; the attributions to one .npz file for each method.
 
 FILE.npz holds the inputs, in the order of the file, one array for each argument of the model with the
 batch dimension first; a file of baselines likewise. Both are taken to where the model's weights are,
@@ -29,7 +29,8 @@ EXAMPLES = """\
 examples, where my_model.py is yours and images.npz is of numpy.savez("images.npz", images):
   %(prog)s my_model:Net --inputs images.npz --target 3 --out comparison
   %(prog)s my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
-      --method XIntegratedGradients --method "IG(50)" --method "IG(300)\""""
+      --method XIntegratedGradients --method "IG(50)" --method "KernelShap(n_samples=200)"
+  %(prog)s my_model:Net --inputs images.npz --target 3 --layer net.2 --out layer"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,8 +56,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="methods",
         metavar="NAME",
-        help=f"a method; may be repeated (default: {', '.join(DEFAULT_METHODS)})",
+        help="a method: IG(n), or a class of captum.attr, with arguments in brackets; may be repeated "
+        f"(default: {', '.join(DEFAULT_METHODS)}; of a layer: {', '.join(LAYER_METHODS)})",
     )
+    option("--layer", metavar="NAME", help="explain this layer of the model, such as layer4.1")
     option("--rounds", type=int, default=5, metavar="N", help="rounds of timed calls (default: 5)")
     option(
         "--perturbations",
@@ -87,6 +90,10 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
     target = options.target
     if isinstance(target, Tensor):
         target = target.to(inputs[0].device)
+    layer = None
+    if options.layer is not None:
+        with blaming(f"{options.address} has no layer {options.layer}", AttributeError):
+            layer = model.get_submodule(options.layer)
     given = ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in inputs)
     with blaming(f"cannot compare on {options.address}, given {given}"):
         found = compare(
@@ -94,7 +101,8 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
             inputs,
             target,
             baselines,
-            methods=options.methods or DEFAULT_METHODS,
+            layer=layer,
+            methods=options.methods,
             rounds=options.rounds,
             perturbations=options.perturbations,
             progress=True,
@@ -106,7 +114,7 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
         # numpy has no bfloat16
         known = [part.float() if part.dtype == torch.bfloat16 else part for part in parts]
         saved: dict[str, Any] = {f"input_{i}": x.cpu().numpy() for i, x in enumerate(known)}
-        np.savez(folder / f"{name}.npz", **saved)
+        np.savez(folder / f"{name.replace('/', '_')}.npz", **saved)
     say(f"\nWrote {TABLE}, {PICTURE} and the attributions to {folder.resolve()}")
 
 

@@ -2,6 +2,6 @@
 
 from captum_xdnn.compare.comparing import compare
 from captum_xdnn.compare.comparison import Comparison, Row
-from captum_xdnn.compare.methods import DEFAULT_METHODS
+from captum_xdnn.compare.methods import DEFAULT_METHODS, LAYER_METHODS
 
-__all__ = ["DEFAULT_METHODS", "Comparison", "Row", "compare"]
+__all__ = ["DEFAULT_METHODS", "LAYER_METHODS", "Comparison", "Row", "compare"]

@@ -1,31 +1,23 @@
 """``compare``: run each method, measure it, and hold it against a reference."""
 
 import math
-import random
 import re
-import warnings
+import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
-from captum.metrics import infidelity, sensitivity_max
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from captum_xdnn.compare.comparison import Comparison, Row
-from captum_xdnn.compare.measuring import count_flops, peak_bytes, seconds_of
-from captum_xdnn.compare.methods import DEFAULT_METHODS, Method, as_tuple, methods_of
+from captum_xdnn.compare.measuring import count_flops, now, peak_bytes, seconds_of
+from captum_xdnn.compare.methods import Method, methods_of
 from captum_xdnn.compare.problem import Problem, as_it_was
+from captum_xdnn.compare.under_noise import seeded, under_noise
 from captum_xdnn.errors import first_line
 from captum_xdnn.metrics import attribution_difference, rank_correlation
-
-SEED = 0
-"""Of what methods draw, and of the noise in infidelity and max-sensitivity."""
-NOISE = 0.1
-"""Standard deviation of infidelity's noise, in parts of the inputs' own."""
 
 
 def compare(
@@ -35,7 +27,8 @@ def compare(
     baselines: Any = None,
     additional_forward_args: Any = None,
     *,
-    methods: Iterable[Any] | Mapping[str, Any] = DEFAULT_METHODS,
+    layer: nn.Module | None = None,
+    methods: Iterable[Any] | Mapping[str, Any] | None = None,
     reference: str | None = None,
     speed_up_over: str | None = None,
     rounds: int = 5,
@@ -50,11 +43,14 @@ def compare(
         target: Index of the explained output, in any of Captum's forms.
         baselines: As in Captum; for the methods that take them.
         additional_forward_args: Further arguments of the function, as in Captum.
-        methods: Names (``"XIntegratedGradients"``, with ``(n)`` for ``n`` steps where it takes
-            more than one; ``"IG(n)"`` for Captum's Integrated Gradients with ``n`` steps;
-            ``"Saliency"`` and all other classes of ``captum.attr`` that are made of the function
-            alone), these classes themselves, objects of any of Captum's, and callables that take the
-            inputs and ``target=``; or a mapping of names to these.
+        layer: A layer of the function, whose attributions are compared in place of the inputs'.
+        methods: Names: ``"IG(n)"`` for Captum's Integrated Gradients (of the layer, if there is one)
+            with ``n`` steps, and the classes of ``captum.attr`` that are made of the function, and
+            of the layer if there is one, with arguments of their ``attribute`` in brackets
+            (``"XIntegratedGradients"``, ``"XIntegratedGradients(20)"`` for 20 steps,
+            ``"KernelShap(n_samples=200)"``); these classes themselves, objects of any of Captum's,
+            and callables that take the inputs and ``target=``; or a mapping of names to these.
+            None for ``DEFAULT_METHODS``, or for ``LAYER_METHODS``.
         reference: Name of the method that the others are held against; None for the ``IG(n)`` with
             the most steps, or the first method where there is none.
         speed_up_over: Name of the method whose time the speed-ups are over; None for ``"IG(50)"``,
@@ -88,24 +84,25 @@ def compare(
     if rounds < 1 or perturbations < 0:
         message = f"rounds must be positive, found {rounds}; perturbations not negative, found {perturbations}"
         raise ValueError(message)
-    problem = Problem(forward_func, inputs, target, baselines, additional_forward_args)
+    problem = Problem(forward_func, inputs, target, baselines, additional_forward_args, layer)
     chosen = methods_of(methods, problem)
     names = [method.name for method in chosen]
     bar = tqdm(total=3 * len(chosen), disable=not progress, unit="step")
-    with bar, _seeded(problem), as_it_was(problem) as put_back:
+    with bar, seeded(problem), as_it_was(problem) as put_back:
+        _ = problem.pass_flops  # torch is warm before the first method's first call
         failures = Failures(put_back)
         attributions: dict[str, tuple[Tensor, ...]] = {}
+        first_calls: dict[str, float] = {}
         for method in chosen:
             bar.set_description(method.name)
-            with failures.noted(method), _seeded(problem):
+            with failures.noted(method), seeded(problem):
+                start = now(problem.device)
                 given = method.explain(problem.call.inputs)
-                shapes, expected = (
-                    [tuple(x.shape) for x in xs] for xs in (given, problem.call.inputs)
-                )
-                if shapes == expected:
-                    attributions[method.name] = given
+                first_calls[method.name] = now(problem.device) - start
+                if failure := problem.unfit(given):
+                    failures[method.name] = failure
                 else:
-                    failures[method.name] = f"attributions of shapes {shapes}, not {expected}"
+                    attributions[method.name] = given
             put_back()
             bar.update()
         reference, over = _held_against(reference, speed_up_over, attributions, names, failures)
@@ -118,34 +115,20 @@ def compare(
             found: dict[str, Any] = {}
             if method.name in attributions:
                 found = _measured(method, problem, attributions, reference, perturbations, failures)
-                found["route"] = method.route()
+                found |= {"route": method.route(), "reason": method.reason()}
+                found["first_seconds"] = first_calls[method.name]
             if method.name in seconds:
-                found["seconds"] = seconds[method.name]
-                found["speed_up"] = seconds.get(over, math.nan) / seconds[method.name]
+                taken = seconds[method.name]
+                ratios = [
+                    theirs / mine
+                    for theirs, mine in zip(seconds.get(over, ()), taken, strict=False)
+                ]
+                found["seconds"] = statistics.median(taken)
+                found["speed_up"] = statistics.median(ratios) if ratios else math.nan
+                found["speed_ups"] = tuple(ratios)
             rows.append(Row(method.name, failure=failures.get(method.name, ""), **found))
             bar.update()
     return Comparison(tuple(rows), reference, over, attributions, problem)
-
-
-@contextmanager
-def _seeded(problem: Problem) -> Iterator[None]:
-    """The caller's random numbers stay as they are; methods draw the same ones at every comparison."""
-    pythons, numpys = random.getstate(), np.random.get_state()  # GradientShap draws from numpy
-    random.seed(SEED)
-    np.random.seed(SEED)
-    try:
-        with _forked(problem):
-            torch.manual_seed(SEED)
-            yield
-    finally:
-        random.setstate(pythons)
-        np.random.set_state(numpys)
-
-
-def _forked(problem: Problem) -> AbstractContextManager[None]:
-    """What is drawn from torch inside changes nothing outside."""
-    devices = [problem.device] if problem.device.type == "cuda" else []
-    return torch.random.fork_rng(devices)
 
 
 class Failures(dict[str, str]):
@@ -190,8 +173,8 @@ def _held_against(
 
 def _timed(
     methods: list[Method], problem: Problem, failures: Failures, rounds: int
-) -> dict[str, float]:
-    """The seconds of each method that does not fail meanwhile; ``failures`` gets those that do."""
+) -> dict[str, list[float]]:
+    """The seconds of each method, round by round, that does not fail meanwhile; ``failures`` gets those that do."""
 
     def again(method: Method) -> None:
         if method.name not in failures:
@@ -213,65 +196,19 @@ def _measured(
 ) -> dict[str, Any]:
     """What the attributions say, and further calls: where one fails, without what comes after it."""
     found, theirs = attributions[method.name], attributions[reference]
-    totals = sum(f.double().reshape(len(f), -1).sum(1) for f in found)
-    comparable = problem.gained.shape == (problem.call.size,)
-    measured = {
-        "gap": float((totals - problem.gained).abs().max()) if comparable else math.nan,
-        "difference": float(attribution_difference(found, theirs).mean()),
-        "rank_correlation": float(rank_correlation(found, theirs).nanmean()),
-    }
+    measured = {"gap": problem.gap_of(found)}
+    if [f.shape for f in found] == [t.shape for t in theirs]:
+        measured["difference"] = float(attribution_difference(found, theirs).mean())
+        measured["rank_correlation"] = float(rank_correlation(found, theirs).nanmean())
     if method.name not in failures:
         whole, call = problem.pass_flops, partial(method.explain, problem.call.inputs)
         with failures.noted(method, "called again: "):
             passes = count_flops(call) / whole if whole else math.nan
             measured |= {"passes": passes, "memory": peak_bytes(call, problem.device)}
+            if method.captums:
+                captums = method.captums(problem.call.inputs)
+                measured["same_steps"] = float(attribution_difference(found, captums).mean())
     if perturbations and method.name not in failures:
         with failures.noted(method, "under noise: "):
-            measured |= _under_noise(method, problem, found, perturbations)
+            measured |= under_noise(method, problem, found, perturbations)
     return measured
-
-
-def _under_noise(
-    method: Method, problem: Problem, found: tuple[Tensor, ...], count: int
-) -> dict[str, float]:
-    """Captum's metrics, means over the examples, every method under the same noise."""
-    inputs = problem.call.inputs
-    if not any(x.is_floating_point() for x in inputs):
-        return {}  # noise cannot be added to indices
-
-    def perturbed(given: Any) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        noise = tuple(
-            NOISE * float(x.detach().std()) * torch.randn_like(x)
-            if x.is_floating_point()
-            else torch.zeros_like(x)
-            for x in as_tuple(given)
-        )
-        return noise, tuple(x - n for x, n in zip(as_tuple(given), noise, strict=True))
-
-    def explained(given: Any) -> tuple[Tensor, ...]:
-        # Captum's noise is float32, and is added to indices too.
-        moved = tuple(
-            m.to(x.dtype) if x.is_floating_point() else x
-            for m, x in zip(as_tuple(given), inputs, strict=True)
-        )
-        # What a method draws does not change the noise that comes after it.
-        with _forked(problem):
-            # Captum views them as rows.
-            return tuple(f.contiguous() for f in method.explain(moved))
-
-    many = {"n_perturb_samples": count, "max_examples_per_batch": problem.call.size}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with _seeded(problem):
-            wrong = infidelity(
-                problem.forward_func,
-                perturbed,
-                inputs,
-                tuple(f.contiguous() for f in found),
-                additional_forward_args=problem.call.arguments or None,
-                target=problem.call.target,
-                **many,
-            )
-        with _seeded(problem):
-            sensitive = sensitivity_max(explained, inputs, **many)
-    return {"infidelity": float(wrong.mean()), "max_sensitivity": float(sensitive.mean())}

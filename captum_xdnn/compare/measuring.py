@@ -36,10 +36,11 @@ def in_turn(
     return measured
 
 
-def seconds_of(calls: Mapping[str, Call], rounds: int, device: torch.device) -> dict[str, float]:
-    """The median time of each call, all of them in turn. Each has to have been called before."""
-    measured = in_turn(calls, rounds, partial(_seconds, device=device))
-    return {name: statistics.median(taken) for name, taken in measured.items()}
+def seconds_of(
+    calls: Mapping[str, Call], rounds: int, device: torch.device
+) -> dict[str, list[float]]:
+    """The time of each call in each round, all of them in turn. Each has to have been called before."""
+    return in_turn(calls, rounds, partial(_seconds, device=device))
 
 
 def _seconds(call: Call, device: torch.device) -> float:

@@ -1,12 +1,13 @@
 """What is attributed: one call in Captum's form, as every method gets it."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from captum_xdnn._captum import (
     format_additional_forward_args,
@@ -25,12 +26,18 @@ class Problem:
     """A function and a call of it, checked and formatted as Captum does, with its errors."""
 
     def __init__(
-        self, forward_func: Any, inputs: Any, target: Any, baselines: Any, further: Any
+        self,
+        forward_func: Any,
+        inputs: Any,
+        target: Any,
+        baselines: Any,
+        further: Any,
+        layer: nn.Module | None = None,
     ) -> None:
         formatted, starts = format_input_baseline(inputs, baselines)
         validate_input(formatted, starts)
         arguments = format_additional_forward_args(further) or ()
-        self.forward_func, self.inputs = forward_func, inputs
+        self.forward_func, self.inputs, self.layer = forward_func, inputs, layer
         self.call = Call(formatted, starts, target, arguments)
         self.device: torch.device = formatted[0].device
         with torch.no_grad():
@@ -44,6 +51,21 @@ class Problem:
         """Tensors in the form of the inputs."""
         return tensors if isinstance(self.inputs, tuple) else tensors[0]
 
+    def unfit(self, given: tuple[Tensor, ...]) -> str:
+        """Why attributions are none of this problem's: of its inputs, or if it has a layer, of any shape."""
+        shapes, expected = ([tuple(x.shape) for x in xs] for xs in (given, self.call.inputs))
+        if self.layer is not None or shapes == expected:
+            return ""
+        return f"attributions of shapes {shapes}, not {expected}"
+
+    def gap_of(self, found: tuple[Tensor, ...]) -> float:
+        """How far the sums of each example's attributions are from what its output gained, at most."""
+        sizes = {len(f) for f in found} | {self.call.size}
+        if self.gained.shape != (self.call.size,) or len(sizes) > 1:
+            return math.nan
+        totals = sum(f.double().reshape(len(f), -1).sum(1) for f in found)
+        return float((totals - self.gained).abs().max())
+
     @cached_property
     def pass_flops(self) -> int:
         """Operations of one forward pass, and one backward pass to the inputs that have gradients."""
@@ -54,7 +76,7 @@ class Problem:
                 outputs = self.forward_func(*leaves, *self.call.arguments)
                 chosen = explained(outputs, self.call.target)
                 reached = [x for x in leaves if x.requires_grad]
-                if reached:
+                if reached and chosen.requires_grad:
                     torch.autograd.grad(chosen.sum(), reached, allow_unused=True)
 
         return count_flops(one_pass)

@@ -6,8 +6,10 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from fractions import Fraction
+from html import escape
 from typing import TYPE_CHECKING, Any
 
+from captum_xdnn.figures import html_table
 from captum_xdnn.proof import findings
 from captum_xdnn.proof.findings import Blocker
 
@@ -116,6 +118,24 @@ class Certificate:
             gain = findings.gain(self.method, self.speed_up, self.rows)
         hoisting = findings.hoisting(self.method, self.trunk_share, gain, timed=self.timed)
         return findings.negative(self.blockers, hoisting)
+
+    def _repr_html_(self) -> str:
+        """The report in HTML, a line for each kind of blockers; notebooks ask for it by this name."""
+        said = str(self).splitlines()
+        heads = ("", "what prevents a single pass", "first place", "remedy")
+        rows = [
+            (
+                findings.count_of(kind),
+                kind[0].reason,
+                ", ".join(filter(None, (kind[0].where, kind[0].location))),
+                kind[0].remedy,
+            )
+            for kind in findings.kinds_of(self.blockers)
+        ]
+        if not rows:
+            return f"<pre>{escape(str(self))}</pre>"
+        more = f"<p>{escape(said[-1].strip())}</p>" if said[-1] == findings.CONVERTED else ""
+        return f"<p>{escape(said[0])}</p>{html_table(heads, rows)}{more}"
 
     def demanded(self) -> str:
         """The report for a caller who wants a single pass or nothing."""

@@ -149,6 +149,9 @@ WRONG: dict[str, tuple[tuple[Any, ...], str]] = {
     "fails": (("--data", "of_a_user:broken"), "OSError: no such disk"),
     "no index": (("--data", "of_a_user:stream"), "expected a map-style data set"),
     "no method": (("--data", "of_a_user:rows", "--method", "Nothing"), "captum.attr has no method Nothing"),
+    "method's arguments": (
+        ("--data", "of_a_user:rows", "--method", "IG(1, 2)"), "captum.attr has no method IG(1, 2)",
+    ),
     "method of a layer": (
         ("--data", "of_a_user:rows", "--method", "LayerConductance"), "needs more than a model",
     ),

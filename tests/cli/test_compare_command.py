@@ -59,6 +59,19 @@ def test_inputs_are_taken_to_the_weights_precision(
         assert arrays["input_0"].dtype == np.float32
 
 
+def test_a_layer_and_a_method_with_arguments(images: Path, tmp_path: Path) -> None:
+    command = ["compare", MODEL, "--kwarg", "weights=DEFAULT", "--inputs", str(images)]
+    command += ["--target", "3", "--rounds", "1", "--perturbations", "0"]
+    layer = ["--layer", "features.6", "--method", "LayerGradCam", "--method", "XLayerConductance"]
+    assert main([*command, *layer, "--out", str(tmp_path / "layer")]) == 0
+    with np.load(tmp_path / "layer" / "XLayerConductance.npz") as arrays:
+        assert arrays["input_0"].shape == (2, 72, 7, 7)
+    name = "Occlusion(sliding_window_shapes=(1, 14, 14), strides=14)"
+    assert main([*command, "--method", name, "--out", str(tmp_path)]) == 0
+    with np.load(tmp_path / f"{name}.npz") as arrays:
+        assert len(np.unique(arrays["input_0"][0])) <= 4
+
+
 @pytest.mark.parametrize("form", ["number", "one for all", "one for each"])
 def test_baselines(form: str, images: Path, tmp_path: Path) -> None:
     given = tmp_path / "starts.npz"
@@ -78,6 +91,8 @@ WRONG = {
     "no file": (["--inputs", "missing.npz"], "cannot read arrays from missing.npz"),
     "no model": (["--model", "captum_xdnn.models:x_cnn_large"], "has no x_cnn_large"),
     "method": (["--method", "LIME"], "cannot compare"),
+    "no layer": (["--layer", "features.99"], "has no layer features.99"),
+    "method of a layer": (["--method", "LayerGradCam"], "needs more than a model: a layer"),
     "target": (["--target", "one"], "expected integers"),
     "no such class": (["--target", "10"], "given float32 (2, 1, 28, 28): IndexError"),
     "no file of baselines": (["--baselines", "missing.npz"], "cannot read arrays from missing.npz"),

@@ -146,7 +146,7 @@ def test_tuples_and_further_arguments() -> None:
     assert "nn.Module" in found["DeepLift"].failure
     assert "DeepLift" not in found.attributions
     assert "No attributions:\n\n- DeepLift: TypeError" in found.to_markdown()
-    found.plot()  # rows have no heat maps; the scatter alone
+    found.plot().canvas.draw()
 
 
 def test_a_method_that_fails_does_not_stop_the_others() -> None:
@@ -260,15 +260,21 @@ def test_the_picture(of_images: Any) -> None:
 
     before = plt.get_fignums()
     figure = of_images.plot(examples=(0, 7), names=("shirt", "sneaker"))
-    maps, scatter = figure.subfigs
-    titles = [axes.get_title() for axes in maps.axes[:4]]
+    maps, below = figure.subfigs
+    titles = [axes.get_title().replace("\n", "") for axes in maps.axes[:4]]
     assert titles == ["image", "XIntegratedGradients", "IG(8)", "Saliency"]
     assert [maps.axes[0].get_ylabel(), maps.axes[4].get_ylabel()] == ["shirt", "sneaker"]
-    assert scatter.axes[0].get_ylabel() == "difference to IG(8)"
-    assert {text.get_text() for text in scatter.axes[1].texts} == set(titles[1:])
+    measures = [axes.get_xlabel() for axes in below.axes]
+    assert measures == ["seconds a call", "difference to IG(8)", "completeness gap"]
+    assert [label.get_text() for label in below.axes[0].get_yticklabels()] == titles[1:]
+    assert [len(axes.texts) for axes in below.axes] == [
+        3,
+        2,
+        3,
+    ]  # none from the reference to itself
     figure.canvas.draw()
     assert plt.get_fignums() == before
-    assert len(of_images.plot().subfigs[0].axes) == 4 * 4 + 3  # four examples, three colour bars
+    assert len(of_images.plot().subfigs[0].axes) == 4 * 4 + 1  # four examples, one colour bar
 
 
 def test_examples_may_be_a_tensor(of_images: Any) -> None:

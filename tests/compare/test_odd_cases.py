@@ -224,7 +224,10 @@ def test_any_method_of_captum_by_its_name() -> None:
     names = ["Deconvolution", "FeatureAblation", "GuidedBackprop", "XInternalInfluence"]
     found = compare(net, torch.rand(2, 3), 1, methods=names[:3], rounds=1, perturbations=0)
     assert [row.method for row in found.rows] == names[:3]
-    for name, message in ((names[3], "takes more than a function"), ("Nothing", "captum.attr")):
+    for name, message in (
+        (names[3], "needs more than a model: a layer"),
+        ("Nothing", "captum.attr"),
+    ):
         with pytest.raises(ValueError, match=message):
             compare(net, torch.rand(2, 3), 1, methods=[name], rounds=1)
 
@@ -235,5 +238,5 @@ def test_a_class_is_made_of_the_function() -> None:
     named = compare(model, x, 0, methods=("Saliency",), perturbations=0, rounds=1)
     assert list(found.attributions) == ["Saliency"]
     assert_close(found.attributions["Saliency"], named.attributions["Saliency"])
-    with pytest.raises(ValueError, match="LayerConductance takes more than a function"):
+    with pytest.raises(ValueError, match="LayerConductance needs more than a model"):
         compare(model, x, 0, methods=(LayerConductance,))

@@ -46,3 +46,12 @@ def test_the_least_and_the_largest(script: dict[str, Any]) -> None:
     assert script["ratios"](rows, "^a") == "9.5x to 1,200x"
     assert script["ratios"](rows, "^b") == "2x"
     assert script["ratios"](rows, "^c") == ""
+
+
+def test_a_picture_of_it_has_all_lines() -> None:
+    from tests.benchmarks.summary_picture import lines_of, picture
+
+    lines = lines_of(PAGE)
+    assert ("LSTM, 500 rows", "Captum's numbers", 1.94, 1.94) in lines
+    (axes,) = picture(PAGE).axes
+    assert len(axes.get_yticklabels()) == len(lines) == len(axes.texts)
