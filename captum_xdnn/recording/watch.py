@@ -92,15 +92,20 @@ class Tape(Values):  # type: ignore[no-untyped-call]
 
     def run_whole(self, overload: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         """Run a function of torch as the one operation that it is, whatever it is made of."""
-        operation = operation_of(overload)
-        encoded = [self._encoded(value) for value in args]
-        named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
-        signature = (operation, *encoded, Tail(named, torch.is_grad_enabled()))
-        self._save_random_state(kwargs)
-        with DisableTorchDispatch():
-            result = function(*args, **kwargs)
-        self._follow_random_state()
-        self._note(signature, result, None)
+        with DisableTorchDispatch():  # the watch's own looks are no operations of the run
+            self._given = ()
+            encoded = [self._encoded(value) for value in args]
+            named = tuple([(name, self._encoded(kwargs[name])) for name in kwargs])
+            self._given = [*encoded, *(value for _, value in named)]
+            self._save_random_state(kwargs)
+            try:
+                result = function(*args, **kwargs)
+            except Exception:
+                self._note_failure(overload, args, kwargs)
+                raise
+            self._follow_random_state()
+            tail = Tail(named, torch.is_grad_enabled())
+            self._note((operation_of(overload), *encoded, tail), result, None)
         return result
 
     def adopt(self, tensors: Iterable[Any]) -> None:
