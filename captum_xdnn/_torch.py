@@ -37,6 +37,9 @@ try:
     from torch._ops import OpOverload as OpOverload
     from torch._ops import OpOverloadPacket as OpOverloadPacket
 
+    # Tensors without values, by which an attribution is traced for a batch size that stays open.
+    from torch._subclasses import FakeTensorMode as FakeTensorMode
+
     # The mode that shows every operation.
     from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
