@@ -144,6 +144,13 @@ _COMPILER = "torch._dynamo"
 _COMPILER_FOLDER = Path(torch.__file__).parent / "_dynamo"
 
 
+def ahead_of_time() -> tuple[Any, Any]:
+    """What compiles an exported program into a package, and what loads one; imports the compiler."""
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    return aoti_compile_and_package, aoti_load_package
+
+
 def compiler() -> Any:
     """The module of ``torch.compile`` if anything has imported it, which takes seconds; else None."""
     return sys.modules.get(_COMPILER)

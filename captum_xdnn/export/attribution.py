@@ -23,8 +23,8 @@ from captum_xdnn.routes.plan import Plan
 from captum_xdnn.routes.repeated_head import or_zeros
 from captum_xdnn.routes.single_pass import widened
 
-TOGETHER = 10
-"""Points of the ray in one pass of Captum's sum, and of a hoisted head: 50 steps are five passes."""
+TOGETHER = 25
+"""Points of the ray in one pass of Captum's sum, and of a hoisted head: 50 steps are two passes."""
 
 Found = tuple[Tensor, tuple[Tensor, ...]]
 """The outputs, and for each input the mean gradient on the ray."""
@@ -116,9 +116,7 @@ class Problem:
         return self.output(*self.at_baseline(inputs))
 
 
-def single_pass(
-    problem: Problem, inputs: Sequence[Tensor], target: Target, degree: float
-) -> Found:
+def single_pass(problem: Problem, inputs: Sequence[Tensor], target: Target, degree: float) -> Found:
     """One forward and one backward pass."""
     leaves = [x.detach().requires_grad_() for x in inputs]
     with torch.enable_grad():

@@ -13,7 +13,6 @@ from captum_xdnn._captum import (
     format_input_baseline,
     validate_input,
 )
-from captum_xdnn.attr import XIntegratedGradients, XLayerIntegratedGradients
 from captum_xdnn.errors import TraceError
 from captum_xdnn.export.left_alone import left_alone
 from captum_xdnn.export.making import Making
@@ -52,7 +51,7 @@ def export_attribution(
     and places of the ray. What is traced are its recorded operations. Where a single pass is proved
     exact the graph is one forward and one backward pass; where a part is proved and hoisting it
     pays, that part once and the rest at Captum's points; else Captum's sum, its points in
-    passes of ten. What the runs changed of yours is put back, also when the export fails.
+    passes of twenty-five. What the runs changed of yours is put back, also when the export fails.
 
     Args:
         forward_func: The function to explain, as in Captum. It has to return a tensor whose first
@@ -108,8 +107,8 @@ def export_attribution(
             output = forward_func(*tensors, *arguments)
         if isinstance(output, Tensor) and output.dim() and len(output) == call.size:
             choice = fitting(choice, output)
-        expected, method = function.attribute(tensors, choice.of_captum(output, given))
         making = Making(forward_func, call, choice, layer, n_steps, dynamic_batch=dynamic_batch)
+        expected, method = function.attribute(tensors, choice.of_captum(output, given))
         certificate: Certificate = method.certificate or certify(
             forward_func, inputs, baselines, additional_forward_args
         )
@@ -128,6 +127,6 @@ def export_attribution(
         weights_sha256=hash_of(program.state_dict.items()),
         versions=versions(),
     )
-    made = AttributionProgram(program.module(), facts, function, program)
+    made = AttributionProgram(program.module(), facts, function, program, making.places)
     made.compare(made(*making.example(given)), expected, output, EXPORTED)
     return made

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 from torch.export import ExportedProgram
 
 from captum_xdnn.errors import XDNNError
@@ -16,12 +14,21 @@ from captum_xdnn.export.metadata import KEY, Facts, check_hash, hash_of
 from captum_xdnn.export.program import AttributionProgram
 
 ENDINGS = "a program is a file that ends in .pt2 or .onnx, found {}"
-FROM_A_FILE = "a program that was loaded is in its file already; export it again to save it otherwise"
+FROM_A_FILE = (
+    "a program that was loaded is in its file already; export it again to save it otherwise"
+)
 NOT_OURS = "{} holds no attribution that captum-xdnn exported"
 JSON = f"{KEY}.json"
 
 
-def save(program: ExportedProgram | None, facts: Facts, path: Path, *, compiled: bool) -> None:
+def save(
+    program: ExportedProgram | None,
+    facts: Facts,
+    path: Path,
+    places: Mapping[str, str],
+    *,
+    compiled: bool = False,
+) -> None:
     """Write a program, by the ending of its file."""
     if path.suffix not in (".pt2", ".onnx"):
         raise ValueError(ENDINGS.format(path))
@@ -30,9 +37,21 @@ def save(program: ExportedProgram | None, facts: Facts, path: Path, *, compiled:
     if path.suffix == ".onnx":
         from captum_xdnn.export.onnx_files import save_onnx
 
-        save_onnx(program, facts, path)
+        save_onnx(program, facts, path, places)
+    elif compiled:
+        from captum_xdnn.export.compiled import save_compiled
+
+        save_compiled(program, facts, path)
     else:
         torch.export.save(program, path, extra_files={JSON: facts.to_json()})
+
+
+def is_compiled(path: Path) -> bool:
+    """Whether a file holds machine code, not a graph."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as parts:
+        return any("aotinductor/" in name for name in parts.namelist())
 
 
 def load(path: str | Path) -> AttributionProgram:
@@ -56,6 +75,10 @@ def load(path: str | Path) -> AttributionProgram:
         return AttributionProgram(*load_onnx(path))
     if path.suffix != ".pt2":
         raise ValueError(ENDINGS.format(path))
+    if is_compiled(path):
+        from captum_xdnn.export.compiled import load_compiled
+
+        return AttributionProgram(*load_compiled(path))
     extra = {JSON: ""}
     program = torch.export.load(path, extra_files=extra)
     if not extra[JSON]:

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
+import torch
 from torch import nn
 
 from captum_xdnn._torch import HOOKS
@@ -32,9 +33,14 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     containers, scopes = _held_by_code(function)
     bound = [(s, n, s.get(n, _ABSENT)) for s, names in scopes for n in names]
     noted = Noted(function, dice=True, arguments=(*arguments, *containers))
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    rolled = torch.get_rng_state()
     try:
         yield
     finally:
+        torch.set_rng_state(rolled)
+        if on_gpus is not None:
+            torch.cuda.set_rng_state_all(on_gpus)
         noted.put_back()
         for scope, name, value in bound:
             if value is _ABSENT:
@@ -43,46 +49,54 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
                 scope[name] = value
 
 
-def _held_by_code(function: Any) -> tuple[list[Any], list[tuple[dict[str, Any], set[str]]]]:
+Scope = tuple[dict[str, Any], set[str]]
+
+
+def _held_by_code(function: Any) -> tuple[list[Any], list[Scope]]:
     """Containers that the code of a function and its modules reaches by name, and the globals it binds."""
     stack: list[Any] = [function]
     for _, module in modules_of(function):
-        stack += [f for c in type(module).__mro__ if c.__module__ != nn.Module.__module__
-                  for f in _functions_in(c.__dict__)]
+        kinds = (c for c in type(module).__mro__ if c.__module__ != nn.Module.__module__)
+        stack += [f for kind in kinds for f in _functions_in(kind.__dict__)]
         space = namespace_of(module)
         stack += [f for hooks in HOOKS for f in (space.get(hooks) or {}).values()]
-    found: list[Any] = []
-    scopes: list[tuple[dict[str, Any], set[str]]] = []
+    found: dict[int, Any] = {}
+    scopes: list[Scope] = []
     read: set[int] = set()
     while stack and len(read) < _READ:
         value = stack.pop()
         if isinstance(value, _CONTAINERS):
-            if all(value is not held for held in found):
-                found.append(value)
+            found[id(value)] = value
             continue
-        if type(value) is MethodType:
-            stack += [value.__func__]
-            continue
-        if type(value) is not FunctionType:
-            inner = getattr(value, "__wrapped__", None)  # of functools.lru_cache, and the like
-            if type(inner) is FunctionType:
-                stack.append(inner)
-            continue
-        if id(value) in read or _is_torchs(value):
-            continue
-        read.add(id(value))
-        stack.append(value.__dict__.get("__wrapped__"))
-        for cell in value.__closure__ or ():
-            with suppress(ValueError):  # not bound yet
-                stack.append(cell.cell_contents)
-        stack += [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-        scope = value.__globals__
-        for code in _codes_of(value.__code__):
-            stack += [scope[n] for n in code.co_names if n in scope]
-            stores = {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_GLOBAL"}
-            if stores:
-                scopes.append((scope, stores))
-    return found, scopes
+        value = value.__func__ if type(value) is MethodType else value
+        if type(value) is not FunctionType:  # of functools.lru_cache, and the like
+            value = getattr(value, "__wrapped__", None)
+        if type(value) is FunctionType and id(value) not in read and not _is_torchs(value):
+            read.add(id(value))
+            stack += _named_by(value)
+            scopes += _bound_by(value)
+    return list(found.values()), scopes
+
+
+def _named_by(function: FunctionType) -> list[Any]:
+    """What a function holds, and what its code names."""
+    held = [function.__dict__.get("__wrapped__")]
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # not bound yet
+            held.append(cell.cell_contents)
+    held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    scope = function.__globals__
+    for code in _codes_of(function.__code__):
+        held += [scope[n] for n in code.co_names if n in scope]
+    return held
+
+
+def _bound_by(function: FunctionType) -> Iterator[Scope]:
+    """The globals that a function's code binds."""
+    for code in _codes_of(function.__code__):
+        stores = {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_GLOBAL"}
+        if stores:
+            yield function.__globals__, stores
 
 
 def _functions_in(space: Any) -> Iterator[Any]:

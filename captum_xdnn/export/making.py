@@ -40,7 +40,9 @@ OTHERWISE = (
 )
 SHARE = 0.5
 """The share of the operations from which on the trunk of a graph is hoisted, whatever its size."""
-ONE_TENSOR = "the layer gives {}, and a program attributes to one tensor: choose a layer inside of it"
+ONE_TENSOR = (
+    "the layer gives {}, and a program attributes to one tensor: choose a layer inside of it"
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Making:
         route: The way by which it is computed, as the package's proof chooses it.
         weights: All tensors that are part of the program, by name.
         results: The names of what the program gives.
+        places: Where the first operation of each name stands in the user's network.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Making:
         self._layer: _Named | None = None
         self._known: dict[int, str] = {}
         self.weights: dict[str, Tensor] = {}
+        self.places: dict[str, str] = {}
         for index, start in enumerate(call.baselines):
             if isinstance(start, Tensor):
                 self.weights[f"baseline_{index}"] = start.detach()
@@ -190,9 +194,7 @@ class Making:
         """What the function returns at the baseline, where that is the same for all rows and calls."""
         with torch.no_grad():
             problem, inputs, _ = self._problem(self.weights, self.example(None))
-            alone = problem.is_alone and (
-                self._layer is None or not self._layer.function.arguments
-            )
+            alone = problem.is_alone and (self._layer is None or not self._layer.function.arguments)
             if alone and not self._vanishes:
                 self.weights[AT_BASELINE] = problem.output_at_baseline(inputs)
 
@@ -208,10 +210,18 @@ class Making:
     def _recorded(self, function: Callable[..., Any], call: Call) -> _Named:
         """The operations of a function, with names of the tensors that they take."""
         sizes = SIZES if self._dynamic else (call.size,)
+        runs = runs_of(function, call, sizes)
         try:
-            found = recorded(runs_of(function, call, sizes))
-        except TraceError:  # what the function keeps of its first run of a form is there in the second
-            found = recorded(runs_of(function, call, sizes))
+            found = recorded(runs)
+        except (
+            TraceError
+        ):  # what the function keeps of its first run of a form is there in the second
+            runs = runs_of(function, call, sizes)
+            found = recorded(runs)
+        for node in found.nodes:
+            name = str(node.target).partition(".")[2].partition(".")[0].strip("_")
+            if name not in self.places:
+                self.places[name] = runs[0].where(node)
         known, names = Names(function).tensors(function), {}
         for node, tensor in found.sources.items():
             if id(tensor) not in self._known:

@@ -64,6 +64,8 @@ class Facts:
             "relied": certificate.relied,
             "trunk_share": certificate.trunk_share,
             "speed_up": certificate.speed_up,
+            "rows": certificate.rows,
+            "timed": certificate.timed,
             "method": certificate.method,
             "refusal": certificate.refusal,
             "blockers": [asdict(blocker) for blocker in certificate.blockers],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +29,9 @@ CHECKED = "the program does not give what attribute() gives"
 
 
 class Explanation(NamedTuple):
-    """What a program gives: ``attributions`` is a tuple where there are several inputs.
+    r"""What a program gives: ``attributions`` is a tuple where there are several inputs.
 
-    ``completeness_gap`` is :math:`\\sum_i \\mathrm{IG}_i - (F(x) - F(b))` of each row, shape ``(B,)``.
+    ``completeness_gap`` is :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))` of each row, shape ``(B,)``.
     """
 
     outputs: Tensor
@@ -57,9 +57,7 @@ class Function:
         if self.layer is not None:
             method = XLayerIntegratedGradients(self.forward_func, self.layer)
         further = (self.arguments if arguments is None else arguments) or None
-        found = method.attribute(
-            inputs, self.baselines, target, further, n_steps=self.n_steps
-        )
+        found = method.attribute(inputs, self.baselines, target, further, n_steps=self.n_steps)
         return found if isinstance(found, tuple) else (found,), method
 
 
@@ -88,9 +86,11 @@ class AttributionProgram:
         facts: Facts,
         function: Function | None = None,
         program: ExportedProgram | None = None,
+        places: Mapping[str, str] | None = None,
     ) -> None:
         self._backend, self.facts = backend, facts
         self._function, self._program = function, program
+        self._places = places or {}
 
     @property
     def route(self) -> Route:
@@ -192,7 +192,25 @@ class AttributionProgram:
         """
         from captum_xdnn.export.files import save
 
-        save(self._program, self.facts, Path(path), compiled=compiled)
+        save(self._program, self.facts, Path(path), self._places, compiled=compiled)
+
+    def compile(self) -> AttributionProgram:
+        """The same program through ``torch.compile``, on CUDA with graphs for small batches.
+
+        The first call of it compiles, which takes ten seconds to minutes; a call that cannot be
+        compiled, and all after it, run as before.
+
+        Raises:
+            XDNNError: Of a program that is no graph of torch's any more (from ``.onnx``, or compiled).
+        """
+        from captum_xdnn.export.compiled import compiled
+
+        if self._program is None:
+            message = "the program is no graph of torch's: export it again, or load its .pt2"
+            raise XDNNError(message)
+        return AttributionProgram(
+            compiled(self._program.module()), self.facts, self._function, None, self._places
+        )
 
     def _target(self) -> Target:
         target = self.facts.target

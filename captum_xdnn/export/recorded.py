@@ -23,7 +23,9 @@ from captum_xdnn.recording.calls_of_torch import RECURRENT
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.routes.repeated_head import repeated, with_gradient_of
 
-ONE_SIZE = "export it with dynamic_batch=False, for this batch size alone"
+ONE_SIZE = (
+    "let it do the same for every batch, or export it with dynamic_batch=False, for one batch size"
+)
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,7 @@ class _Merging:
             return {name: self.of([part[name] for part in parts]) for name in first}
         if type(first) is int:
             return self._length(parts)
-        if any(part != first and not (part != part and first != first) for part in parts):  # noqa: PLR0124 - NaN
+        if any(part != first and repr(part) != repr(first) for part in parts):  # NaN is not itself
             raise Differs(self._node, f"{first!r} among its arguments")
         return first
 
@@ -184,7 +186,10 @@ class _Merging:
 def _computed(node: Node, args: Any, kwargs: Any) -> Any:
     """One operation again; a recurrent layer, which torch runs as a whole, as the operations of its steps."""
     parts = decomposition_table.get(node.target) if _is_recurrent(node) else None
-    return repeated(node, args, kwargs, 0) if parts is None else parts(*args, **kwargs)
+    if parts is None:
+        return repeated(node, args, kwargs, 0)
+    with torch.backends.mkldnn.flags(enabled=False):  # it is one operation there
+        return parts(*args, **kwargs)
 
 
 def _is_recurrent(node: Node) -> bool:
@@ -206,4 +211,3 @@ def _of_length(value: Any, rows: Any) -> Any:
 def _is_equal(one: Tensor, other: Tensor) -> bool:
     alike = one.shape == other.shape and one.dtype == other.dtype and one.device == other.device
     return alike and torch.equal(one, other)
-

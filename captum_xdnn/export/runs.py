@@ -172,7 +172,8 @@ def at_size(call: Call, size: int) -> Call:
             return rows.clone()
         places = rows.new_tensor([PLACES[(size + i) % len(PLACES)] for i in range(size)])
         places = places.reshape([-1] + [1] * (x.dim() - 1))
-        return (baseline + places * (rows - baseline)).detach()
+        found: Tensor = baseline + places * (rows - baseline)
+        return found.detach()
 
     def repeated(value: Any) -> Any:
         batched = isinstance(value, Tensor) and value.dim() and len(value) == number

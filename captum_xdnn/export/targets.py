@@ -14,7 +14,9 @@ UNKNOWN = (
     f'target must be "{PREDICTED}" (the predicted class), "{GIVEN}" or a tensor or list of indices (one '
     "with each call), an index or a tuple of indices, or None, found {found!r}"
 )
-SEVERAL = "Target not provided when necessary, cannot take gradient with respect to multiple outputs."
+SEVERAL = (
+    "Target not provided when necessary, cannot take gradient with respect to multiple outputs."
+)
 
 
 @dataclass(frozen=True)

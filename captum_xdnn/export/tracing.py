@@ -72,7 +72,7 @@ def _traced(
         dims = [DimDynamic.STATIC] * tensor.dim()
         if open_:
             dims[0] = DimDynamic.DUCK  # the same symbol for all
-        context = StatelessSymbolicContext(dynamic_sizes=dims)
+        context: Any = StatelessSymbolicContext(dynamic_sizes=dims)
         found: Tensor = mode.from_tensor(tensor.detach(), symbolic_context=context)
         return found
 
@@ -88,7 +88,7 @@ def _traced(
         traced = make_fx(flat)(*fakes)
     for index, (name, node) in enumerate(zip(held, _placeholders(traced), strict=False)):
         attribute = f"w{index}_" + "".join(c if c.isalnum() else "_" for c in name)
-        value = weights[name].detach()
+        value = weights[name].detach().clone()  # the user may go on training
         if value.is_floating_point():
             traced.register_parameter(attribute, nn.Parameter(value, requires_grad=False))
         else:

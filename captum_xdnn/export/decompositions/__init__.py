@@ -1,0 +1,3 @@
+"""Operations of backward passes as the operations that ONNX has, one file a family."""
+
+from captum_xdnn.export.decompositions.table import TABLE as TABLE

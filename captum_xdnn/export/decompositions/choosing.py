@@ -1,0 +1,33 @@
+"""The backward pass of what chooses entries: the gradient goes to the places that were chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+def _max_pool_backward(dims: int) -> Callable[..., Tensor]:
+    """Windows may overlap: what one place gets of several is added up."""
+
+    def backward(grad_output: Tensor, self: Tensor, *settings: Any) -> Tensor:
+        indices = settings[-1]
+        first = self.dim() - dims
+        flat = self.new_zeros(self.shape).flatten(first)
+        return flat.scatter_add(first, indices.flatten(first), grad_output.flatten(first)).reshape(
+            self.shape
+        )
+
+    return backward
+
+
+DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    _aten.max_pool2d_with_indices_backward.default: _max_pool_backward(2),
+    _aten.max_pool3d_with_indices_backward.default: _max_pool_backward(3),
+    _aten.adaptive_max_pool2d_backward.default: _max_pool_backward(2),
+    _aten.adaptive_max_pool3d_backward.default: _max_pool_backward(3),
+}

@@ -1,0 +1,101 @@
+"""Programs as ONNX: written by torch's exporter, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+
+from captum_xdnn.errors import TraceError, XDNNError, first_line
+from captum_xdnn.export.metadata import KEY, Facts
+
+NEEDS = 'an .onnx file needs {}: pip install "captum-xdnn[export]"'
+NO_FORM = (
+    "cannot write the attribution as ONNX: {op} has no form there{where}\n"
+    "    remedy: save it as .pt2, or compute otherwise what this operation does"
+)
+
+
+def needed(*names: str) -> list[Any]:
+    """The optional packages, or an ImportError that says how to get them."""
+    try:
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        raise ImportError(NEEDS.format(error.name or " and ".join(names))) from error
+
+
+def save_onnx(
+    program: ExportedProgram, facts: Facts, path: Path, places: Mapping[str, str]
+) -> None:
+    """Write a program as ONNX.
+
+    Raises:
+        ImportError: Where the optional packages are not installed.
+        TraceError: If an operation has no form in ONNX.
+    """
+    needed("onnx", "onnxscript")
+    from captum_xdnn.export.decompositions import TABLE
+    from captum_xdnn.export.seal import seal
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter, about itself
+        plain = program.run_decompositions(dict(TABLE))
+        try:
+            made = torch.onnx.export(
+                plain,
+                (),
+                dynamo=True,
+                input_names=list(facts.inputs),
+                output_names=list(facts.outputs),
+                verbose=False,
+            )
+        except Exception as error:
+            raise _refused(error, places) from error
+    if made is None:
+        raise TraceError("torch's exporter gave no ONNX program")
+    model = made.model
+    seal(model.graph)
+    model.metadata_props[KEY] = facts.to_json()
+    made.save(path)
+
+
+def load_onnx(path: Path) -> tuple[Callable[..., Sequence[Tensor]], Facts]:
+    """What runs a file in ONNX Runtime, and what the file says of itself."""
+    (runtime,) = needed("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    held = session.get_modelmeta().custom_metadata_map
+    if KEY not in held:
+        raise XDNNError(f"{path} holds no attribution that captum-xdnn exported")
+    facts = Facts.from_json(held[KEY])
+    taken = {i.name for i in session.get_inputs()}
+
+    def run(*tensors: Tensor) -> list[Tensor]:
+        pairs = zip(facts.inputs, tensors, strict=True)
+        given = {name: t.detach().cpu().numpy() for name, t in pairs if name in taken}
+        return [torch.from_numpy(value) for value in session.run(None, given)]
+
+    return run, facts
+
+
+def _refused(error: BaseException, places: Mapping[str, str]) -> TraceError:
+    """The error for an operation that has no form in ONNX, with the module that it is of."""
+    said: list[str] = []
+    behind: BaseException | None = error
+    while behind is not None:
+        said.append(str(behind))
+        behind = behind.__cause__
+    found = re.search(r"OpOverload\(op='([\w.]+)', overload='(\w+)'\)", "\n".join(said))
+    if found is None:
+        return TraceError(f"torch writes no ONNX of the attribution: {first_line(error)}")
+    op = f"{found[1]}.{found[2]}"
+    place = places.get(re.sub(r"_backward.*", "", found[1].rpartition(".")[2]).strip("_"), "")
+    return TraceError(NO_FORM.format(op=op, where=f" ({place})" if place else ""))
