@@ -47,6 +47,7 @@ def save_onnx(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter, about itself
         plain = program.run_decompositions(dict(TABLE))
+        _check_convolutions(plain, places)
         try:
             made = torch.onnx.export(
                 plain,
@@ -64,6 +65,16 @@ def save_onnx(
     seal(model.graph)
     model.metadata_props[KEY] = facts.to_json()
     made.save(path)
+
+
+def _check_convolutions(program: ExportedProgram, places: Mapping[str, str]) -> None:
+    """ONNX Runtime takes no output padding as large as the stride, torch as large as the dilation."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.aten.convolution.default and node.args[6]:
+            stride, padding = node.args[3], node.args[7]
+            if any(p >= s for p, s in zip(padding, stride, strict=True)):
+                op = "a transposed convolution with output padding as large as its stride"
+                raise TraceError(_no_form(op, "convolution", places))
 
 
 def load_onnx(path: Path) -> tuple[Callable[..., Sequence[Tensor]], Facts]:
@@ -97,5 +108,10 @@ def _refused(error: BaseException, places: Mapping[str, str]) -> TraceError:
     if found is None:
         return TraceError(f"torch writes no ONNX of the attribution: {first_line(error)}")
     op = f"{found[1]}.{found[2]}"
-    place = places.get(re.sub(r"_backward.*", "", found[1].rpartition(".")[2]).strip("_"), "")
-    return TraceError(NO_FORM.format(op=op, where=f" ({place})" if place else ""))
+    name = re.sub(r"_backward.*", "", found[1].rpartition(".")[2]).strip("_")
+    return TraceError(_no_form(op, name, places))
+
+
+def _no_form(op: str, name: str, places: Mapping[str, str]) -> str:
+    place = places.get(name, "")
+    return NO_FORM.format(op=op, where=f" ({place})" if place else "")

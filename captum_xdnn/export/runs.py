@@ -12,8 +12,8 @@ from torch import Tensor
 from captum_xdnn.checks.gradient_law import custom_functions_of
 from captum_xdnn.errors import TraceError, first_line
 from captum_xdnn.proof.nodes import (
+    decides_size,
     draws,
-    hands_out,
     is_never_read,
     is_operation,
     leaves_unwritten,
@@ -23,6 +23,7 @@ from captum_xdnn.proof.split import ancestors
 from captum_xdnn.proof.verdict import Given, Verdict
 from captum_xdnn.proof.watching import known_baseline, watch
 from captum_xdnn.recording.node import Node
+from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.places import Names
 from captum_xdnn.recording.run import Graph, written_beside
 from captum_xdnn.recording.watch import Tape
@@ -90,7 +91,7 @@ class Run:
             if not reached.isdisjoint(node.all_input_nodes):
                 reached.add(node)
         for node in graph.nodes:
-            if node.op == "call_function" and node in reached and hands_out(node):
+            if node in reached and _tells_of(node, reached):
                 raise self.refused(
                     node,
                     "it hands Python a value or a shape that the inputs decide",
@@ -124,6 +125,17 @@ class Run:
             raise self.refused(node, reason, remedy)
         if is_operation(node.target) and leaves_unwritten(node) and not is_never_read(node):
             raise self.refused(node, "it returns memory that nobody has written", "fill it")
+
+
+def _tells_of(node: Node, reached: set[Node]) -> bool:
+    """Whether an operation shows Python a value that the inputs decide, or a shape."""
+    if not is_operation(node.target):
+        return node.op == "call_function" and node.value is None
+    operation = operation_of(node.target)
+    if operation.sized_by_values:
+        return any(n in reached and decides_size(node, n) for n in node.all_input_nodes)
+    silent = node.value is None and not operation.writes
+    return operation.reads or silent or operation.tells
 
 
 def watched(function: Callable[..., Any], call: Call) -> Run:

@@ -100,7 +100,8 @@ def converted(name: str, **options: Any) -> nn.Module:
     """A network of torchvision after ``to_xdnn``, its batch norms as of some training."""
     from torchvision import models as theirs
 
-    net = to_xdnn(getattr(theirs, name)(weights=None, **options))
+    images = torch.rand(2, 3, 64, 64)
+    net, _ = to_xdnn(getattr(theirs, name)(weights=None, **options).eval(), inputs=images)
     return settled(net, 3)
 
 

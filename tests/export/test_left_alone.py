@@ -69,7 +69,7 @@ def test_a_cached_helper_goes_on_returning_tensors(
 
 @pytest.mark.parametrize("fails", [False, True], ids=["", "failing"])
 def test_what_hooks_and_functions_collect_is_as_it_was(fails: bool) -> None:
-    global COUNT  # noqa: PLW0603 - what the test is about
+    global COUNT
     bank: list[Tensor] = []
     counts = {"calls": 0}
     hooked = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -78,7 +78,7 @@ def test_what_hooks_and_functions_collect_is_as_it_was(fails: bool) -> None:
     COUNT = 5
 
     def score(x: Tensor) -> Tensor:
-        global COUNT  # noqa: PLW0603
+        global COUNT
         COUNT += 1
         counts["calls"] += 1
         SEEN.append(x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,9 +25,24 @@ def _max_pool_backward(dims: int) -> Callable[..., Tensor]:
     return backward
 
 
+def unfold_backward(
+    grad_in: Tensor, input_sizes: Sequence[int], dim: int, size: int, step: int
+) -> Tensor:
+    """Windows along one dimension, which may overlap: by a matrix of zeros and ones."""
+    dim = dim % len(input_sizes)
+    by_windows = grad_in.movedim(dim, -2).flatten(-2)
+    count = grad_in.shape[dim]
+    starts = torch.arange(count, device=grad_in.device).unsqueeze(1) * step
+    places = (starts + torch.arange(size, device=grad_in.device)).flatten()
+    length = torch.arange(input_sizes[dim], device=grad_in.device)
+    matrix = (places.unsqueeze(1) == length).to(grad_in.dtype)
+    return (by_windows @ matrix).movedim(-1, dim)
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     _aten.max_pool2d_with_indices_backward.default: _max_pool_backward(2),
     _aten.max_pool3d_with_indices_backward.default: _max_pool_backward(3),
     _aten.adaptive_max_pool2d_backward.default: _max_pool_backward(2),
     _aten.adaptive_max_pool3d_backward.default: _max_pool_backward(3),
+    _aten.unfold_backward.default: unfold_backward,
 }
