@@ -26,7 +26,7 @@ EXAMPLES = """\
 examples, where my_model.py is yours:
   python -m captum_xdnn export captum_xdnn.models:x_cnn_small --kwarg weights=DEFAULT \\
       --shape 1,1,28,28 --out explained.onnx --check
-  python -m captum_xdnn export my_model:Text --shape 1,20 --dtype int64 --layer words --out text.onnx"""
+  python -m captum_xdnn export my_model:Words --shape 2,5 --dtype int64 --layer embedding --out words.pt2"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -103,7 +103,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     facts = program.facts
     say(f"{options.address}: {', '.join(facts.inputs)} -> {', '.join(facts.outputs)}")
-    way = {"single_pass": "single pass, exact", "hoisted": "hoisted", "captum": "Captum's sum"}
+    way = {"single_pass": "exact", "hoisted": "a part runs once", "captum": "Captum's sum"}
     steps = "" if facts.n_steps is None else f", {facts.n_steps} steps"
     say(f"route {program.route} ({way[program.route]}{steps}), target {facts.target}")
     if options.check:

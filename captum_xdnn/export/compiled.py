@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from captum_xdnn._torch import ahead_of_time
 from captum_xdnn.errors import XDNNError, first_line
-from captum_xdnn.export.metadata import KEY, Facts
+from captum_xdnn.export.metadata import KEY, NOT_OURS, Facts
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -33,7 +33,7 @@ def load_compiled(path: Path) -> tuple[Backend, Facts]:
     runner = load_package(str(path))
     held = runner.get_metadata()
     if KEY not in held:
-        raise XDNNError(f"{path} holds no attribution that captum-xdnn exported")
+        raise XDNNError(NOT_OURS.format(path))
     return runner, Facts.from_json(held[KEY])
 
 

@@ -21,6 +21,9 @@ from captum_xdnn.routes.request import Route
 
 KEY = "captum_xdnn"
 """The name under which a file holds them, as JSON."""
+JSON = f"{KEY}.json"
+ENDINGS = "a program is a file that ends in .pt2 or .onnx, found {}"
+NOT_OURS = "{} holds no attribution that captum-xdnn exported"
 OTHER_WEIGHTS = "the weights in {} are not those that were exported: their hash is another one"
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from captum_xdnn.errors import TraceError, XDNNError, first_line
-from captum_xdnn.export.metadata import KEY, Facts
+from captum_xdnn.export.metadata import KEY, NOT_OURS, Facts
 
 NEEDS = 'an .onnx file needs {}: pip install "captum-xdnn[export]"'
 NO_FORM = (
@@ -85,7 +85,7 @@ def load_onnx(path: Path) -> tuple[Callable[..., Sequence[Tensor]], Facts]:
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     held = session.get_modelmeta().custom_metadata_map
     if KEY not in held:
-        raise XDNNError(f"{path} holds no attribution that captum-xdnn exported")
+        raise XDNNError(NOT_OURS.format(path))
     facts = Facts.from_json(held[KEY])
     taken = {i.name for i in session.get_inputs()}
 

@@ -31,7 +31,15 @@ CHECKED = "the program does not give what attribute() gives"
 class Explanation(NamedTuple):
     r"""What a program gives: ``attributions`` is a tuple where there are several inputs.
 
-    ``completeness_gap`` is :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))` of each row, shape ``(B,)``.
+    ``completeness_gap`` is :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))` of each row, shape ``(B,)``;
+    from ``.onnx`` it is infinite where a weight in the file is not the one that was exported.
+
+    Example:
+        >>> import torch
+        >>> from captum_xdnn.export import export_attribution
+        >>> program = export_attribution(lambda x: 2 * x, torch.rand(3, 1))
+        >>> program(torch.ones(1, 1))
+        Explanation(outputs=tensor([[2.]]), attributions=tensor([[2.]]), completeness_gap=tensor([0.]))
     """
 
     outputs: Tensor
@@ -190,7 +198,7 @@ class AttributionProgram:
             TraceError: If an operation has no form in ONNX; the message names it.
             ValueError: For another ending.
         """
-        from captum_xdnn.export.files import save
+        from captum_xdnn.export.saving import save
 
         save(self._program, self.facts, Path(path), self._places, compiled=compiled)
 

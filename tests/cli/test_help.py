@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from captum_xdnn.cli import attribute, certify, compare, main
+from captum_xdnn.cli import attribute, certify, compare, export, main
 
 CODE = """
 import torch
@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def examples() -> list[str]:
-    printed = "".join(command.EXAMPLES + "\n" for command in (certify, compare, attribute))
+    printed = "".join(command.EXAMPLES + "\n" for command in (certify, compare, attribute, export))
     lines = printed.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip().startswith("python -m captum_xdnn ")]
 
@@ -71,12 +71,14 @@ ELSEWHERE = (" torchvision:FashionMNIST:ROOT ", " --ray ")
 
 
 def test_there_is_an_example_of_each_command() -> None:
-    assert {shlex.split(e)[3] for e in examples()} == {"certify", "compare", "attribute"}
+    assert {shlex.split(e)[3] for e in examples()} == {"certify", "compare", "attribute", "export"}
     assert sum(any(words in e for words in ELSEWHERE) for e in examples()) == 2
 
 
 @pytest.mark.parametrize("example", [e for e in examples() if not any(w in e for w in ELSEWHERE)])
 def test_examples_run_as_printed(example: str) -> None:
+    if ".onnx" in example:
+        pytest.importorskip("onnxruntime")
     assert main(shlex.split(example)[3:]) in (0, 1, 3)
 
 

@@ -16,6 +16,8 @@ OURS: dict[OpOverload, Callable[..., Any]] = {
 TORCHS: dict[OpOverload, Callable[..., Any]] = {
     op: how
     for op, how in decomposition_table.items()
-    if isinstance(op, OpOverload) and "_backward" in op._schema.name and op._overloadname != "out"
+    if isinstance(op, OpOverload)
+    and "_backward" in op._schema.name
+    and not str(op).endswith(".out")
 }
 TABLE = {**TORCHS, **OURS}
