@@ -20,11 +20,20 @@ from captum_xdnn.export.metadata import Facts, hash_of, versions
 from captum_xdnn.export.program import AttributionProgram, Function
 from captum_xdnn.export.targets import PREDICTED, fitting, target_of
 from captum_xdnn.homogeneity import Certificate, certify
+from captum_xdnn.proof.watching import unsuitable
 from captum_xdnn.routes.request import Call
 
 ONE_ROW = (
     "a baseline of {rows} rows is for a batch of that size: give one of batch size 1, or export with "
     "dynamic_batch=False"
+)
+UNSUITABLE = (
+    "cannot export the attribution: {}\n    remedy: give floating-point tensors of shape (B, ...); of a "
+    "function of indices export the attribution of a layer, layer=model.embedding"
+)
+NO_ROWS = (
+    "cannot export the attribution: the function returns a tensor of shape {} for {} rows\n"
+    "    remedy: return a row for each example"
 )
 REFUSED = "cannot export the attribution: its single pass is refused.\n{}"
 EXPORTED = "the exported graph does not give what attribute() gives for the example"
@@ -101,11 +110,16 @@ def export_attribution(
     for start in starts:
         if dynamic_batch and isinstance(start, Tensor) and start.dim() and len(start) > 1:
             raise AssertionError(ONE_ROW.format(rows=len(start)))
+    refused = unsuitable(tensors) if layer is None else None
+    if refused is not None:
+        raise TraceError(UNSUITABLE.format(refused.blockers[0].reason))
     function = Function(forward_func, layer, n_steps, baselines, arguments)
     with left_alone(forward_func, *arguments):
         with torch.no_grad():
             output = forward_func(*tensors, *arguments)
-        if isinstance(output, Tensor) and output.dim() and len(output) == call.size:
+        if isinstance(output, Tensor):
+            if output.shape[:1] != (call.size,):
+                raise TraceError(NO_ROWS.format(tuple(output.shape), call.size))
             choice = fitting(choice, output)
         making = Making(forward_func, call, choice, layer, n_steps, dynamic_batch=dynamic_batch)
         expected, method = function.attribute(tensors, choice.of_captum(output, given))

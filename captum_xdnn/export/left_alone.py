@@ -8,6 +8,7 @@ name: containers in globals, closures and defaults, and globals that it binds.
 from __future__ import annotations
 
 import dis
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -70,7 +71,7 @@ def _held_by_code(function: Any) -> tuple[list[Any], list[Scope]]:
             continue
         value = value.__func__ if type(value) is MethodType else value
         if type(value) is not FunctionType:  # of functools.lru_cache, and the like
-            value = getattr(value, "__wrapped__", None)
+            value = inspect.getattr_static(value, "__wrapped__", None)
         if type(value) is FunctionType and id(value) not in read and not _is_torchs(value):
             read.add(id(value))
             stack += _named_by(value)

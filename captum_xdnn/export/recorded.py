@@ -17,15 +17,12 @@ from torch import Tensor
 
 from captum_xdnn._torch import decomposition_table
 from captum_xdnn.errors import TraceError
-from captum_xdnn.export.runs import Run, needed_of
+from captum_xdnn.export.runs import ONE_SIZE, Run, needed_of
+from captum_xdnn.proof.baseline_values import plain_arithmetic
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.calls_of_torch import RECURRENT
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.routes.repeated_head import repeated, with_gradient_of
-
-ONE_SIZE = (
-    "let it do the same for every batch, or export it with dynamic_batch=False, for one batch size"
-)
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ class Recorded:
             args, kwargs = self.calls[node]
             args = map_nodes(_of_length(args, rows), known.__getitem__)
             kwargs = map_nodes(_of_length(kwargs, rows), known.__getitem__)
-            with nullcontext() if node.graded else torch.no_grad():
+            with nullcontext() if node.graded else torch.no_grad(), plain_arithmetic():
                 result = _computed(node, args, kwargs)
             if node.ungraded_write and args and isinstance(result, Tensor):
                 result = with_gradient_of(args[0], result)

@@ -39,6 +39,11 @@ PLACES = (0.95, 0.6, 0.8)
 """Places of the ray at which the rows of such a run stand, in turn: what values decide differs there."""
 
 
+ONE_SIZE = (
+    "let it do the same for every batch, or export it with dynamic_batch=False, for one batch size"
+)
+
+
 @dataclass(frozen=True)
 class Run:
     """One watched run of a function that is to be exported."""
@@ -152,7 +157,7 @@ def watched(function: Callable[..., Any], call: Call) -> Run:
     if found.error is not None or found.tape is None or found.verdict is None:
         error = found.error
         said = first_line(error) if isinstance(error, Exception) else str(error)
-        message = f"cannot export the attribution for {call.size} rows: it raises {said}"
+        message = f"cannot export the attribution: for {call.size} rows it raises {said}\n    remedy: {ONE_SIZE}"
         cause = error if isinstance(error, Exception) else None
         raise TraceError(message) from cause
     if found.given is None or found.verdict.graph.output is None:

@@ -129,13 +129,33 @@ def test_a_graph_that_gives_something_else_than_attribute_is_refused() -> None:
         export_attribution(net, torch.rand(3, 4), target=0, dynamic_batch=False)
 
 
+def test_inputs_and_outputs_without_rows_are_refused() -> None:
+    with pytest.raises(TraceError, match=r"(?s)int64.*layer=model.embedding"):
+        export_attribution(nn.Embedding(5, 2), torch.ones(3, 4, dtype=torch.int64), target=0)
+    with pytest.raises(TraceError, match=r"(?s)shape \(\) for 3 rows.*remedy"):
+        export_attribution(lambda x: x.sum(), torch.rand(3, 4), target=None)
+    with pytest.raises(TraceError, match=r"(?s)something other than one tensor.*remedy"):
+        export_attribution(lambda x: (x, x), torch.rand(3, 4), target=0)
+
+
+def test_under_autocast_the_casts_are_those_of_the_runs() -> None:
+    net = nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 2, bias=False))
+
+    def cast(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return net(x).float()
+
+    program = export_attribution(cast, torch.rand(3, 4), target=0)
+    assert program.check(torch.rand(5, 4)) < 1e-5
+
+
 def test_a_function_that_raises_is_named_with_what_it_raises() -> None:
     def function(x: Tensor) -> Tensor:
         if x.shape[0] == 2:
             raise ValueError("not two")
         return x
 
-    with pytest.raises(TraceError, match="2 rows: it raises ValueError: not two") as raised:
+    with pytest.raises(TraceError, match="for 2 rows it raises ValueError: not two") as raised:
         export_attribution(function, torch.rand(3, 4), target=0)
     assert isinstance(raised.value.__cause__, ValueError)
 
