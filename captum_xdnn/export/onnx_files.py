@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from captum_xdnn._torch import decomposition_table
 from captum_xdnn.errors import TraceError, XDNNError, first_line
 from captum_xdnn.export.metadata import KEY, NOT_OURS, Facts
 
@@ -58,7 +59,7 @@ def save_onnx(
                 verbose=False,
             )
         except Exception as error:
-            raise _refused(error, places) from error
+            raise _refused(error, plain, places) from error
     if made is None:
         raise TraceError("torch's exporter gave no ONNX program")
     model = made.model
@@ -97,7 +98,9 @@ def load_onnx(path: Path) -> tuple[Callable[..., Sequence[Tensor]], Facts]:
     return run, facts
 
 
-def _refused(error: BaseException, places: Mapping[str, str]) -> TraceError:
+def _refused(
+    error: BaseException, program: ExportedProgram, places: Mapping[str, str]
+) -> TraceError:
     """The error for an operation that has no form in ONNX, with the module that it is of."""
     said: list[str] = []
     behind: BaseException | None = error
@@ -108,8 +111,22 @@ def _refused(error: BaseException, places: Mapping[str, str]) -> TraceError:
     if found is None:
         return TraceError(f"torch writes no ONNX of the attribution: {first_line(error)}")
     op = f"{found[1]}.{found[2]}"
-    name = re.sub(r"_backward.*", "", found[1].rpartition(".")[2]).strip("_")
-    return TraceError(_no_form(op, name, places))
+    origin = _origin(program, op) or op
+    name = re.sub(r"_backward.*", "", origin.split(".")[1]).strip("_")
+    return TraceError(_no_form(op if origin == op else f"{origin}, which is {op},", name, places))
+
+
+def _origin(program: ExportedProgram, op: str) -> str:
+    """The operation of a program that torch's decompositions, the exporter's, make another one of."""
+    targets = {node.name: node.target for node in program.graph.nodes}
+    table = {t: decomposition_table[t] for t in targets.values() if t in decomposition_table}
+    for node in program.run_decompositions(table).graph.nodes:
+        sources = list(node.meta.get("from_node") or ()) if str(node.target) == op else []
+        for source in sources:
+            if source.name in targets:
+                return str(targets[source.name])
+            sources += source.from_node
+    return ""
 
 
 def _no_form(op: str, name: str, places: Mapping[str, str]) -> str:
