@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     writable(path.parent)
     if path.suffix == ".onnx":
         with blaming(f"cannot write {path}", ImportError):
-            needed("onnx", "onnxscript", *(["onnxruntime"] if options.check else []))
+            needed("onnx", "onnxscript", "onnxruntime")
     options.device = "cpu"
     baselines = baselines_of(options)
     model = load_model(options.address, dict(options.kwargs)).eval()

@@ -40,7 +40,9 @@ class Compared(TorchDispatchMode):
                 ours = OURS[func](*args, **(kwargs or {}))
             pairs = zip(pytree.tree_leaves([result]), pytree.tree_leaves([ours]), strict=True)
             for theirs, mine in pairs:
-                torch.testing.assert_close(mine, theirs)
+                assert (mine is None) == (theirs is None)
+                if theirs is not None:
+                    torch.testing.assert_close(mine, theirs)
         return result
 
 
@@ -156,6 +158,15 @@ def test_what_onnx_has_not_is_refused_by_name_and_module(tmp_path: Path) -> None
         ):
             program.save(tmp_path / "refused.onnx")
         assert not (tmp_path / "refused.onnx").exists()
+
+
+def test_a_file_that_gives_something_else_is_not_left(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    net = nn.Sequential(nn.AvgPool2d(2, divisor_override=7), nn.Flatten(), nn.Linear(12, 2))
+    program = export_attribution(net, torch.rand(3, 3, 4, 4))
+    with pytest.raises(TraceError, match=r"(?s)ONNX Runtime gives something else.*remedy"):
+        program.save(tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
 
 
 class Bessel(nn.Module):
