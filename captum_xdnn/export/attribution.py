@@ -97,6 +97,11 @@ class Problem:
         return found
 
     @property
+    def together(self) -> int:
+        """Points in one pass: one where the operations are those of one batch size."""
+        return TOGETHER if self.function.is_for_any_size else 1
+
+    @property
     def is_alone(self) -> bool:
         """Whether one row at the baseline stands for all of them."""
         return (
@@ -135,7 +140,7 @@ def summed(problem: Problem, inputs: Sequence[Tensor], target: Target, points: P
         index = target.index(output)
     apart = problem.function.verdict.keeps_rows_apart
     total: list[Tensor] = []
-    for part in points.passes(TOGETHER if apart else len(points)):
+    for part in points.passes(problem.together if apart else len(points)):
         pairs = zip(inputs, problem.starts, strict=True)
         ray = [part.of(x.detach(), b).flatten(0, 1).requires_grad_() for x, b in pairs]
         with torch.enable_grad():
@@ -199,7 +204,7 @@ def hoisted(
             moving.append((node, degree, None if power else at_baseline[node]))
     moves = {node for node, _, _ in moving}
     total: list[Tensor] = []
-    for part in points.passes(TOGETHER):
+    for part in points.passes(problem.together):
         there = {n: _times(v, len(part), dims[n]) for n, v in values.items() if n not in moves}
         ray = [part.of(values[n], start, degree).requires_grad_() for n, degree, start in moving]
         with torch.enable_grad():

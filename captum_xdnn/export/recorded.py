@@ -7,6 +7,7 @@ where they differ in anything else nothing is exported.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -23,6 +24,14 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.calls_of_torch import RECURRENT
 from captum_xdnn.recording.node import Node, map_nodes
 from captum_xdnn.routes.repeated_head import repeated, with_gradient_of
+
+RESIZING = (
+    "upsample_linear1d",
+    "upsample_bilinear2d",
+    "upsample_trilinear3d",
+    "upsample_bicubic2d",
+)
+"""Torch does not trace their backward pass for an open batch size: they are written as what they are made of."""
 
 
 @dataclass(frozen=True)
@@ -181,17 +190,19 @@ class _Merging:
 
 
 def _computed(node: Node, args: Any, kwargs: Any) -> Any:
-    """One operation again; a recurrent layer, which torch runs as a whole, as the operations of its steps."""
-    parts = decomposition_table.get(node.target) if _is_recurrent(node) else None
+    """One operation again; a recurrent layer, or a resizing, as the operations that it is made of."""
+    parts = decomposition_table.get(node.target) if _is_taken_apart(node) else None
     if parts is None:
         return repeated(node, args, kwargs, 0)
-    with torch.backends.mkldnn.flags(enabled=False):  # it is one operation there
-        return parts(*args, **kwargs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TF32, as the flags are read
+        with torch.backends.mkldnn.flags(enabled=False):  # a recurrent layer is one operation there
+            return parts(*args, **kwargs)
 
 
-def _is_recurrent(node: Node) -> bool:
+def _is_taken_apart(node: Node) -> bool:
     schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.name.rpartition("::")[2] in RECURRENT
+    return schema is not None and schema.name.rpartition("::")[2] in (*RECURRENT, *RESIZING)
 
 
 def _of_length(value: Any, rows: Any) -> Any:

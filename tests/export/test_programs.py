@@ -207,3 +207,22 @@ def test_a_wrong_number_of_tensors_is_named() -> None:
     program = export_attribution(torch.nn.Linear(4, 2), torch.rand(3, 4), target="given")
     with pytest.raises(TypeError, match="takes inputs, target, found 1"):
         program(torch.rand(3, 4))
+
+
+@pytest.mark.parametrize("dynamic", [True, False], ids=["any batch", "one batch"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        *(torch.nn.GroupNorm(2, 4), torch.nn.LayerNorm((5, 6)), torch.nn.InstanceNorm2d(4)),
+        *(torch.nn.ReflectionPad2d(1), torch.nn.Upsample(scale_factor=2, mode="bilinear")),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_layers_that_are_told_the_batch_size(layer: torch.nn.Module, dynamic: bool) -> None:
+    net = torch.nn.Sequential(layer, torch.nn.Flatten(), torch.nn.LazyLinear(2), torch.nn.Sigmoid())
+    x = torch.rand(3, 4, 5, 6)
+    net(x)
+    program = export_attribution(net, x, target=1, n_steps=3, dynamic_batch=dynamic)
+    assert program.check(torch.rand_like(x)) < EQUAL
+    if dynamic:
+        assert program.check(torch.rand(7, 4, 5, 6)) < EQUAL
