@@ -29,6 +29,8 @@ def unfold_backward(
     grad_in: Tensor, input_sizes: Sequence[int], dim: int, size: int, step: int
 ) -> Tensor:
     """Windows along one dimension, which may overlap: by a matrix of zeros and ones."""
+    if not input_sizes:  # one number, of which there is one window
+        return grad_in.sum()
     dim = dim % len(input_sizes)
     by_windows = grad_in.movedim(dim, -2).flatten(-2)
     count = grad_in.shape[dim]
