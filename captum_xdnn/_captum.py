@@ -5,20 +5,16 @@ another form, the import of this package ends with the one message below.
 ``tests/test_private_names.py`` keeps every other file from reaching past this one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import captum
-from captum.attr import (
-    IntegratedGradients,
-    InternalInfluence,
-    LayerConductance,
-    LayerIntegratedGradients,
-    NeuronConductance,
-    NeuronIntegratedGradients,
-)
+from captum.attr import IntegratedGradients as IntegratedGradients
+from captum.attr import InternalInfluence as InternalInfluence
+from captum.attr import LayerConductance as LayerConductance
+from captum.attr import LayerIntegratedGradients as LayerIntegratedGradients
+from captum.attr import NeuronConductance as NeuronConductance
+from captum.attr import NeuronIntegratedGradients as NeuronIntegratedGradients
 from captum.log import log_usage as _log_usage
 
 MESSAGE = (
@@ -27,42 +23,42 @@ MESSAGE = (
 )
 
 try:
-    # Captum's gradient functions, by which a replaced one is told, and which are copied with another torch.
-    from captum._utils import gradient as gradient_module
+    from captum._utils import common as _common
+    from captum._utils import gradient as _gradient
 
     # What further arguments and targets become where inputs are repeated for all steps.
-    from captum._utils.common import ExpansionTypes
-    from captum._utils.common import (
-        _expand_additional_forward_args as expand_additional_forward_args,
-    )
-    from captum._utils.common import _expand_target as expand_target
-
-    # Captum's forms of arguments and results: a tensor or a tuple.
-    from captum._utils.common import (
-        _format_additional_forward_args as format_additional_forward_args,
-    )
-    from captum._utils.common import _format_output as format_output
-
-    # Calling a function with a target, choosing outputs by a target, checking a neuron: with
-    # Captum's own errors.
-    from captum._utils.common import _run_forward as run_forward
-    from captum._utils.common import _select_targets as select_targets
-    from captum._utils.common import _verify_select_neuron as verify_select_neuron
-    from captum._utils.gradient import compute_gradients, construct_neuron_grad_fn
+    from captum._utils.common import ExpansionTypes as ExpansionTypes
+    from captum._utils.gradient import compute_gradients as compute_gradients
+    from captum._utils.gradient import construct_neuron_grad_fn as construct_neuron_grad_fn
 
     # The types of Captum's signatures.
-    from captum._utils.typing import BaselineType, TargetType, TensorOrTupleOfTensorsGeneric
+    from captum._utils.typing import BaselineType as BaselineType
+    from captum._utils.typing import TargetType as TargetType
+    from captum._utils.typing import TensorOrTupleOfTensorsGeneric as TensorOrTupleOfTensorsGeneric
 
     # Where `accelerate_captum` puts another function that makes gradient functions.
-    from captum.attr._core.neuron import neuron_integrated_gradients as neuron_module
+    from captum.attr._core.neuron import neuron_integrated_gradients as _neuron
+    from captum.attr._utils import common as _forms
 
     # Captum's steps and weights.
-    from captum.attr._utils.approximation_methods import approximation_parameters
+    from captum.attr._utils.approximation_methods import (
+        approximation_parameters as approximation_parameters,
+    )
 
+    # Captum's gradient functions, by which a replaced one is told, and which are copied with another torch.
+    gradient_module, neuron_module = _gradient, _neuron
+    expand_additional_forward_args = _common._expand_additional_forward_args
+    expand_target = _common._expand_target
+    # Captum's forms of arguments and results: a tensor or a tuple.
+    format_additional_forward_args = _common._format_additional_forward_args
+    format_output = _common._format_output
+    # Calling a function with a target, choosing outputs by a target, checking a neuron: with
+    # Captum's own errors.
+    run_forward, select_targets = _common._run_forward, _common._select_targets
+    verify_select_neuron = _common._verify_select_neuron
     # Captum's forms of inputs and baselines, and its errors about them.
-    from captum.attr._utils.common import _format_input_baseline as format_input_baseline
-    from captum.attr._utils.common import _validate_input as validate_input
-
+    format_input_baseline = _forms._format_input_baseline
+    validate_input = _forms._validate_input
     integrate: Callable[..., Any] = IntegratedGradients.attribute.__wrapped__
     """Captum's own ``attribute``, also while ``accelerate_captum`` has put another in its place."""
 except (ImportError, AttributeError) as error:
@@ -107,32 +103,3 @@ def unfit() -> list[str]:
 
 if parts := ", ".join(unfit()):
     raise ImportError(MESSAGE.format(version=captum.__version__, parts=parts))
-
-__all__ = [
-    "BaselineType",
-    "ExpansionTypes",
-    "IntegratedGradients",
-    "InternalInfluence",
-    "LayerConductance",
-    "LayerIntegratedGradients",
-    "NeuronConductance",
-    "NeuronIntegratedGradients",
-    "TargetType",
-    "TensorOrTupleOfTensorsGeneric",
-    "approximation_parameters",
-    "compute_gradients",
-    "construct_neuron_grad_fn",
-    "expand_additional_forward_args",
-    "expand_target",
-    "format_additional_forward_args",
-    "format_input_baseline",
-    "format_output",
-    "gradient_module",
-    "integrate",
-    "log_usage",
-    "neuron_module",
-    "run_forward",
-    "select_targets",
-    "validate_input",
-    "verify_select_neuron",
-]

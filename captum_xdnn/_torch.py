@@ -6,8 +6,6 @@ below, unless another consequence is named: a call never goes on with half of wh
 ``tests/test_private_names.py`` keeps every other file from reaching past this one.
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import FunctionType
@@ -76,13 +74,11 @@ except (ImportError, AttributeError) as error:
     raise ImportError(MESSAGE.format(version=torch.__version__, parts=error)) from error
 
 
-def _unknown_hooks(_: bool) -> tuple[object]:
-    return (object(),)
-
-
 # Hooks on saved tensors that the function sets, which change a gradient unseen; since 2.8. Before,
 # every run counts as one that may have set some: the law of its gradient is checked at each call.
-top_hooks: Any = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", _unknown_hooks)
+top_hooks: Any = getattr(
+    torch._C._autograd, "_top_saved_tensors_default_hooks", lambda _: (object(),)
+)
 
 
 def set_version_counter(tensor: Tensor, version: int) -> None:

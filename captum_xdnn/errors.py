@@ -1,7 +1,5 @@
 """The errors and the warning of this package."""
 
-from __future__ import annotations
-
 import sys
 from typing import TypeVar
 

@@ -1,7 +1,5 @@
 """Figures without pyplot, which notebooks show."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg

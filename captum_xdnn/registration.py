@@ -1,7 +1,5 @@
 """Registration: the classes in ``captum.attr``, and Captum Insights' tables of methods."""
 
-from __future__ import annotations
-
 import functools
 import importlib
 from collections.abc import Callable

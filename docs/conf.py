@@ -30,6 +30,7 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "captum-xdnn"
 html_favicon = "favicon.svg"
+html_extra_path = ["llms.txt"]
 
 # MathJax 3.2.2 with its fonts in one file, served with the pages: formulas need no network.
 _MATHJAX = Path(str(importlib.import_module("sphinx-mathjax-offline").__file__)).parent

@@ -26,7 +26,7 @@ ARGUMENTS = {
     "additional_forward_args": "Further arguments of the function, not attributed.",
     "n_steps": "Number of steps of the quadrature; a single pass needs none.",
     "method": "Quadrature rule of Captum; a single pass is the exact integral.",
-    "internal_batch_size": "Bound of the batch in one pass; with None, memory alone divides.",
+    "internal_batch_size": "Bound of the batch in one pass; None leaves it to the package.",
     "return_convergence_delta": "Whether to return the deltas, too, shape ``(B,)``.",
     "attribute_to_layer_input": "Whether what the layer takes is meant.",
     "attribute_to_neuron_input": "Whether the neuron is of what the layer takes.",

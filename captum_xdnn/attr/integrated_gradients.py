@@ -52,8 +52,8 @@ class XIntegratedGradients(ByRoutes, IntegratedGradients):
             the GPU), hoisting against Euler's identity and the function's output as well. With
             False a function that was proved for a call of the same form is not watched again, so
             its weights and code, and a baseline that is not zero, have to stay as they are.
-        max_memory: Bytes that the results of one pass of Captum's steps may take (None: what is free
-            on a GPU). Steps, and at need examples, are divided where that is proved to be right.
+        max_memory: Bytes that the results of one pass of Captum's steps may take (None: what is
+            free). Steps, and at need examples, are divided where that is proved to be right.
 
     Raises:
         ValueError: If ``strategy`` is none of the three, or ``max_memory`` no positive integer.
@@ -173,8 +173,8 @@ class XIntegratedGradients(ByRoutes, IntegratedGradients):
             n_steps: Number of steps of the quadrature; a single pass needs none.
             method: Quadrature rule of Captum; a single pass is the exact integral.
             internal_batch_size: Bound of the batch in one pass. Captum never goes below ``B``;
-                the single pass does. With None all steps run at once, as in Captum, but where
-                memory runs out and the rows of a batch are proved not to meet.
+                the single pass does. With None all steps run at once, as in Captum, or in passes that
+                are faster or fit the memory, where the rows of a batch are proved not to meet.
             return_convergence_delta: Whether to return also
                 :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.
             create_graph: Whether the attributions can be differentiated, for training with

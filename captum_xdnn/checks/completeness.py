@@ -4,8 +4,6 @@ If the output is homogeneous (or affine) along the ray, the attributions of an e
 ``F(x) - F(b)``. A call in which they do not contradicts its certificate.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

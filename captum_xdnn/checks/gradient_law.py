@@ -4,8 +4,6 @@ What torch derives itself obeys the law of the function that it derives. What a 
 or a hook makes of a gradient need not: so the law is checked on the gradient, at one more place.
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import torch

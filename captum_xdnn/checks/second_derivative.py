@@ -5,9 +5,8 @@ is depends on them. In a piecewise linear network it does not, and autograd send
 graph, through every layer and back to the inputs. Here that way is closed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -27,28 +26,16 @@ def close_first_pass(
     so are weights, which the gradients depend on by themselves.
     """
     first, others = _first_pass(outputs.grad_fn, {get_gradient_edge(leaf).node for leaf in leaves})
-    seen: set[Any] = {None, *first, *others}  # neither can lead to what is computed after it
-    stack: list[Any] = [gradient.grad_fn for gradient in gradients]
-    while stack:
-        node = stack.pop()
-        if node in seen:
-            continue
-        seen.add(node)
+    # Neither can lead to what is computed after it.
+    for node in nodes_behind(gradients, before={*first, *others}):
         following = [to for to, _ in node.next_functions]
         if not first.isdisjoint(following):
-            node.register_hook(_Closed([to in first for to in following]))
-        stack += following
+            node.register_hook(partial(_without, [to in first for to in following]))
 
 
-class _Closed:
-    """A hook that drops some of the gradients that a node returns."""
-
-    def __init__(self, closed: list[bool]) -> None:
-        self._closed = closed
-
-    def __call__(self, returned: Gradients, _: Gradients) -> Gradients:
-        pairs = zip(returned, self._closed, strict=True)
-        return tuple(None if closed else gradient for gradient, closed in pairs)
+def _without(closed: list[bool], returned: Gradients, _: Gradients) -> Gradients:
+    """A hook: the gradients that a node returns, without those that are closed."""
+    return tuple(None if c else g for g, c in zip(returned, closed, strict=True))
 
 
 def _first_pass(root: Any, leaves: set[Any]) -> tuple[set[Any], set[Any]]:
@@ -91,8 +78,7 @@ def check_differentiable(attributions: Iterable[Tensor]) -> None:
     for node in nodes_behind(attributions):
         flaw = _flaw(node)
         if flaw:
-            message = f"the attributions cannot be trained through: {flaw}"
-            raise NotImplementedError(message)
+            raise NotImplementedError(f"the attributions cannot be trained through: {flaw}")
 
 
 def _flaw(node: Any) -> str:

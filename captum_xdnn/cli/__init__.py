@@ -1,4 +1,4 @@
-"""The command line, ``python -m captum_xdnn``: the demo, ``certify``, ``compare``, ``attribute``."""
+"""The command line, ``python -m captum_xdnn`` or ``captum-xdnn``: the demo, ``certify`` and the others."""
 
 from captum_xdnn.cli.main import main
 

@@ -29,11 +29,11 @@ set of pairs of input and label, or a class or a function that returns one.
 The exit code is 0, 1 if samples are set aside, or 2 if the command line is wrong."""
 EXAMPLES = """\
 examples, where my_code.py is yours and the data is in the folder ROOT:
-  python -m captum_xdnn attribute --model captum_xdnn.models:x_cnn_small --kwarg weights=DEFAULT \\
+  %(prog)s --model captum_xdnn.models:x_cnn_small --kwarg weights=DEFAULT \\
       --data torchvision:FashionMNIST:ROOT --out attributions
-  python -m captum_xdnn attribute --model my_code:Net --data my_code:Photos --target predicted \\
+  %(prog)s --model my_code:Net --data my_code:Photos --target predicted \\
       --reduce channels --workers 2 --out maps
-  python -m captum_xdnn attribute --model my_code:Net --data my_code:Photos --ray \\
+  %(prog)s --model my_code:Net --data my_code:Photos --ray \\
       --concurrency 8 --num-gpus 1 --device cuda --out maps"""
 
 

@@ -26,9 +26,9 @@ The exit code is 0 if a single pass is exact whatever the weights, 3 if it is fo
 as of a network that is not trained yet, 1 if it is not, 2 if the command line is wrong."""
 EXAMPLES = """\
 examples, where my_model.py is yours:
-  python -m captum_xdnn certify captum_xdnn.models:x_resnet50 --shape 1,3,224,224
-  python -m captum_xdnn certify my_model:Net --shape 8,1,28,28 --kwarg bias=False
-  python -m captum_xdnn certify my_model:build --shape 4,10 --shape 4,3 --baseline 0 --baseline 1"""
+  %(prog)s captum_xdnn.models:x_resnet50 --shape 1,3,224,224
+  %(prog)s my_model:Net --shape 8,1,28,28 --kwarg bias=False
+  %(prog)s my_model:build --shape 4,10 --shape 4,3 --baseline 0 --baseline 1"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -27,8 +27,8 @@ and to their precision. MODULE:CALLABLE is as in the command certify.
 The exit code is 0, or 2 if the command line is wrong."""
 EXAMPLES = """\
 examples, where my_model.py is yours and images.npz is of numpy.savez("images.npz", images):
-  python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3 --out comparison
-  python -m captum_xdnn compare my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
+  %(prog)s my_model:Net --inputs images.npz --target 3 --out comparison
+  %(prog)s my_model:Net --inputs images.npz --target 3,1,4,1 --out comparison \\
       --method XIntegratedGradients --method "IG(50)" --method "IG(300)\""""
 
 

@@ -24,9 +24,9 @@ with the --kwarg arguments and must return an nn.Module.
 The exit code is 0, 1 if no graph does what the model does, or 2 if the command line is wrong."""
 EXAMPLES = """\
 examples, where my_model.py is yours:
-  python -m captum_xdnn export captum_xdnn.models:x_cnn_small --kwarg weights=DEFAULT \\
+  %(prog)s captum_xdnn.models:x_cnn_small --kwarg weights=DEFAULT \\
       --shape 1,1,28,28 --out explained.onnx --check
-  python -m captum_xdnn export my_model:Words --shape 2,5 --dtype int64 --layer embedding --out words.pt2"""
+  %(prog)s my_model:Words --shape 2,5 --dtype int64 --layer embedding --out words.pt2"""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

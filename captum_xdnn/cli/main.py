@@ -4,6 +4,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from captum_xdnn._version import __version__
 from captum_xdnn.cli import attribute, certify, compare, demo, export
@@ -17,6 +18,7 @@ _COMMANDS = {
     "export": export,
 }
 _GLOBAL_OPTIONS = ("-h", "--help", "--version")
+_SCRIPT = "captum-xdnn"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = ["demo", *given]
 
     parser = OneLineParser(
-        prog="python -m captum_xdnn",
+        # The name it was called by, which the examples of the help show as well.
+        prog=_SCRIPT if Path(sys.argv[0]).stem == _SCRIPT else "python -m captum_xdnn",
         usage="%(prog)s [-h] [--version] [COMMAND] ...",
         description=(
             "Exact Integrated Gradients in one forward and one backward pass. "

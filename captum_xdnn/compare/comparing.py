@@ -1,7 +1,5 @@
 """``compare``: run each method, measure it, and hold it against a reference."""
 
-from __future__ import annotations
-
 import math
 import random
 import re

@@ -1,7 +1,5 @@
 """The result of a comparison, as a table and as pictures."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pictures of a comparison: heat maps side by side, and quality against time."""
 
-from __future__ import annotations
-
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a call costs: seconds, floating-point operations, memory."""
 
-from __future__ import annotations
-
 import gc
 import math
 import os

@@ -1,7 +1,5 @@
 """From what a caller names to methods that can be run."""
 
-from __future__ import annotations
-
 import inspect
 import re
 import warnings

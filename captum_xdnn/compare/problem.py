@@ -1,7 +1,5 @@
 """What is attributed: one call in Captum's form, as every method gets it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -17,6 +15,7 @@ from captum_xdnn._captum import (
 )
 from captum_xdnn.compare.measuring import count_flops
 from captum_xdnn.recording.places import modules_of
+from captum_xdnn.recording.snapshot import is_same
 from captum_xdnn.recording.state import put_back_tensors
 from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained
@@ -89,7 +88,7 @@ def as_it_was(problem: Problem) -> Iterator[Callable[[], None]]:
 
     def put_back() -> None:
         for space, before in held:
-            if not _is_same(space, before):
+            if not is_same(space, dict, before):
                 space.clear()
                 space.update(before)
         put_back_tensors(saved for saved in kept if not torch.equal(*saved[:2]))
@@ -102,9 +101,3 @@ def as_it_was(problem: Problem) -> Iterator[Callable[[], None]]:
         yield put_back
     finally:
         put_back()
-
-
-def _is_same(space: dict[Any, Any], before: dict[Any, Any]) -> bool:
-    """Whether a dictionary holds the very objects, in the order, that it held."""
-    pairs = zip(space.items(), before.items(), strict=False)
-    return len(space) == len(before) and all(k is m and v is w for (k, v), (m, w) in pairs)

@@ -1,7 +1,5 @@
 """Batch norm without its shift: uncentred, folded into the layer before it, or left out."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -37,11 +35,6 @@ LINEAR = (*CONVOLUTIONS, "aten.addmm", "aten.mm")
 """Layers whose outputs have their channels in dimension 1."""
 
 NORMS = ("aten.native_batch_norm", "aten.cudnn_batch_norm", "aten._native_batch_norm_legit")
-
-
-def is_batch_norm(module: nn.Module) -> bool:
-    """Whether a module normalises by statistics of batches, or did when it was trained."""
-    return isinstance(module, BatchNorm) or is_frozen(module)
 
 
 def is_frozen(module: nn.Module) -> bool:

@@ -1,7 +1,5 @@
 """What a conversion did to a network, and what is proved of the result."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from captum_xdnn.homogeneity import Certificate

@@ -1,7 +1,5 @@
 """New weights for layers without biases."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -60,8 +58,7 @@ def kaiming_normal_(module: nn.Module) -> None:
     for name in new:
         if not (parametrize.is_parametrized(module, name) or name in module._parameters):
             kind = type(module).__name__
-            message = f"the {name} of this {kind} is computed in hooks and cannot be drawn"
-            raise ValueError(message)
+            raise ValueError(f"the {name} of this {kind} is computed in hooks and cannot be drawn")
     with torch.no_grad():
         for name, values in new.items():
             if not parametrize.is_parametrized(module, name):

@@ -1,7 +1,5 @@
 """What becomes of each module of a network, its biases among it, and notes on what was done."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -103,7 +101,7 @@ class Replacements:
         elif isinstance(module, INHOMOGENEOUS):
             made = self._activation()
             what = f"became {type(made).__name__}"
-        elif batch_norms.is_batch_norm(module):
+        elif isinstance(module, BatchNorm) or batch_norms.is_frozen(module):
             reason = batch_norms.unconvertible(module)
             if reason:
                 self.keep(module, reason)

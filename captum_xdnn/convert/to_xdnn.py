@@ -1,7 +1,5 @@
 """``to_xdnn``: a network without what keeps it from being nonnegatively homogeneous."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Running a network, to see what is at its end, copying it, and leaving it as it was."""
 
-from __future__ import annotations
-
 import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -132,20 +130,8 @@ def last_softmax(model: nn.Module, arguments: Sequence[Any] | None) -> nn.Module
 
     Without arguments to call the network with it is sought at the end of a ``Sequential`` alone.
     """
-    return _end_of_sequential(model) if arguments is None else _returned(model, arguments)
-
-
-def _end_of_sequential(model: nn.Module) -> nn.Module | None:
-    module = model
-    while type(module).forward is nn.Sequential.forward and isinstance(module, nn.Sequential):
-        if not len(module):
-            return None
-        module = module[-1]
-    places = [m for _, m in model.named_modules(remove_duplicate=False) if m is module]
-    return module if isinstance(module, PROBABILITIES) and len(places) == 1 else None
-
-
-def _returned(model: nn.Module, arguments: Sequence[Any]) -> nn.Module | None:
+    if arguments is None:
+        return _end_of_sequential(model)
     calls: dict[nn.Module, list[tuple[Any, int | None]]] = defaultdict(list)
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
@@ -163,6 +149,16 @@ def _returned(model: nn.Module, arguments: Sequence[Any]) -> nn.Module | None:
         if output is result and untouched and not more:
             return module
     return None
+
+
+def _end_of_sequential(model: nn.Module) -> nn.Module | None:
+    module = model
+    while type(module).forward is nn.Sequential.forward and isinstance(module, nn.Sequential):
+        if not len(module):
+            return None
+        module = module[-1]
+    places = [m for _, m in model.named_modules(remove_duplicate=False) if m is module]
+    return module if isinstance(module, PROBABILITIES) and len(places) == 1 else None
 
 
 def _writes(output: Any) -> int | None:

@@ -1,7 +1,5 @@
 """``attribute_dataset``: a loader through a method into shards."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Batches of a data set: the records of their samples, and which are set aside."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Ids of samples: each comes back as it went in, or is refused by name before the work begins."""
 
-from __future__ import annotations
-
 import operator
 import reprlib
 from collections.abc import Collection, Iterable, Iterator, Sequence

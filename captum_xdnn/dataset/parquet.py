@@ -1,7 +1,5 @@
 """Records as Parquet, and back."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What is kept of an attribution: all of it, the sum over channels, or the largest entries."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What decides the attributions of a run: checked when it is made, and told from another run's."""
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from collections.abc import Callable, Iterable, Iterator

@@ -4,8 +4,6 @@ The shards are the only truth: which samples are done, and which were set aside,
 them, so there is no second file that could disagree after a crash. ``rejects.csv`` is a view.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

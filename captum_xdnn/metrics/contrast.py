@@ -1,7 +1,5 @@
 """What a lower contrast does to predictions: nothing, if the network is homogeneous."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

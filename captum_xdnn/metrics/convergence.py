@@ -1,7 +1,5 @@
 """How fast Captum's sums converge, and how far the single pass is from where they converge to."""
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable, Sequence

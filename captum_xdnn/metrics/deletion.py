@@ -1,7 +1,5 @@
 """Single deletion: does the attribution order the patches of an image as deleting them does?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import pairwise, product
 from typing import Any

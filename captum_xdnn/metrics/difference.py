@@ -1,7 +1,5 @@
 """How far one attribution is from another."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

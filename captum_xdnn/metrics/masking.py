@@ -1,7 +1,5 @@
 """Masking: what a network still knows when only a part of an image is left sharp."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What every builder does once its weights are chosen, its documentation, and further depths."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable

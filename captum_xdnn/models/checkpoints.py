@@ -1,7 +1,5 @@
 """Training checkpoints, as the official files of the paper are, read into a network."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

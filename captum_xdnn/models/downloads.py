@@ -1,7 +1,5 @@
 """Downloads that end: one that stalls is given up, and what came of it is kept and continued."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

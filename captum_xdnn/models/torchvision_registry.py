@@ -5,8 +5,6 @@ models of other packages. Should it go, a warning says that the registry lacks t
 the builders in ``captum_xdnn.models`` work as before.
 """
 
-from __future__ import annotations
-
 import importlib
 import warnings
 from collections.abc import Mapping

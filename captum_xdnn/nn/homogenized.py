@@ -1,7 +1,5 @@
 """``Homogenized``: any network made nonnegatively homogeneous by the length of its input."""
 
-from __future__ import annotations
-
 import math
 from numbers import Integral, Real
 from typing import Any

@@ -1,7 +1,5 @@
 """Batch norm without mean and shift, and the factor for each channel that is left of it."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Attributions as priors and metrics take them: one tensor or a tuple, dimension 0 the batch."""
 
-from __future__ import annotations
-
 import operator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Expected Gradients: what attribution priors were trained with before one pass was enough."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any

@@ -1,7 +1,5 @@
 """The losses: what few, like or the right features would look like."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

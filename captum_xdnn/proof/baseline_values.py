@@ -7,8 +7,6 @@ operations of the run, and every question is noted with its answer: a verdict th
 bias is asked again in each call.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass

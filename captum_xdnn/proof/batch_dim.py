@@ -47,14 +47,14 @@ State = Unbatched | BatchDim | None
 class BatchedCall:
     """An operation on tensors of which at least one has rows, as a rule sees it.
 
-    It has all arguments by name, the tensors with rows and those without, each with its state, and the
+    It has its ``node``, all arguments by name, the tensors with rows and those without, each with its state, and the
     ``shape`` of the result in question.
     """
 
     def __init__(
         self, node: Node, states: dict[Node, Any], shape: Sequence[int], size: int
     ) -> None:
-        self.arguments = arguments_of(node)
+        self.node, self.arguments = node, arguments_of(node)
         self._states = states
         nodes = node.all_input_nodes
         self.batched = [(n, s) for n in nodes if isinstance(s := states[n], BatchDim)]

@@ -5,8 +5,6 @@ baseline ``b`` and *every* input ``x``, each tensor of a computation is a functi
 its motion is the law that this function obeys.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from fractions import Fraction
 

@@ -4,8 +4,6 @@ Section numbers refer to *The engine* in the documentation. ``k``, ``j`` are deg
 fixed tensor, ``A`` an affine one.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from fractions import Fraction

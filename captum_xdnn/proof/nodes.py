@@ -1,7 +1,5 @@
 """What a node of a run's graph says about itself: mutable, random, never read, left unwritten."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

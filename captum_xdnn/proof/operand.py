@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -64,6 +65,18 @@ class Operand:
             others: Further operands whose values the function takes.
         """
         return self._baseline_values.vanishes(function, [o.node for o in (self, *others)])
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A function with its first arguments: equal to another one of the same, as a ``partial`` is not."""
+
+    function: Callable[..., Any]
+    given: tuple[Any, ...]
+
+    def __call__(self, *rest: Any) -> Any:
+        """Call it with the others."""
+        return self.function(*self.given, *rest)
 
 
 def itself(value: Tensor) -> Tensor:

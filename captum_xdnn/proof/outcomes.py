@@ -1,7 +1,5 @@
 """What one operation makes of the motions that it is given: by its rule, or by its parts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
@@ -41,11 +39,8 @@ Inside = Callable[[Graph, dict[Node, Operand]], Any]
 def outcome_of(node: Node, operands: Operands, inside: Inside | None, *, reached: bool) -> Any:
     """The motion (or motions) of a node's result, ``Unknown`` where nothing is proved.
 
-    Args:
-        node: The operation.
-        operands: What is known of the tensors so far.
-        inside: None where operations are not taken apart any further.
-        reached: Whether the operation takes anything that is computed from the inputs.
+    Without ``inside`` the operation is not taken apart; it is ``reached`` if it takes anything that is
+    computed from the inputs.
     """
     sources = node.all_input_nodes
     motions = {operands[source].motion for source in sources if source in operands}
@@ -181,11 +176,7 @@ def _covered(base: Node, parts: list[tuple[Node, Any]]) -> bool:
         return False
     seen = torch.zeros(shape, dtype=torch.bool)
     for _, views in parts:
-        view = seen
-        for overload, index, args, kwargs in views:
-            view = overload(view, *args, **kwargs)
-            view = view if index is None else view[index]
-        view.fill_(True)
+        shown_again(seen, views).fill_(True)
     return bool(seen.all())
 
 

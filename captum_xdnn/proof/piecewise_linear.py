@@ -5,23 +5,16 @@ certificate asks for in one way and more in another: biases do not matter, and e
 way from the input has to be linear in it, or to choose among its values.
 """
 
-from __future__ import annotations
-
 import operator
-from typing import Any
 
 from captum_xdnn.proof.registry import BILINEAR, CHOICE, LINEAR, PIECES, name_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph, overwritten, shown_again
-from captum_xdnn.recording.steps import TensorInfo
+from captum_xdnn.recording.steps import forms_in
 
 
 def is_piecewise_linear(graph: Graph) -> bool:
-    """Whether all that a run does with its inputs is piecewise linear.
-
-    Args:
-        graph: The run; what acts on the gradients beside its operations is looked at elsewhere.
-    """
+    """Whether all operations of a run on its inputs are; what else acts on gradients is looked at elsewhere."""
     reached = set(graph.inputs)
     for node in graph.nodes:
         if node.op != "call_function" or not any(s in reached for s in node.all_input_nodes):
@@ -39,22 +32,16 @@ def is_piecewise_linear(graph: Graph) -> bool:
 
 def _has_derivative(node: Node) -> bool:
     """Whether a result is a tensor that autograd follows: no index, no condition, no size."""
-    value: Any = node.value
-    parts = value if isinstance(value, tuple) else (value,)
-    infos = [part for part in parts if isinstance(part, TensorInfo)]
-    return any(t.is_floating_point() or t.is_complex() for t in infos)
+    return any(t.is_floating_point() or t.is_complex() for t in forms_in(node.value))
 
 
 def _is_linear(node: Node, reached: set[Node]) -> bool:
     kind = PIECES.get(name_of(node.target))
     if kind == CHOICE:  # of real numbers: the length of a complex one is bent everywhere
-        return not any(_is_complex(source) for source in node.all_input_nodes)
+        infos = [info for source in node.all_input_nodes for info in forms_in(source.value)]
+        return not any(info.is_complex() for info in infos)
     if kind == LINEAR or kind is None:
         return kind is not None
     uses = [a for a in (*node.args, *node.kwargs.values()) if type(a) is Node and a in reached]
     # Once: x * x is not linear in x.
     return len(uses) == 1 and (kind == BILINEAR or uses[0] is node.args[0])
-
-
-def _is_complex(node: Node) -> bool:
-    return isinstance(node.value, TensorInfo) and node.value.is_complex()

@@ -7,8 +7,6 @@ obstacle is either an operation, or a *shift*: a place where something that does
 added, which later met a function that is only homogeneous.
 """
 
-from __future__ import annotations
-
 import operator
 from collections import ChainMap
 from collections.abc import Callable, Iterable

@@ -6,8 +6,6 @@ for several results). An operation without a law is ``Unknown``: never a guess. 
 operation is entered where its law is, by the file of its family in ``rules/``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -154,8 +152,7 @@ def know(names: str, *, rows: Rule | str | None = None, **facts: Any) -> None:
     for name in overloads_of(names):
         packet = _packet(name)
         if rows is not None and ROWS.setdefault(packet, rows) is not rows:
-            message = f"two rules say where {packet} leaves rows"
-            raise ValueError(message)
+            raise ValueError(f"two rules say where {packet} leaves rows")
         for fact, value in facts.items():
             FACTS[fact][name] = value
 
@@ -175,8 +172,7 @@ def _claim(names: list[str], table: dict[str, Any], entry: object) -> None:
     taken = sorted(name for name in names if is_known(name))
     repeated = sorted({name for name in names if names.count(name) > 1})
     if taken or repeated:
-        message = f"these overloads have a rule already: {', '.join(taken or repeated)}"
-        raise ValueError(message)
+        raise ValueError(f"these overloads have a rule already: {', '.join(taken or repeated)}")
     table.update(dict.fromkeys(names, entry))
     if table is RULES:
         RULED.update(_packet(name).replace(".", "::") for name in names)

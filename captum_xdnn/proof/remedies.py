@@ -1,7 +1,5 @@
 """What a person can do about an obstacle, where that hangs on its place and on the user's own model."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -43,17 +41,16 @@ def _shows(target: Any) -> bool:
 def of_returned(output: Any) -> tuple[str, str]:
     """Why a function that returns no tensor has no certificate, and which tensor of it to explain."""
     kind = type(output).__name__
-    parts = {place: value for place, value in _parts_of(output) if _is_explained(value)}
+    parts = [
+        place
+        for place, value in _parts_of(output)
+        if isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
+    ]
     reason = f"the function returns something other than one tensor ({kind}), which Captum's code refuses, too"
     if not parts:
         return reason, "return a tensor of shape (B, ...)"
-    logits = (place for place in parts if "logits" in place)
-    place = next(logits, next(iter(parts)))
+    place = next((place for place in parts if "logits" in place), parts[0])
     return reason, f"explain one tensor of it: lambda *inputs: model(*inputs){place}"
-
-
-def _is_explained(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.dim() > 0
 
 
 def _parts_of(output: Any) -> Iterator[tuple[str, Any]]:

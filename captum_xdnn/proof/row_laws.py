@@ -4,8 +4,6 @@ Each takes the operation as a :class:`~captum_xdnn.proof.batch_dim.BatchedCall` 
 ``NoPlace``, where it proves nothing. Whether the result has the batch at the place that is given is looked at behind it.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from math import prod
 from typing import Any

@@ -11,8 +11,6 @@ proof carries where its batch is:
 All sizes are numbers: where the batch sits behind a reshape is arithmetic on shapes.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from typing import Any

@@ -6,8 +6,6 @@ frontier tensor is a scaling of its value at the input: a pass through the head 
 through the trunk.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from captum_xdnn.proof.domain import FIXED, Affine, Fixed, Motion, Power

@@ -1,7 +1,5 @@
 """Operations without a rule of their own, as the operations that torch makes them of."""
 
-from __future__ import annotations
-
 import functools
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The verdict on a run: whether one pass is exact, with all that it hangs on."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,8 +178,7 @@ class Verdict:
             Unavailable: If it cannot be computed.
         """
         if self.graph.output is None:
-            message = "the function returns no tensor"
-            raise Unavailable(message)
+            raise Unavailable("the function returns no tensor")
         return self.baseline_values(given).value(self.graph.output)
 
 

@@ -1,7 +1,5 @@
 """One forward pass of the user's function, watched, with the verdict on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -69,16 +67,10 @@ def watch(
 ) -> Watched:
     """Run a function once, watched, and prove what can be proved of the run.
 
-    Args:
-        function: The function.
-        leaves: Its inputs, each of shape ``(B, ...)``; they require gradients.
-        baselines: One for each.
-        arguments: What else it takes.
-        keep: Numbers of the values to hold on to.
-        placed: Whether to note the user's source lines and modules.
-        dice: Whether to note the state of Python's random numbers, to put it back.
-        graded: Whether gradients are recorded.
-        valued: Whether the verdict is asked for what hangs on values; what it says of rows does not.
+    The ``leaves`` are its inputs, of shape ``(B, ...)``, which require gradients. Values of the numbers in
+    ``keep`` are held on to, source lines and modules noted where it is ``placed``, and the state of Python's
+    random numbers, to put it back, where ``dice`` says so. Where the verdict is not ``valued``, it is not asked
+    for what hangs on values; what it says of rows does not.
     """
     noted = Noted(function, dice=dice, arguments=arguments)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])

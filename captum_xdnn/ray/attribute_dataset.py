@@ -1,7 +1,5 @@
 """``attribute_dataset`` on a cluster: the same folder, the same records, the work done by Ray."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,7 +106,9 @@ def attribute_dataset(
             **settings,
         )
         data = ray.data.from_arrow([pa.table({"index": indices}) for indices in batches])
-        _forgive_deaths(data.context)
+        # Ray replaces actors that die while they are made, too; this is known since 2.60.
+        if getattr(data.context, "max_consecutive_actor_init_deaths", None) == 0:
+            data.context.max_consecutive_actor_init_deaths = MOST_DEATHS
         data.map_batches(
             Attributor,
             fn_constructor_kwargs=arguments,
@@ -126,13 +126,6 @@ def attribute_dataset(
         shards.open(description, ids=plan.index_of)  # what Ray's tasks have written
 
     return run_into(sink, description, plan.index_of, work, retry_rejected=retry_rejected)
-
-
-def _forgive_deaths(context: Any) -> None:
-    """Let Ray replace actors that die while they are made; by default it does so later only."""
-    name = "max_consecutive_actor_init_deaths"  # since Ray 2.60
-    if getattr(context, name, None) == 0:
-        setattr(context, name, MOST_DEATHS)
 
 
 def _example(dataset: Any, collate: Collate) -> Any:

@@ -3,8 +3,6 @@
 A task that Ray repeats writes the same file again.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ A value that Python or an extension reads can come back as a constant, so it mus
 takes hold of autograd's nodes acts on a gradient where no operation shows it.
 """
 
-from __future__ import annotations
-
 import enum
 import types
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Attribution and ``torch.compile``: neither is compiled nor runs compiled code that it cannot use."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
+from operator import add
 from typing import Any
 
 import torch
@@ -44,12 +45,7 @@ class Cost:
         return rows + (HELD * self.held + CALLED * self.operations) * passes
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.flops + other.flops,
-            self.moved + other.moved,
-            self.held + other.held,
-            self.operations + other.operations,
-        )
+        return Cost(*map(add, vars(self).values(), vars(other).values()))
 
 
 def cost_of(nodes: Iterable[Node], moving: Set[Node]) -> Cost:

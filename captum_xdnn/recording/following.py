@@ -6,8 +6,6 @@ step that was seen to follow (see ``steps.py``), here and nowhere else; what is 
 run did not compute for its duration.
 """
 
-from __future__ import annotations
-
 import types as python_types
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence

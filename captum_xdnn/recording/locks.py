@@ -1,7 +1,5 @@
 """Locks of what all threads share."""
 
-from __future__ import annotations
-
 import os
 import threading
 

@@ -1,7 +1,5 @@
 """The nodes of a recorded run, named as in ``torch.fx``."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What torch's schema says of an operation: what it writes, what it shows, what it draws."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from typing import Any

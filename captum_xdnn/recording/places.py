@@ -1,7 +1,5 @@
 """Where an operation was called from: the user's source line, and the module that ran."""
 
-from __future__ import annotations
-
 import dis
 import functools
 import linecache
@@ -110,11 +108,7 @@ class Names:
     """The paths of modules, as a person finds them from the function that was called."""
 
     def __init__(self, function: Any) -> None:
-        self._paths: dict[int, str] = {}
-        for prefix, root in roots_of(function):
-            for path, module in _named_modules(root):
-                whole = f"{prefix}.{path}".strip(".") if path else prefix
-                self._paths.setdefault(id(module), whole)
+        self._paths = {id(module): path for path, module in modules_of(function)}
 
     def of(self, place: Place | None) -> tuple[str, str]:
         """Path and class of the module at a place; empty outside of modules."""
@@ -129,14 +123,13 @@ class Names:
     def tensors(self, function: Any) -> dict[int, str]:
         """By address, the names of the parameters and buffers of the function's modules."""
         found: dict[int, str] = {}
-        for prefix, root in roots_of(function):
-            for path, module in _named_modules(root):
-                space = namespace_of(module)
-                held = (module.named_parameters(recurse=False), module.named_buffers(recurse=False))
-                if "_parameters" in space:  # not of a script
-                    held = (space["_parameters"].items(), space["_buffers"].items())
-                for name, tensor in chain(*held):
-                    found.setdefault(id(tensor), ".".join(filter(None, (prefix, path, name))))
+        for path, module in modules_of(function):
+            space = namespace_of(module)
+            held = (module.named_parameters(recurse=False), module.named_buffers(recurse=False))
+            if "_parameters" in space:  # not of a script
+                held = (space["_parameters"].items(), space["_buffers"].items())
+            for name, tensor in chain(*held):
+                found.setdefault(id(tensor), f"{path}.{name}" if path else name)
         return found
 
 

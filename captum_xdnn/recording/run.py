@@ -4,8 +4,6 @@ Nodes are named as in ``torch.fx``: a placeholder is a tensor that the run did n
 ``call_function`` an operation. A result among several is taken by ``operator.getitem``.
 """
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -88,7 +86,9 @@ class _Reading:
         for self._step, step in enumerate(path):
             if isinstance(step.op, Operation):
                 self._operation(step.op, step)
-                coarsest = max(coarsest, _unit(step.results))
+                forms = forms_in(step.results)
+                rounded = [i for i in forms if i.is_floating_point() or i.is_complex()]
+                coarsest = max([coarsest, *(torch.finfo(info.dtype).eps for info in rounded)])
             elif step.op == "return":
                 given = [self._decoded(part) for part in step.signature[1]]
                 output = given[0] if len(given) == 1 else None
@@ -129,7 +129,7 @@ class _Reading:
             graded=tail.graded,
         )
         node.ungraded_write = bool(operation.writes) and not tail.graded
-        if operation.by_storage and not (tail.extra or _same_form(node)):
+        if operation.by_storage and not (tail.extra or same_form(node)):
             node.flaw = BY_STORAGE
         self._results(node)
         for held in operation.written_beside(args, kwargs):
@@ -258,7 +258,7 @@ def _shows(overload: Any) -> bool:
     return first is not None and not first.is_write and not schema.is_mutable
 
 
-def _same_form(node: Node) -> bool:
+def same_form(node: Node) -> bool:
     """Whether an operation by storage shows the tensor that it is given, entry by entry."""
     before, after = node.args[0].value, node.value
     offset = node.args[3] if len(node.args) > 3 else node.kwargs.get("storage_offset")
@@ -266,13 +266,3 @@ def _same_form(node: Node) -> bool:
         return False
     places = zip(before.shape, before.strides, after.strides, strict=True)
     return all(length == 1 or one == two for length, one, two in places)
-
-
-def _unit(results: Any) -> float:
-    """The largest unit of rounding among floating results."""
-    units = [
-        torch.finfo(info.dtype).eps
-        for info in forms_in(results)
-        if info.is_floating_point() or info.is_complex()
-    ]
-    return max(units, default=0.0)

@@ -4,8 +4,6 @@ Only the base classes' own methods are called, and only identities compared: wha
 ``__eq__`` does is the user's code.
 """
 
-from __future__ import annotations
-
 import random
 import sys
 import threading
@@ -248,8 +246,8 @@ def comparable(state: Any) -> Any:
     if isinstance(state, tuple | list) and len(state) < 10:
         return tuple(map(comparable, state))
     if isinstance(state, Tensor):
-        return state.numpy().tobytes()
-    return state.tolist() if hasattr(state, "tolist") else state
+        state = state.numpy()
+    return state.tobytes() if hasattr(state, "tobytes") else state
 
 
 def owners_of(function: Any) -> list[Any]:

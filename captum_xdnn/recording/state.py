@@ -4,8 +4,6 @@ Captum's code has to see the network as the caller left it, although the functio
 Other threads may change the same objects meanwhile: what they did stays.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable
 from typing import Any

@@ -1,7 +1,5 @@
 """Facts about single tensors that the watch asks for, and the graph that autograd recorded behind them."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -119,9 +117,9 @@ _OF_TORCH: set[type] = set()
 """Kinds of nodes that torch derived itself; as many as torch has, and no more."""
 
 
-def nodes_behind(tensors: Iterable[Tensor]) -> Iterator[Any]:
-    """The nodes from which some tensors were computed, each once."""
-    seen: set[Any] = set()
+def nodes_behind(tensors: Iterable[Tensor], before: Iterable[Any] = ()) -> Iterator[Any]:
+    """The nodes from which some tensors were computed, each once, as far as those that come before."""
+    seen = set(before)
     stack: list[Any] = [tensor.grad_fn for tensor in tensors]
     while stack:
         node = stack.pop()

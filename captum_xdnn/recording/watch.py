@@ -1,7 +1,5 @@
 """The watch: a run of the user's function, operation by operation, as torch dispatches them."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Callable, Iterable

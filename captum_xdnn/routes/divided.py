@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from captum_xdnn.routes.sizes import Sizes, aligned, clock, whole_blocks
 SKIPPED = 15
 """So many calls are left whole after one that could not be divided, before one is looked at again."""
 
+T = TypeVar("T")
 Steps = list[tuple[float, float]]
 """Weights and places on the ray."""
 
@@ -49,24 +50,54 @@ class Passes:
         self.device = request.call.inputs[0].device
         self.total_steps = request.quadrature.n_steps
         self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
+        self._gradients: list[tuple[Tensor, ...]] | None = None  # of the passes that are compared
 
     def result(self) -> tuple[Tensor, ...] | None:
-        """The attributions; None where all steps have to run at once."""
+        """The attributions; None where all steps run at once, by Captum's code."""
+        memory, compute = self.apart.memory, self.total
         if self._fit_at_once():
-            return None
-        memory = self.apart.memory
+            rows = self.total_steps * self.request.call.size
+            # For speed alone: not on a GPU, and not the averages of layers, which Captum sums up in ways of its own.
+            if self.device.type != "cpu" or self.way is not None or not self.sizes.gains(rows):
+                return None
+            if torch.get_num_threads() not in self.sizes.same:
+                compute = self._compared
         if memory.undivided:
             memory.undivided -= 1
             return None
         call = self.request.call
         try:
-            totals = self.total(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
+            totals = compute(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
         except Together:
             memory.undivided = max(memory.undivided, SKIPPED)
             return None
         if not self.request.multiply_by_inputs:
             return totals
         return tuple(map(torch.mul, totals, call.differences()))
+
+    def at_once(self, compute: Callable[[], T]) -> T:
+        """What Captum's code gives, and note what it takes."""
+        start = clock()
+        found = compute()
+        if self.way is None:  # another way through the same structure takes another time
+            self.sizes.note_at_once((clock() - start) / self.total_steps)
+        return found
+
+    def _compared(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
+        """The sum of all steps at once, and note whether a block of rows by itself has the same gradients."""
+        self._gradients = []
+        try:
+            self._pass(call, steps[: whole_blocks(call.size)])
+            found = self.at_once(lambda: self._pass(call, steps))
+            pairs = zip(*self._gradients, strict=True)
+            same = all(torch.equal(block, rows[: len(block)]) for block, rows in pairs)
+            self.sizes.same[torch.get_num_threads()] = same
+        except OutOfMemory:
+            self.sizes.forbid(call.size * len(steps))
+            return self.total(call, steps)
+        finally:
+            self._gradients = None
+        return found
 
     def _fit_at_once(self) -> bool:
         """Whether memory takes all steps at once, as far as is known."""
@@ -143,9 +174,11 @@ class Passes:
             additional_forward_args: Any,
         ) -> tuple[Tensor, ...]:
             del forward_fn
-            return self.apart.watched(
-                inputs, target_ind, additional_forward_args or (), len(inputs[0]) // len(places)
-            )[1]
+            size = len(inputs[0]) // len(places)
+            found = self.apart.watched(inputs, target_ind, additional_forward_args or (), size)[1]
+            if self._gradients is not None:
+                self._gradients.append(found)
+            return found
 
         self._captum.gradient_func = by_rows(compute_gradients) if is_known else watched
         found: tuple[Tensor, ...] = self._captum._attribute(

@@ -65,7 +65,7 @@ def integrated(
         if found is not None:
             return found
     try:
-        return at_once()
+        return at_once() if passes is None else passes.at_once(at_once)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

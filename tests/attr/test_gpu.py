@@ -250,6 +250,24 @@ def test_memory_that_runs_out(name: str, route: str) -> None:
     assert_close(found, expected, rtol=0, atol=(2e-2 if approximate else 1e-3) * largest)
 
 
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6])
+def test_points_for_a_tolerance_in_little_memory(tolerance: float) -> None:
+    """A pass of all examples that are not done takes more than there is."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(64, WIDE), nn.Tanh(), nn.Linear(WIDE, WIDE), nn.Tanh(), nn.Linear(WIDE, 3)
+    )
+    x = torch.rand(2048, 64, device="cuda")
+    xig = XIntegratedGradients(net.cuda())
+    expected = xig.attribute(x, target=1, tolerance=tolerance)
+    points = xig.last_steps
+    with so_much_memory(2**28):
+        found = xig.attribute(x, target=1, tolerance=tolerance)
+    assert_close(found, expected, rtol=0, atol=1e-3 * float(expected.abs().max()))
+    assert points is not None
+    assert_close(xig.last_steps, points)
+
+
 def test_memory_of_others_is_left_to_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where others hold most of it, steps are divided beforehand; nothing runs out."""
     torch.manual_seed(0)

@@ -17,7 +17,7 @@ from torch.nn import functional
 import captum_xdnn
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.compare.measuring import peak_bytes
-from captum_xdnn.routes import plan
+from captum_xdnn.routes import plan, sizes
 from captum_xdnn.routes.gradients import gradient_of_each
 from captum_xdnn.routes.repeated_head import _attention
 from captum_xdnn.routes.sizes import ROOM, Sizes
@@ -253,7 +253,16 @@ def test_as_much_as_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
     assert Sizes(100).rows(torch.device("cuda"), None) == int(ROOM * 10000) // 100
     assert Sizes(100).rows(torch.device("cuda"), 1200) == 12
-    assert Sizes(100).rows(torch.device("cpu"), None) is None
+    assert Sizes(100).rows(torch.device("meta"), None) is None
+
+
+@pytest.mark.skipif(not sizes.MEMORY.exists(), reason="Linux says what is free")
+def test_as_much_as_is_free_of_a_cpu() -> None:
+    host = torch.device("cpu")
+    free = sizes.MEMORY.read_text().partition("MemAvailable:")[2].split()
+    expected = ROOM * 1024 * int(free[0]) / 100
+    assert 0.5 * expected < (Sizes(100).rows(host, None) or 0) < 2 * expected
+    assert Sizes(100).rows(host, 1200) == 12
 
 
 def test_a_prediction_for_a_cpu_is_not_believed_elsewhere() -> None:

@@ -186,7 +186,9 @@ def test_an_input_that_requires_grad_gives_what_captum_gives(route: str) -> None
     xig = XIntegratedGradients(function)
     ours = xig.attribute(x, target=1)
     theirs = IntegratedGradients(function).attribute(x, target=1)
-    assert xig.last_route == route
+    # Before torch 2.8 hooks on saved tensors cannot be asked for, and nothing is hoisted.
+    unasked = route == "hoisted" and torch.torch_version.TorchVersion(torch.__version__) < (2, 8)
+    assert xig.last_route == ("captum" if unasked else route)
     assert ours.requires_grad
     assert theirs.requires_grad
     (through_ours,) = torch.autograd.grad(ours.sum(), x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import captum.attr
@@ -159,13 +160,118 @@ def test_captums_strategy_runs_all_steps_at_once() -> None:
     assert SEEN == [ROWS * STEPS]
 
 
-def test_speed_alone_divides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def rows_of_calls(
+    monkeypatch: pytest.MonkeyPatch, function: Seen, calls: int, cost: Callable[[int], float]
+) -> list[list[int]]:
+    """The passes of each call in a memory that takes all steps, by a clock that says what a pass of so many rows costs."""
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    clocked(monkeypatch, lambda: sum(map(cost, SEEN)))
+    expected, passes = captums(NET), []
+    for _ in range(calls):
+        SEEN.clear()
+        assert gap(ours(function), expected) < 1e-6
+        passes.append([rows for rows in SEEN if rows > ROWS])
+    return passes
+
+
+BLOCK, ALL = 16, ROWS * STEPS
+
+
+def test_smaller_passes_are_taken_where_they_are_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, *others = rows_of_calls(monkeypatch, Seen(), 5, lambda rows: rows**2)
+    assert first == [ALL]
+    assert second == [BLOCK, ALL]  # the first is compared with the same rows of the second
+    assert others == [[BLOCK] * (ALL // BLOCK)] * 3
+
+
+def test_all_steps_at_once_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, second, third, *others = rows_of_calls(monkeypatch, Seen(), 6, lambda rows: 1 + rows)
+    assert second == [BLOCK, ALL]
+    assert sum(third) == ALL > max(third)  # which is tried once
+    assert others == [[ALL]] * 3
+
+
+@pytest.mark.parametrize("of", ["result", "gradient"])
+def test_what_rounds_otherwise_in_a_block_is_never_divided(
+    of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By less than the check for functions that read the batch size can see, which allows for rounding."""
+
+    def function(x: Tensor) -> Tensor:
+        last_place = 1 + 2e-7 * (len(x) == BLOCK)
+        if of == "result":
+            return NET(x * last_place)
+        x = x * last_place
+        return NET(x + (x - x.detach()) * 2e-7 * (len(x) == BLOCK))
+
+    passes = rows_of_calls(monkeypatch, Seen(function), 5, lambda rows: rows**2)
+    assert passes == [[ALL], [BLOCK, ALL], [ALL], [ALL], [ALL]]
+
+
+def test_many_rows_are_compared_in_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "CHEAP", ALL // BLOCK)
+    passes = rows_of_calls(monkeypatch, Seen(), 2, lambda rows: rows**2)
+    assert passes == [[BLOCK, ALL], [BLOCK] * (ALL // BLOCK)]
+
+
+def test_another_number_of_threads_is_compared_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [1]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[0])
+    function = Seen()
+    rows_of_calls(monkeypatch, function, 3, lambda rows: rows**2)
+    threads[0] = 2
+    passes = rows_of_calls(monkeypatch, function, 2, lambda rows: rows**2)
+    assert passes == [[BLOCK, ALL], [BLOCK] * (ALL // BLOCK)]
+
+
+@pytest.mark.parametrize("at", [3, 4, 5])
+def test_memory_that_runs_out_while_passes_are_compared(
+    at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows_of_calls(monkeypatch, Seen(), 1, lambda rows: rows**2)
+    function = Seen(fails=[at])
+    rows_of_calls(monkeypatch, function, 4, lambda rows: rows**2)
+
+
+def test_light_calls_are_left_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
     function = Seen()
     for _ in range(4):
         SEEN.clear()
         torch.testing.assert_close(ours(function), captums(NET), rtol=0, atol=0)
         assert SEEN[-1] == ROWS * STEPS
+
+
+def test_a_single_row_says_nothing_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a batch of one the dimension of the batch cannot be told from others; the passes' own runs prove it."""
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(6, 2, bias=True).eval()
+
+    def function(x: Tensor) -> Tensor:
+        x = x.transpose(0, 1)
+        return (x + attention(x, x, x, need_weights=False)[0]).mean(0).exp()
+
+    x, call = torch.randn(1, 5, 6), {"target": 1, "n_steps": 40}
+    seen = Seen(function)
+    xig = XIntegratedGradients(seen, max_memory=17 * 4000)
+    expected = captum.attr.IntegratedGradients(function).attribute(x, **call)
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    assert gap(xig.attribute(x, **call), expected) < 1e-6
+    assert max(SEEN) < 40
+
+
+@pytest.mark.parametrize("available", [b"MemAvailable:  40 kB\n", b"no such line\n", None])
+def test_a_machine_with_little_memory(
+    available: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Linux ends a process that takes more than there is, without an error."""
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "MEMORY", tmp_path / "meminfo")
+    if available is not None:
+        sizes.MEMORY.write_bytes(b"MemTotal: 99999 kB\nMemFree: 20 kB\n" + available)
+    assert gap(ours(Seen(), n_steps=100), captums(NET, n_steps=100)) < 1e-6
+    assert (max(SEEN) < 100 * ROWS) == (available is not None and b"Mem" in available)
 
 
 class Counting(nn.Module):

@@ -80,6 +80,7 @@ def reference(function: Net, x: Any, **arguments: Any) -> Tensor:
     return found
 
 
+ON_EACH = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 ROUTES = {
     "captum": lambda: Sharp(2.0).double(),
     "hoisted": lambda: hoistable().double(),
@@ -87,10 +88,11 @@ ROUTES = {
 }
 
 
+@ON_EACH
 @pytest.mark.parametrize("multiply", [True, False])
 @pytest.mark.parametrize("route", list(ROUTES))
-def test_the_gap_is_what_was_asked_for(route: str, multiply: bool) -> None:
-    function, x, target = ROUTES[route](), 3 * inputs(), [0, 1, 2, 1]
+def test_the_gap_is_what_was_asked_for(route: str, multiply: bool, device: str) -> None:
+    function, x, target = ROUTES[route]().to(device), 3 * inputs().to(device), [0, 1, 2, 1]
     xig = XIntegratedGradients(function, multiply)
     found = xig.attribute(x, target=target, tolerance=TOLERANCE)
     assert xig.last_route == route
@@ -100,7 +102,7 @@ def test_the_gap_is_what_was_asked_for(route: str, multiply: bool) -> None:
     change = (function(x) - function(0 * x))[torch.arange(4), target]
     products = found if multiply else found * x
     missed = (products.sum(1) - change).abs() / change.abs()
-    assert_close(missed, gaps, rtol=1e-6, atol=1e-9)
+    assert_close(missed.cpu(), gaps.cpu(), rtol=1e-6, atol=1e-9)
     assert gaps.max() <= TOLERANCE
     expected = reference(function, x, target=target, multiply_by_inputs=multiply)
     assert (found - expected).abs().sum() <= 0.01 * expected.abs().sum()
@@ -108,9 +110,10 @@ def test_the_gap_is_what_was_asked_for(route: str, multiply: bool) -> None:
     assert points.tolist() == [1] * 4 if route == "single_pass" else points.min() >= 9
 
 
-def test_examples_that_are_done_leave_the_batch() -> None:
-    function = Sharp().double()
-    x = torch.stack([0.01 * inputs()[0], 30 * inputs()[1], 0.01 * inputs()[2]])
+@ON_EACH
+def test_examples_that_are_done_leave_the_batch(device: str) -> None:
+    function = Sharp().double().to(device)
+    x = torch.stack([0.01 * inputs()[0], 30 * inputs()[1], 0.01 * inputs()[2]]).to(device)
     xig = XIntegratedGradients(function)
     xig.attribute(x, target=1, tolerance=1e-4)
     easy, hard, other = xig.last_steps.tolist()  # type: ignore[union-attr]
@@ -123,9 +126,10 @@ def test_examples_that_are_done_leave_the_batch() -> None:
     assert_close(torch.cat(found), xig.attribute(x, target=1, tolerance=1e-4))
 
 
-def test_in_a_head_as_well() -> None:
-    function = hoistable().double()
-    x = torch.stack([0.01 * inputs()[0], 300 * inputs()[1]])
+@ON_EACH
+def test_in_a_head_as_well(device: str) -> None:
+    function = hoistable().double().to(device)
+    x = torch.stack([0.01 * inputs()[0], 300 * inputs()[1]]).to(device)
     xig = XIntegratedGradients(function)
     xig.attribute(x, target=1, tolerance=1e-6)
     assert xig.last_route == "hoisted"
@@ -133,8 +137,9 @@ def test_in_a_head_as_well() -> None:
     assert hard > 2 * easy
 
 
-def test_where_examples_meet_all_take_the_same_points() -> None:
-    function, x = meeting().double(), inputs()
+@ON_EACH
+def test_where_examples_meet_all_take_the_same_points(device: str) -> None:
+    function, x = meeting().double().to(device), inputs().to(device)
     xig = XIntegratedGradients(function)
     found = xig.attribute(x, target=1, tolerance=TOLERANCE)
     assert xig.last_route == "captum"
@@ -224,8 +229,9 @@ def test_a_bound_of_the_rows(made: Callable[[], nn.Module], bound: int) -> None:
     assert len(seen) >= 5
 
 
-def test_a_bound_of_the_memory() -> None:
-    function, x = Sharp(3.0).double(), inputs()
+@ON_EACH
+def test_a_bound_of_the_memory(device: str) -> None:
+    function, x = Sharp(3.0).double().to(device), inputs().to(device)
     whole = XIntegratedGradients(function).attribute(x, target=1, tolerance=1e-4)
     xig = XIntegratedGradients(function, max_memory=20_000)
     SEEN.clear()
@@ -234,10 +240,11 @@ def test_a_bound_of_the_memory() -> None:
     assert_close(found, whole)
 
 
+@ON_EACH
 @pytest.mark.parametrize("nth", range(6))
-def test_memory_that_runs_out_at_any_pass(nth: int) -> None:
-    function = Sharp(2.0).double()
-    expected = XIntegratedGradients(function).attribute(2 * inputs(), target=1, tolerance=1e-4)
+def test_memory_that_runs_out_at_any_pass(nth: int, device: str) -> None:
+    function, x = Sharp(2.0).double().to(device), 2 * inputs().to(device)
+    expected = XIntegratedGradients(function).attribute(x, target=1, tolerance=1e-4)
     SEEN.clear()
 
     def fail(_: Any, given: Any) -> None:
@@ -247,7 +254,7 @@ def test_memory_that_runs_out_at_any_pass(nth: int) -> None:
             raise torch.OutOfMemoryError(message)
 
     with function.register_forward_pre_hook(fail):
-        found = XIntegratedGradients(function).attribute(2 * inputs(), target=1, tolerance=1e-4)
+        found = XIntegratedGradients(function).attribute(x, target=1, tolerance=1e-4)
     assert 0 in SEEN
     assert_close(found, expected)
 
@@ -405,9 +412,10 @@ def test_without_a_tolerance_nothing_is_said_of_it() -> None:
     assert (xig.last_steps, xig.last_gap) == (None, None)
 
 
+@ON_EACH
 @pytest.mark.parametrize("made", [*ROUTES.values(), lambda: meeting().double()])
-def test_it_can_be_differentiated(made: Callable[[], nn.Module]) -> None:
-    function, x = made(), inputs()
+def test_it_can_be_differentiated(made: Callable[[], nn.Module], device: str) -> None:
+    function, x = made().to(device), inputs().to(device)
     xig = XIntegratedGradients(function)
     found = xig.attribute(x, target=1, tolerance=1e-5, create_graph=True)
     many: Any = {"n_steps": 400, "internal_batch_size": 4}
@@ -440,12 +448,13 @@ class Branched(Sharp):
         return torch.as_tensor(self.last(mixed)) * scale
 
 
+@ON_EACH
 @pytest.mark.filterwarnings("ignore:Multiple layers")
 @pytest.mark.parametrize(
     ("which", "at_input"), [("a layer", False), ("a layer", True), ("two layers", False)]
 )
-def test_layers(which: str, at_input: bool) -> None:
-    function, x = Branched().double(), inputs()
+def test_layers(which: str, at_input: bool, device: str) -> None:
+    function, x = Branched().double().to(device), inputs().to(device)
     layer = LAYERS[which](function)
     ours, theirs = (
         XLayerIntegratedGradients(function, layer),

@@ -10,6 +10,8 @@ import captum
 import torch
 from matplotlib.figure import Figure
 
+from .summary import summary
+
 COMMAND = "pytest tests/benchmarks --report docs/benchmarks.md"
 
 
@@ -51,6 +53,10 @@ class Report:
         command += " --data ROOT" if data else ""
         lines = [
             "# Benchmarks",
+            "",
+            *summary(
+                {s: [(r.subject, r.figure) for r in rows] for s, rows in self.sections.items()}
+            ),
             "",
             "Every figure is a ratio of two things measured in turn in one process, the median "
             "over the rounds. Made by",

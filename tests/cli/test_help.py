@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import captum_xdnn
 from captum_xdnn.cli import attribute, certify, compare, export, main
 
 CODE = """
@@ -60,8 +63,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+COMMANDS = {"certify": certify, "compare": compare, "attribute": attribute, "export": export}
+
+
 def examples() -> list[str]:
-    printed = "".join(command.EXAMPLES + "\n" for command in (certify, compare, attribute, export))
+    printed = "".join(
+        command.EXAMPLES % {"prog": f"python -m captum_xdnn {name}"} + "\n"
+        for name, command in COMMANDS.items()
+    )
     lines = printed.replace("\\\n", " ").splitlines()
     return [line.strip() for line in lines if line.strip().startswith("python -m captum_xdnn ")]
 
@@ -71,7 +80,7 @@ ELSEWHERE = (" torchvision:FashionMNIST:ROOT ", " --ray ")
 
 
 def test_there_is_an_example_of_each_command() -> None:
-    assert {shlex.split(e)[3] for e in examples()} == {"certify", "compare", "attribute", "export"}
+    assert {shlex.split(e)[3] for e in examples()} == set(COMMANDS)
     assert sum(any(words in e for words in ELSEWHERE) for e in examples()) == 2
 
 
@@ -106,6 +115,40 @@ def test_errors_say_what_to_do(
     assert len(lines) == 1
     assert advice in lines[0]
     assert not (folder / "new").exists()
+
+
+SCRIPT = re.search(
+    r'^\[project\.scripts\]\n(.+) = "(.+)"$',
+    (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("/usr/bin/captum-xdnn", "captum-xdnn"),
+        ("captum-xdnn.exe", "captum-xdnn"),
+        (captum_xdnn.__file__.replace("__init__", "__main__"), "python -m captum_xdnn"),
+    ],
+)
+def test_the_command_has_the_name_that_it_was_called_by(
+    called: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert SCRIPT is not None
+    command = EntryPoint(SCRIPT[1], SCRIPT[2], "console_scripts")
+    assert command.name == "captum-xdnn"
+    other = {"captum-xdnn", "python -m captum_xdnn"} - {name}
+    for arguments in (["--help"], *([command, "--help"] for command in COMMANDS)):
+        monkeypatch.setattr("sys.argv", [called, *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            command.load()()
+        assert stopped.value.code == 0
+        said = capsys.readouterr().out
+        assert said.startswith(f"usage: {name} {'' if len(arguments) == 1 else arguments[0]}")
+        assert not any(word in said for word in other)
+        if len(arguments) == 2:
+            assert f"\n  {name} {arguments[0]} " in said  # an example
 
 
 def test_a_folder_that_was_there_stays(folder: Path) -> None:

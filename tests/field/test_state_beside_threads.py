@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -181,12 +182,21 @@ def in_a_thread(work: Callable[[], Any]) -> None:
     thread.join()
 
 
+def _falls_asleep(thread: threading.Thread) -> None:
+    """Wait until a thread does nothing, which takes long on a busy machine."""
+    clock, before = time.pthread_getcpuclockid(thread.ident or 0), -1.0
+    while (now := time.clock_gettime(clock)) != before:
+        before = now
+        time.sleep(0.05)
+
+
 @contextmanager
 def a_sleeper(on: bool) -> Iterator[None]:
     stop = threading.Event()
     thread = threading.Thread(target=stop.wait)
     if on:
         thread.start()
+        _falls_asleep(thread)
     yield
     stop.set()
     if on:

@@ -33,7 +33,9 @@ def expected(motion: Motion, a: float, at_1: Tensor, at_0: Tensor | None) -> Ten
     if isinstance(motion, Affine):
         return (1 - a) * at_0 + a * at_1  # in this form infinite entries keep the law too
     if isinstance(motion, Power) and motion.degree != 0:
-        return at_1 * a ** float(motion.degree)
+        # As a tensor's power, which is infinite where a float's raises: degrees are fitted to
+        # memory that nobody has written, too.
+        return at_1 * float(torch.tensor(a, dtype=torch.float64) ** float(motion.degree))
     return at_1
 
 
@@ -51,6 +53,10 @@ def disagreement(seen: Tensor, predicted: Tensor, scale: float | None = None) ->
         return float("inf")
     if not (seen.is_floating_point() or seen.is_complex()):
         return 0.0 if torch.equal(seen, predicted) else float("inf")
+    if seen.numel():
+        largest = [float(t.abs().max()) for t in (seen - predicted, predicted, seen)]
+        if all(map(math.isfinite, largest)):
+            return largest[0] / max(*largest[1:], scale or 0.0, 1e-200)
     both = torch.isfinite(seen) & torch.isfinite(predicted)
     if not both.any():
         return None if seen.numel() else 0.0

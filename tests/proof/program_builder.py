@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import torch
@@ -238,13 +239,9 @@ class Maker:
         """Try to append one step."""
         broken = self.breaks()
         pair = self.pair()
-        offered = [
-            k
-            for k in KINDS.values()
-            if k.breaks == broken
-            and (broken or self.theme in k.themes)
-            and k.needs(*(self.values[i] for i in pair[: k.arity]))
-        ]
+        given = [self.values[i] for i in pair]
+        kinds = _kinds_of(self.theme, broken)
+        offered = [k for k in kinds if k.needs(*given[: k.arity])]
         chosen = self.one_of(*offered)
         sources = pair[: chosen.arity]
         try:
@@ -252,6 +249,13 @@ class Maker:
         except (RuntimeError, ValueError, IndexError):
             return
         self.add(chosen.name, text, sources, compute)
+
+
+@cache
+def _kinds_of(theme: str, broken: bool) -> list[Kind]:
+    """Those that keep a law that the theme is about, or all that break one; all are registered."""
+    kinds = (k for k in KINDS.values() if k.breaks == broken)
+    return [k for k in kinds if broken or theme in k.themes]
 
 
 def _copy(value: Any) -> Any:

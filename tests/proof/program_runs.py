@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,8 @@ class Run:
         self.close = COARSE if program.rough else CLOSE
         self.least = 0.0
         """Numbers smaller than this may be nothing but rounding."""
+        self._values: dict[float, Tensor] = {}
+        self._gradients: dict[float, tuple[Tensor, ...]] = {}
 
     def place(self, a: float) -> list[Tensor]:
         """The inputs at a point of the ray."""
@@ -46,11 +50,19 @@ class Run:
 
     def value(self, a: float) -> Tensor:
         """The explained output."""
-        with torch.no_grad():
-            return self._select(self.program(*self.place(a), *self.program.arguments))
+        if a not in self._values:
+            with torch.no_grad():
+                output = self.program(*self.place(a), *self.program.arguments)
+            self._values[a] = self._select(output)
+        return self._values[a]
 
     def gradient(self, a: float) -> tuple[Tensor, ...]:
         """The gradient of the summed output with respect to each input."""
+        if a not in self._gradients:
+            self._gradients[a] = self._gradient(a)
+        return self._gradients[a]
+
+    def _gradient(self, a: float) -> tuple[Tensor, ...]:
         leaves = [z.requires_grad_() for z in map(torch.clone, self.place(a))]
         total = self._select(self.program(*leaves, *self.program.arguments)).sum()
         found = torch.autograd.grad(total, leaves, allow_unused=True)
@@ -78,6 +90,7 @@ class Run:
         return output if self.program.target is None else output[:, self.program.target]
 
 
+@cache
 def quadrature(degree: float, denominator: int, nodes: int) -> list[tuple[float, float]]:
     """Points and weights of the sum; see ``attributions``."""
     roots, weights = np.polynomial.legendre.leggauss(max(nodes, int(degree * denominator) + 1))
@@ -129,12 +142,13 @@ def computed(
         for node in nodes:
             if node.op != "call_function" or node.value is None or node.flaw:
                 continue
-            if is_mutable(node.target) or not values.keys() >= set(node.all_input_nodes):
+            function = _again(node.target)
+            if function is None or not all(n in values for n in node.all_input_nodes):
                 continue
             args = map_nodes(node.args, values.__getitem__)
-            kwargs = map_nodes(node.kwargs, values.__getitem__)
+            kwargs = map_nodes(node.kwargs, values.__getitem__) if node.kwargs else {}
             try:
-                values[node] = in_form(node, _again(node, args, kwargs))
+                values[node] = in_form(node, function(*args, **kwargs))
             except NotImplementedError:
                 continue
             except RuntimeError:
@@ -143,17 +157,24 @@ def computed(
     return values
 
 
-def _again(node: Node, args: Any, kwargs: Any) -> Any:
-    """An operation again; memory may lie otherwise than it did, so that a view becomes a reshape.
+@cache
+def _again(target: Any) -> Callable[..., Any] | None:
+    """An operation again, None if it writes; memory may lie otherwise: a view becomes a reshape.
 
     New memory holds NaN: whatever reads it is found, as the output of the program is none.
     """
-    if str(node.target) in ("aten.view.default", "aten._unsafe_view.default"):
-        return args[0].reshape(args[1])
-    value = node.target(*args, **kwargs)
-    if "empty" in str(node.target) and value.is_floating_point():
-        value.fill_(torch.nan)
-    return value
+    if is_mutable(target):
+        return None
+    if str(target) in ("aten.view.default", "aten._unsafe_view.default"):
+        return torch.reshape
+    if "empty" not in str(target):
+        return target  # type: ignore[no-any-return]
+
+    def filled(*args: Any, **kwargs: Any) -> Any:
+        value = target(*args, **kwargs)
+        return value.fill_(torch.nan) if value.is_floating_point() else value
+
+    return filled
 
 
 def limit(at_0: Tensor | None, early: Tensor, at_1: Tensor) -> Tensor:
@@ -173,7 +194,8 @@ def limit(at_0: Tensor | None, early: Tensor, at_1: Tensor) -> Tensor:
 def size_of(tensor: Any) -> float:
     if not isinstance(tensor, Tensor) or not tensor.numel() or not tensor.is_floating_point():
         return 0.0
-    return float(tensor.abs().nan_to_num(0.0, 0.0).max())
+    largest = float(tensor.abs().max())
+    return largest if math.isfinite(largest) else float(tensor.abs().nan_to_num(0.0, 0.0).max())
 
 
 def is_moved(baseline: Any) -> bool:

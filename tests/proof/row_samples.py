@@ -314,6 +314,10 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "diag_embed": [(LINE, unary("diag_embed", 1, 0, 2)), (FLAT, unary("diag_embed"))],
     "repeat": [(LINE, unary("repeat", [1, 2, 3])), (FLAT, unary("repeat", [2, 3, 1]))],
     "unfold": (LINE, unary("unfold", 1, 2, 1)),
+    "as_strided": [
+        (LINE, lambda x: aten.as_strided(x.tanh(), x.shape, x.stride())),
+        (FLAT, lambda x: aten.as_strided(x.t()[:, None], (6, 1, len(x)), (1, 99, x.stride(0)))),
+    ],
     "mv": (FLAT, unary("mv", seeded(6))),
     "addmv": (FLAT, lambda x: aten.addmv(seeded(1), x, seeded(6), beta=0.5)),
     "linalg_cross": [

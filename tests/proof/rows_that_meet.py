@@ -17,6 +17,15 @@ WRONG: dict[str, tuple[tuple[int, ...], Function]] = {
     "variance of everything": (LINE, lambda x: x / x.var()),
     "flip of the batch": (LINE, lambda x: x.flip(0)),
     "flip of the batch among others": (LINE, lambda x: x.flip([0, 1])),
+    "the batch from behind, by strides": (
+        LINE,
+        lambda x: aten.as_strided(x.tanh().transpose(0, 1), x.shape, x.stride()),
+    ),
+    "a window over rows, by strides": (FLAT, lambda x: x.tanh().as_strided(x.shape, (5, 1))),
+    "entries further on, by strides": (
+        FLAT,
+        lambda x: torch.cat([x, x], 1)[:, :5].as_strided((len(x), 5), (12, 1), 3),
+    ),
     "roll of the batch": (LINE, lambda x: x.roll(1, 0)),
     "roll of all entries": (LINE, lambda x: x.roll(1)),
     "cumsum over the batch": (LINE, lambda x: x.cumsum(0)),

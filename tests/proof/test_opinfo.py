@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from laws_in_numbers import fitted
 from needlessly_unknown import NEEDLESSLY_UNKNOWN
 from opinfo_subjects import Subject, name_of, operators, subjects
 from opinfo_verdicts import Verdicts, judge
@@ -74,6 +75,13 @@ def test_no_claim_is_contradicted_in_place(op: Any) -> None:
 @pytest.mark.parametrize("op", COMPLEX, ids=name_of)
 def test_no_claim_is_contradicted_by_any_complex_sample(op: Any) -> None:
     assert sweep(op, torch.complex128, MANY).unsound == []
+
+
+@pytest.mark.parametrize("degree", [-790, -1000, 790])
+def test_memory_that_holds_anything_looks_like_a_law_at_most(degree: int) -> None:
+    """Unwritten memory may look like any degree; a number out of range is no law, and no error."""
+    ends = {1.0: torch.tensor([1e-150, 1.0]), 0.5: torch.tensor([1e-150, 2.0 ** (degree / -9)])}
+    assert fitted(lambda a: ends.get(a, torch.ones(2)).double(), from_zero=True) is None
 
 
 def test_most_that_is_lawful_is_claimed() -> None:

@@ -1,7 +1,5 @@
 """Rules that are one law of the first arguments of an operation, whatever else it takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any

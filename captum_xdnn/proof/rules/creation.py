@@ -1,7 +1,5 @@
 """Tensors made from a shape or from nothing: they do not move."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.domain import FIXED, Motion

@@ -3,19 +3,15 @@
 Rows of what torch tags as pointwise need no entry here.
 """
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+import operator
 from fractions import Fraction
 from typing import Any
-
-from torch import Tensor
 
 from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.findings import RELU as RELU
 from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
-from captum_xdnn.proof.operand import Operand, is_zero, motion_of
+from captum_xdnn.proof.operand import Bound, Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
 from captum_xdnn.proof.rules.by_law import of_degree, of_two
@@ -80,7 +76,7 @@ def _copysign(self: Any, other: Any) -> Motion:
 @law("clamp.Tensor")
 def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
     """Degree 1 when every bound is zero, infinite or scales alike."""
-    bounds = [b for b in (min, max) if b is not None and not _infinite(b)]
+    bounds = [b for b in (min, max) if b is not None and b not in (math.inf, -math.inf)]
     joint = shared(self, *bounds)
     offending = [b for b in bounds if not is_zero(b)]
     if isinstance(joint, Unknown) and offending and not isinstance(motion_of(self), Unknown):
@@ -103,10 +99,6 @@ def _hardtanh(self: Any, min_val: float = -1, max_val: float = 1) -> Motion:
     return _clamp(self, min_val, max_val)
 
 
-def _infinite(bound: Any) -> bool:
-    return isinstance(bound, float) and math.isinf(bound)
-
-
 @law("threshold", pieces=CHOICE)
 def _threshold(self: Any, threshold: float, value: float) -> Motion:
     """A choice between the tensor and a value, by comparison with a threshold."""
@@ -124,22 +116,12 @@ def _power(self: Any, exponent: Any) -> Motion:
     return homogeneous(self, simple if float(simple) == exponent else Fraction(exponent))
 
 
-@dataclass(frozen=True)
-class _Less:
-    """A tensor less a number: zero where it is that number everywhere."""
-
-    number: float
-
-    def __call__(self, tensor: Tensor) -> Tensor:
-        return tensor - self.number
-
-
 @law("pow.Tensor_Tensor pow.Scalar")
 def _power_of_tensor(self: Any, exponent: Any) -> Motion:
     """As of a number, where the exponent is one of the usual ones in every entry and does not move."""
     if isinstance(exponent, Operand) and exponent.motion == FIXED:
         for number in (1, 2, 3, 0.5):
-            if exponent.vanishes(_Less(number)):
+            if exponent.vanishes(Bound(operator.sub, (number,))):
                 return _power(self, number)
     return Unknown("a power whose exponent is a tensor", "use a number as the exponent")
 

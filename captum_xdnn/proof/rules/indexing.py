@@ -1,7 +1,5 @@
 """Reading entries: linear in what is read while the index does not move."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_of
@@ -12,6 +10,10 @@ from captum_xdnn.proof.registry import LINEAR, law
 from captum_xdnn.proof.row_laws import along, beside, images
 from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
+PLACES = Unknown(
+    "the places of sampling are computed from the input",
+    "sample at places that do not depend on the input",
+)
 ANY_ROW = "which entries are read, and how many, is not a matter of each row"
 
 
@@ -83,12 +85,7 @@ def _bag(
 def _grid_sample(input: Any, grid: Any, *_: Any, **__: Any) -> Motion:
     """Linear in the image while the grid does not move."""
     place = motion_of(grid)
-    if is_constant(place):
-        return switched(place, input)
-    return Unknown(
-        "the places of sampling are computed from the input",
-        "sample at places that do not depend on the input",
-    )
+    return switched(place, input) if is_constant(place) else PLACES
 
 
 @law("cudnn_grid_sampler", rows=images)

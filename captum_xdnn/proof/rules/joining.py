@@ -1,9 +1,6 @@
 """Sums and tensors put together from parts: equal motions pass, zero is neutral."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +9,7 @@ from torch import Tensor
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Motion, Unknown
 from captum_xdnn.proof.laws import added, constant, merged, shared, switched
-from captum_xdnn.proof.operand import Operand, motion_of
+from captum_xdnn.proof.operand import Bound, Operand, motion_of
 from captum_xdnn.proof.registry import LINEAR, know, law
 from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
 from captum_xdnn.proof.rules.by_law import of_two
@@ -59,6 +56,12 @@ def _masked(self: Any, mask: Any, source: Any, /) -> Motion:
     return switched(mask, self, source)
 
 
+@law("put", rows="a flat index may name any row")
+def _put(self: Any, index: Any, source: Any, _accumulate: bool = False, /) -> Motion:
+    """Parts put, or added, at a flat index."""
+    return switched(index, self, source)
+
+
 def selected(call: BatchedCall) -> BatchDim | None:
     """Into a dimension that does not hold the batch."""
     state = call.state(call.data)
@@ -90,50 +93,30 @@ def put(call: BatchedCall) -> BatchDim | None:
     return place if alike and call["dim"] % rank_of(data) != place.dim else None
 
 
-@dataclass(frozen=True)
-class _Left:
-    """The entries that are not written where some indices say."""
-
-    shape: tuple[int, ...]
-    write: Callable[..., Any]
-
-    def __call__(self, *indices: Tensor) -> Tensor:
-        left = torch.ones(self.shape, dtype=torch.bool, device=indices[0].device)
-        self.write(left, *indices)
-        return left
+def _unscattered(shape: tuple[int, ...], dim: int, index: Tensor) -> Tensor:
+    """The entries that ``scatter`` does not write."""
+    left = torch.ones(shape, dtype=torch.bool, device=index.device)
+    return left.scatter_(dim, index, False)
 
 
-@dataclass(frozen=True)
-class _Scattered:
-    """Where ``scatter`` writes."""
-
-    dim: int
-
-    def __call__(self, left: Tensor, index: Tensor) -> None:
-        left.scatter_(self.dim, index, False)
+def _unindexed(shape: tuple[int, ...], given: tuple[bool, ...], *indices: Tensor) -> Tensor:
+    """The entries that ``index_put`` does not write, by indices of some dimensions."""
+    left = torch.ones(shape, dtype=torch.bool, device=indices[0].device)
+    rest = iter(indices)
+    left[tuple(next(rest) if each else slice(None) for each in given)] = False
+    return left
 
 
-@dataclass(frozen=True)
-class _Indexed:
-    """Where ``index_put`` writes, by indices of some dimensions."""
-
-    given: tuple[bool, ...]
-
-    def __call__(self, left: Tensor, *indices: Tensor) -> None:
-        rest = iter(indices)
-        left[tuple(next(rest) if given else slice(None) for given in self.given)] = False
-
-
-def _covers(self: Any, write: Callable[..., Any], *indices: Any) -> bool:
-    """Whether an operation that writes there leaves nothing of its first argument."""
+def _covers(self: Any, left: Callable[..., Tensor], how: Any, *indices: Any) -> bool:
+    """Whether an operation that leaves these entries leaves none of its first argument."""
     if not all(isinstance(index, Operand) and index.motion == FIXED for index in indices):
         return False
     first, *others = indices
-    return bool(first.vanishes(_Left(tuple(self.fake.shape), write), *others))
+    return bool(first.vanishes(Bound(left, (tuple(self.fake.shape), how)), *others))
 
 
 def _all_scattered(self: Any, dim: int, index: Any, *_: Any) -> bool:
-    return _covers(self, _Scattered(dim), index)
+    return _covers(self, _unscattered, dim, index)
 
 
 def _all_indexed(
@@ -141,7 +124,7 @@ def _all_indexed(
 ) -> bool:
     given = tuple(index is not None for index in indices)
     real = [index for index in indices if index is not None]
-    return bool(real) and not accumulate and _covers(self, _Indexed(given), *real)
+    return bool(real) and not accumulate and _covers(self, _unindexed, given, *real)
 
 
 know("scatter.src scatter.value", covers=_all_scattered)
@@ -158,12 +141,6 @@ def _scatter(self: Any, _dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -
 def _index_put(self: Any, indices: list[Any], values: Any, *_: Any) -> Motion:
     """Parts put, or added, where indices say."""
     return switched(shared(*(index for index in indices if index is not None)), self, values)
-
-
-@law("put", rows="a flat index may name any row")
-def _put(self: Any, index: Any, source: Any, _accumulate: bool = False, /) -> Motion:
-    """Parts put, or added, at a flat index."""
-    return switched(index, self, source)
 
 
 @law("scatter_reduce.two index_reduce", rows=put)

@@ -1,7 +1,5 @@
 """Linear in their first argument: any motion passes, an affine one included."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Any
 
@@ -24,6 +22,7 @@ from captum_xdnn.proof.row_laws import (
     sliced,
 )
 from captum_xdnn.proof.rules.by_law import of_degree
+from captum_xdnn.recording.run import same_form
 
 UPSAMPLED = (
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d "
@@ -64,6 +63,11 @@ def on_diagonal(call: BatchedCall) -> BatchDim | None:
     return state.at(others[state.dim]) if state.dim < fewer - 1 else None
 
 
+def as_it_is(call: BatchedCall) -> BatchDim | None:
+    """Other strides of the same entries, as torch gives the mean of a channels-last image; else a matter of the storage."""
+    return call.lone() if same_form(call.node) else None
+
+
 @law("alias clone detach lift_fresh lift_fresh_copy expand", rows=entrywise, pieces=LINEAR)
 @law("_conj _neg_view", rows=entrywise, pieces=LINEAR)
 @law("_conj_physical neg", pieces=LINEAR)
@@ -77,7 +81,7 @@ def on_diagonal(call: BatchedCall) -> BatchDim | None:
 @law("diagonal diag_embed", rows=on_diagonal, pieces=LINEAR)
 @law("tril triu", rows=before_last_two, pieces=LINEAR)
 @law("view_as_real view_as_complex", rows=before_last, pieces=LINEAR)
-@law("as_strided", rows="what it shows is a matter of the whole storage", pieces=LINEAR)
+@law("as_strided", rows=as_it_is, pieces=LINEAR)
 @law("sum sum.dim_IntList mean mean.dim nansum cumsum", rows=along, pieces=LINEAR)
 @law("trace", rows="it sums over both dimensions", pieces=LINEAR)
 @law("_fft_c2c _fft_c2r _fft_r2c", rows=along, pieces=LINEAR)

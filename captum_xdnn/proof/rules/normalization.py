@@ -1,8 +1,5 @@
 """Normalisation and batch norm: affine in evaluation mode with running statistics, else decided by eps."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +8,7 @@ from torch import Tensor
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import added, homogeneous, product
-from captum_xdnn.proof.operand import motion_of
+from captum_xdnn.proof.operand import Bound, motion_of
 from captum_xdnn.proof.registry import SCALED, know, law, refuse
 from captum_xdnn.proof.row_laws import before, images
 from captum_xdnn.proof.rules.refused import AS_IT_IS
@@ -72,7 +69,7 @@ def _scaled_and_shifted(
     if any(motion_of(p) != FIXED for p in (mean, var, *optional)):
         return Unknown("batch norm whose parameters are computed from the input")
     scaled = motion_of(input)
-    shift = _Shift(weight is not None, bias is not None, eps)
+    shift = Bound(_shift, (weight is not None, bias is not None, eps))
     if isinstance(scaled, Unknown) or mean.vanishes(shift, var, *optional):
         return scaled
     shifted = added(scaled, FIXED)
@@ -81,19 +78,12 @@ def _scaled_and_shifted(
     return shifted
 
 
-@dataclass(frozen=True)
-class _Shift:
-    """The shift of each channel as a function of a batch norm's tensors, of which two may be absent."""
-
-    weighted: bool
-    biased: bool
-    eps: float
-
-    def __call__(self, mean: Tensor, var: Tensor, *rest: Tensor) -> Tensor:
-        given = list(rest)
-        scale: Any = given.pop(0) if self.weighted else 1
-        offset: Any = given.pop(0) if self.biased else 0
-        return torch.as_tensor(offset - mean * scale * torch.rsqrt(var + self.eps))
+def _shift(is_weighted: bool, is_biased: bool, eps: float, *tensors: Tensor) -> Tensor:
+    """The shift of each channel, of a batch norm's tensors, of which two may be absent."""
+    mean, var, *given = tensors
+    scale: Any = given.pop(0) if is_weighted else 1
+    offset: Any = given.pop(0) if is_biased else 0
+    return torch.as_tensor(offset - mean * scale * torch.rsqrt(var + eps))
 
 
 def normed(call: BatchedCall) -> BatchDim | None:

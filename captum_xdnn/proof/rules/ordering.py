@@ -1,7 +1,5 @@
 """By order: extremes, sorting, max pooling. Values scale, positions do not move."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.domain import Motion, Unknown

@@ -1,7 +1,5 @@
 """Products: bilinear operations, in which degrees add, and the sums some of them end in."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of

@@ -1,7 +1,5 @@
 """Recurrent layers as one operation: with ReLUs and without biases they are homogeneous."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_of

@@ -5,8 +5,6 @@ constants (law 7); the entries marked volatile not even those. Recurrent layers 
 refused stand with their families. Of the others it is only known where the rows of a batch stay.
 """
 
-from __future__ import annotations
-
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse
@@ -42,8 +40,7 @@ refuse(
     INSIDE[LOGITS],
     rows=images,  # queries, keys and values of each example; a mask that all share has no batch
 )
-refuse("sigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
-refuse("hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
+refuse("sigmoid hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
 refuse("tanh erf", "a saturating function", IN_FRONT)
 refuse("log_sigmoid_forward", "a saturating function", IN_FRONT, rows=entrywise)
 refuse(
@@ -118,17 +115,10 @@ refuse(
     "let shapes depend on shapes only",
 )
 refuse(
-    "rand randn randperm rand_like randn_like bernoulli",
+    "rand randn randperm rand_like randn_like bernoulli bernoulli.p",
     "the function is random",
     "call model.eval(), or fix the random numbers before",
     volatile=True,
-)
-refuse(
-    "bernoulli.p",
-    "the function is random",
-    "call model.eval(), or fix the random numbers before",
-    volatile=True,
-    overwrites=0,
 )
 refuse(
     "empty.memory_format empty_strided empty_like new_empty new_empty_strided empty_permuted",
@@ -136,7 +126,7 @@ refuse(
     "write every entry: use torch.zeros",
     volatile=True,
 )
-know("bernoulli.Tensor uniform normal_functional exponential cauchy", overwrites=0)
+know("bernoulli.p bernoulli.Tensor uniform normal_functional exponential cauchy", overwrites=0)
 know("geometric log_normal random random.from random.to", overwrites=0)
 
 

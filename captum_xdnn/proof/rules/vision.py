@@ -3,8 +3,6 @@
 Entered by name: torchvision is not imported for them.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched
@@ -13,14 +11,11 @@ from captum_xdnn.proof.laws import added, constant, homogeneous, merged, product
 from captum_xdnn.proof.operand import motion_of
 from captum_xdnn.proof.registry import SCALED, law
 from captum_xdnn.proof.row_laws import comes_first
+from captum_xdnn.proof.rules.indexing import PLACES
 
 BY_BOX = "each box names the image that it is a part of"
 BOXES = Unknown(
     "the boxes are computed from the input", "give boxes that do not depend on the input"
-)
-PLACES = Unknown(
-    "the places of sampling are computed from the input",
-    "sample at places that do not depend on the input",
 )
 
 
