@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from captum_xdnn._torch import decomposition_table, pytree
+from captum_xdnn._torch import decomposition_table
 from captum_xdnn.errors import TraceError, XDNNError, first_line
 from captum_xdnn.export.metadata import KEY, NOT_OURS, Facts
+from captum_xdnn.export.onnx_parts import session_of
 
 NEEDS = 'an .onnx file needs {}: pip install "captum-xdnn[export]"'
 NO_FORM = (
@@ -23,11 +24,10 @@ NO_FORM = (
     "    remedy: save it as .pt2, or compute otherwise what this operation does"
 )
 OTHERWISE = (
-    "cannot write the attribution as ONNX: ONNX Runtime gives something else for the file than torch for the "
-    "program\n    remedy: save it as .pt2"
+    "cannot write the attribution as ONNX: the file gives something else than the program{}\n"
+    "    remedy: save it as .pt2"
 )
-CLOSE, MOST = 1e-3, 0.6
-"""Relative difference, as norms, of a row that is the same, and the share of the rows that have to be."""
+OF_IT = ", because ONNX Runtime computes {op} otherwise than torch{where}"
 
 
 def needed(*names: str) -> list[Any]:
@@ -73,7 +73,7 @@ def save_onnx(
     model.metadata_props[KEY] = facts.to_json()
     made.save(path)
     try:
-        _try(program, path)
+        _try(program, made, path, places)
     except BaseException:
         path.unlink()
         raise
@@ -89,32 +89,29 @@ def _check_convolutions(program: ExportedProgram, places: Mapping[str, str]) -> 
                 raise TraceError(_no_form(op, "convolution", places))
 
 
-def _try(program: ExportedProgram, path: Path) -> None:
-    """Run a file, and compare it with the program that it was made of, row by row.
+def _try(program: ExportedProgram, made: Any, path: Path, places: Mapping[str, str]) -> None:
+    """Run a file, and compare it with the program that it was made of.
 
     Raises:
         TraceError: If it gives something else: a runtime's operation is not always torch's.
     """
+    from captum_xdnn.export.onnx_checks import Otherwise, check
+
     run, _ = load_onnx(path)
-    examples: Any = program.example_inputs
-    tensors = [t for t in pytree.tree_leaves(examples) if isinstance(t, Tensor)]
-    with torch.no_grad():
-        expected = program.module()(*tensors)
-    for mine, theirs in zip(run(*tensors)[:-1], list(expected)[:-1], strict=True):
-        theirs = theirs.cpu().reshape(len(theirs), -1)
-        gaps = torch.linalg.vector_norm(mine.reshape(theirs.shape) - theirs, dim=1)
-        # Of a row on a kink of the network another rounding may fall to the other side.
-        far = gaps > CLOSE * torch.linalg.vector_norm(theirs, dim=1)
-        if not bool((~far).float().mean() > MOST):
-            raise TraceError(OTHERWISE)
+    try:
+        check(program, made, run)
+    except Otherwise as found:
+        op = found.operation
+        name = "" if op is None else str(op).split(".")[1]
+        place = places.get(re.sub(r"_backward.*", "", name).strip("_"), "")
+        why = "" if op is None else OF_IT.format(op=op, where=f" ({place})" if place else "")
+        raise TraceError(OTHERWISE.format(why)) from None
 
 
 def load_onnx(path: Path) -> tuple[Callable[..., Sequence[Tensor]], Facts]:
     """What runs a file in ONNX Runtime, and what the file says of itself."""
-    (runtime,) = needed("onnxruntime")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    needed("onnxruntime")
+    session = session_of(path)
     held = session.get_modelmeta().custom_metadata_map
     if KEY not in held:
         raise XDNNError(NOT_OURS.format(path))

@@ -17,6 +17,7 @@ from torch.fx.experimental.symbolic_shapes import (
 
 from captum_xdnn._torch import FakeTensorMode
 from captum_xdnn.errors import TraceError, first_line
+from captum_xdnn.export.decompositions import WHILE_TRACING
 
 ROWS = 7
 """Rows of the example that is traced where the batch size is a symbol: no length of a layer, not 0 or 1."""
@@ -85,7 +86,7 @@ def _traced(
     fakes = [faked(weights[name], open_=False) for name in held]
     fakes += [faked(t, open_=o) for t, o in zip(examples, batched, strict=True)]
     with mode:
-        traced = make_fx(flat)(*fakes)
+        traced = make_fx(flat, decomposition_table=dict(WHILE_TRACING))(*fakes)
     for index, (name, node) in enumerate(zip(held, _placeholders(traced), strict=False)):
         attribute = f"w{index}_" + "".join(c if c.isalnum() else "_" for c in name)
         value = weights[name].detach().clone()  # the user may go on training

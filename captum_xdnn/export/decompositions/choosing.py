@@ -41,10 +41,25 @@ def unfold_backward(
     return (by_windows @ matrix).movedim(-1, dim)
 
 
+def diagonal_backward(
+    grad_output: Tensor, input_sizes: Sequence[int], offset: int, dim1: int, dim2: int
+) -> Tensor:
+    """The gradient of each diagonal at its places in zeros."""
+    dims = len(input_sizes)
+    dim1, dim2 = dim1 % dims, dim2 % dims
+    columns = torch.arange(input_sizes[dim2], device=grad_output.device)
+    lines = torch.arange(input_sizes[dim1], device=grad_output.device)
+    number = (lines - max(-offset, 0)).clamp(0, max(grad_output.shape[-1] - 1, 0))
+    by_lines = grad_output.index_select(-1, number).unsqueeze(-1)
+    inside = columns == lines.unsqueeze(1) + offset
+    return torch.where(inside, by_lines, 0.0).movedim((-2, -1), (dim1, dim2))
+
+
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
     _aten.max_pool2d_with_indices_backward.default: _max_pool_backward(2),
     _aten.max_pool3d_with_indices_backward.default: _max_pool_backward(3),
     _aten.adaptive_max_pool2d_backward.default: _max_pool_backward(2),
     _aten.adaptive_max_pool3d_backward.default: _max_pool_backward(3),
     _aten.unfold_backward.default: unfold_backward,
+    _aten.diagonal_backward.default: diagonal_backward,
 }
