@@ -126,7 +126,8 @@ class Making:
         if given is not None:
             tensors.append(torch.zeros(size, dtype=torch.int64, device=tensors[0].device))
             batched.append(self._dynamic)
-        return exported(self.results_of, self.weights, tensors, batched), self.names(given)
+        made = exported(self.results_of, self.weights, tensors, batched, self.places)
+        return made, self.names(given)
 
     def names(self, given: Tensor | None) -> tuple[str, ...]:
         """The names of the tensors of a call."""

@@ -17,6 +17,7 @@ from captum_xdnn._torch import decomposition_table
 from captum_xdnn.errors import TraceError, XDNNError, first_line
 from captum_xdnn.export.metadata import KEY, NOT_OURS, Facts
 from captum_xdnn.export.onnx_parts import session_of
+from captum_xdnn.export.tracing import placed
 
 NEEDS = 'an .onnx file needs {}: pip install "captum-xdnn[export]"'
 NO_FORM = (
@@ -27,7 +28,7 @@ OTHERWISE = (
     "cannot write the attribution as ONNX: the file gives something else than the program{}\n"
     "    remedy: save it as .pt2"
 )
-OF_IT = ", because ONNX Runtime computes {op} otherwise than torch{where}"
+OF_IT = ", because ONNX Runtime computes {} otherwise than torch"
 
 
 def needed(*names: str) -> list[Any]:
@@ -102,9 +103,7 @@ def _try(program: ExportedProgram, made: Any, path: Path, places: Mapping[str, s
         check(program, made, run)
     except Otherwise as found:
         op = found.operation
-        name = "" if op is None else str(op).split(".")[1]
-        place = places.get(re.sub(r"_backward.*", "", name).strip("_"), "")
-        why = "" if op is None else OF_IT.format(op=op, where=f" ({place})" if place else "")
+        why = "" if op is None else OF_IT.format(placed(op, places))
         raise TraceError(OTHERWISE.format(why)) from None
 
 

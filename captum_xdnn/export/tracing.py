@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ from torch.fx.experimental.symbolic_shapes import (
     StatelessSymbolicContext,
 )
 
-from captum_xdnn._torch import FakeTensorMode
+from captum_xdnn._torch import FakeTensorMode, TorchDispatchMode
 from captum_xdnn.errors import TraceError, first_line
 from captum_xdnn.export.decompositions import WHILE_TRACING
 
+NO_GRAPH = "cannot export the attribution: torch traces {} for one batch size alone, or not at all"
+REMEDY = "\n    remedy: export it with dynamic_batch=False, for one batch size"
 ROWS = 7
 """Rows of the example that is traced where the batch size is a symbol: no length of a layer, not 0 or 1."""
 
@@ -31,22 +34,55 @@ def exported(
     weights: Mapping[str, Tensor],
     examples: Sequence[Tensor],
     batched: Sequence[bool],
+    places: Mapping[str, str],
 ) -> ExportedProgram:
     """The function as a graph in which the weights are buffers and parameters.
 
     Where ``batched`` says so of an example, the length of its first dimension is the batch size,
-    which stays open.
+    which stays open. ``places`` says where operations stand in the user's network.
 
     Raises:
         TraceError: If torch cannot make a graph of it, or only one for a single batch size.
     """
+    watch = _Watch()
     try:
-        graph = _traced(function, weights, examples, batched)
+        graph = _traced(function, weights, examples, batched, watch)
         symbol = Dim("batch", min=1)
         dynamic = tuple({0: symbol} if open_ else None for open_ in batched)
         return torch.export.export(graph, tuple(examples), dynamic_shapes=(dynamic,), strict=False)
     except (RuntimeError, NotImplementedError, ValueError, TypeError, AssertionError) as error:
-        raise TraceError(f"torch makes no graph of the attribution: {first_line(error)}") from error
+        if watch.stopped is None:
+            reason = f"torch makes no graph of the attribution: {first_line(error)}"
+        else:
+            reason = NO_GRAPH.format(placed(watch.stopped, places))
+        raise TraceError(f"{reason}{REMEDY if any(batched) else ''}") from error
+
+
+def placed(op: Any, places: Mapping[str, str]) -> str:
+    """An operation, and where it, or what it is the backward pass of, stands in the user's network."""
+    name = re.sub(r"_backward.*", "", str(op).split(".")[1]).strip("_")
+    return f"{op} ({places[name]})" if name in places else str(op)
+
+
+class _Watch(TorchDispatchMode):
+    """Notes the first operation that cannot be traced, or for one batch size alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stopped: Any = None
+        self.shapes: ShapeEnv | None = None
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        try:
+            result = func(*args, **(kwargs or {}))
+        except Exception:
+            self.stopped = self.stopped or func
+            raise
+        if self.shapes is not None and self.shapes.replacements:
+            self.stopped = self.stopped or func
+        return result
 
 
 class Graph(nn.Module):
@@ -66,6 +102,7 @@ def _traced(
     weights: Mapping[str, Tensor],
     examples: Sequence[Tensor],
     batched: Sequence[bool],
+    watch: _Watch,
 ) -> nn.Module:
     mode = FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=False)
 
@@ -78,10 +115,12 @@ def _traced(
         return found
 
     held = list(weights)
+    watch.shapes = mode.shape_env
 
     def flat(*tensors: Tensor) -> Sequence[Tensor]:
         of_weights = dict(zip(held, tensors, strict=False))
-        return function(of_weights, tensors[len(held) :])
+        with watch:
+            return function(of_weights, tensors[len(held) :])
 
     fakes = [faked(weights[name], open_=False) for name in held]
     fakes += [faked(t, open_=o) for t, o in zip(examples, batched, strict=True)]

@@ -116,6 +116,24 @@ def test_batch_norm_in_training_is_refused_and_in_evaluation_exported() -> None:
     assert export_attribution(net.eval(), torch.rand(3, 4), target=0).route != "single_pass"
 
 
+@pytest.mark.parametrize(
+    ("function", "op"),
+    [
+        (lambda x: torch.fft.rfft(x).abs(), "aten._fft_r2c.default"),
+        (lambda x: nn.functional.unfold(x.reshape(-1, 1, 2, 2), 2).flatten(1), "im2col"),
+    ],
+    ids=["fft", "unfold"],
+)
+def test_what_torch_traces_for_one_batch_size_is_named_and_exported_for_one(
+    function: Callable[[Tensor], Tensor], op: str
+) -> None:
+    net = nn.Sequential(nn.Linear(4, 4), Layer(function), nn.Tanh())
+    with pytest.raises(TraceError, match=rf"(?s){op}.*in 1 \(Layer\).*dynamic_batch=False"):
+        export_attribution(net, torch.rand(3, 4), target=0)
+    program = export_attribution(net, torch.rand(3, 4), target=0, dynamic_batch=False)
+    assert program.check(torch.rand(3, 4)) < 1e-5
+
+
 def test_what_the_batch_size_decides_is_exported_for_one_batch_size() -> None:
     net = nn.Sequential(nn.Linear(4, 4), Layer(by_size), nn.Linear(4, 2))
     program = export_attribution(net, torch.rand(3, 4), target=0, dynamic_batch=False)
