@@ -54,6 +54,18 @@ def with_bias(layer: nn.Module) -> nn.Module:
     return layer
 
 
+class LastOf(nn.Module):
+    """The outputs of a recurrent layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layer(x)[0]
+        return found
+
+
 class Attends(nn.Module):
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -91,6 +103,7 @@ INDEXING = (
         lambda x: x.repeat(1, 2, 1),
         lambda x: x.unfold(-1, 3, 2),
     ),
+    lambda x: torch.zeros_like(x).scatter_add(-1, torch.zeros_like(x).long() + 1, x),
     *(lambda x: x.cumsum(-1), lambda x: torch.tril(x), lambda x: x.masked_fill(x > 0.5, 0.0)),
     *(
         lambda x: torch.split(x, 2, -1)[0],
@@ -168,7 +181,8 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
             *(nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)),
             *(nn.MaxPool2d(2, 1, dilation=2), nn.MaxPool2d((2, 3))),
             *(nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), nn.AvgPool2d(2)),
-            nn.AvgPool2d(3, 2, ceil_mode=True),
+            *(nn.AvgPool2d(3, 2, ceil_mode=True), nn.LPPool2d(2, 2), nn.AdaptiveMaxPool2d(3)),
+            lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
             *(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((3, 4)), nn.AdaptiveAvgPool2d((5, 2))),
             nn.AdaptiveMaxPool2d(1),
         ),
@@ -197,6 +211,8 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
                 nn.PixelUnshuffle(2),
             ),
             nn.Upsample(scale_factor=2, mode="bicubic"),
+            lambda x: F.interpolate(x.unsqueeze(2), scale_factor=2, mode="trilinear"),
+            lambda x: F.interpolate(x.flatten(2), scale_factor=2, mode="linear"),
         ),
         (4, 6, 8),
     ),
@@ -219,6 +235,13 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
     "pointwise": (POINTWISE, (3, 6)),
     "indexing": (INDEXING, (3, 6)),
     "reductions": (REDUCTIONS, (3, 6)),
+    "recurrent": (
+        (
+            LastOf(nn.LSTM(5, 3, num_layers=2, bidirectional=True, batch_first=True)),
+            *(LastOf(nn.GRU(5, 3, batch_first=True)), LastOf(nn.RNN(5, 3, batch_first=True))),
+        ),
+        (4, 5),
+    ),
     "attention": (
         (
             *(Attends(), Attends(bias=False)),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from families import FAMILIES, SideBySide, named
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.testing._internal.common_methods_invocations import op_db
 
 from captum_xdnn._torch import TorchDispatchMode, pytree
@@ -141,16 +142,39 @@ def test_a_family_of_layers_in_onnx_runtime(name: str, tmp_path: Path) -> None:
         assert gap <= 1e-5 * torch.linalg.vector_norm(theirs)
 
 
-ONNX_HAS_NOT = {
+def sampled(x: Tensor) -> Tensor:
+    places = torch.tensor([[1.0, 0.1, 0.0], [0.0, 0.9, 0.1]]).expand(len(x), 2, 3)
+    grid = functional.affine_grid(places, [len(x), 1, 2, 5])
+    return functional.grid_sample(x.unsqueeze(1), grid)
+
+
+def smoothed(x: Tensor) -> Tensor:
+    return functional.interpolate(x.unsqueeze(1), size=(2, 3), mode="bilinear", antialias=True)
+
+
+ONNX_HAS_NOT: dict[str, Callable[[], nn.Module]] = {
     "output padding as large as its stride": lambda: nn.ConvTranspose1d(
         2, 3, 2, dilation=3, output_padding=2
     ),
     "special_i0e": lambda: Through(torch.special.i0e),
     "prod.dim_int": lambda: Through(lambda x: x.prod(-1)),
+    "cumprod": lambda: Through(lambda x: x.cumprod(-1)),
+    "cdist": lambda: Through(lambda x: torch.cdist(x, x.flip(1))),
+    "median": lambda: Through(lambda x: x.median(-1).values),
+    "kthvalue": lambda: Through(lambda x: x.kthvalue(2, -1).values),
+    "grid_sampler_2d": lambda: Through(sampled),
+    "bilinear2d_aa": lambda: Through(smoothed),
 }
+AS_EXAMPLES = [*ONNX_HAS_NOT][:2]
 
 
-@pytest.mark.parametrize("words", ONNX_HAS_NOT)
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, marks=() if words in AS_EXAMPLES else pytest.mark.slow)
+        for words in ONNX_HAS_NOT
+    ],
+)
 def test_what_onnx_has_not_is_refused_by_name_and_module(words: str, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     layer = ONNX_HAS_NOT[words]()

@@ -81,10 +81,22 @@ def test_a_wrong_decomposition_is_refused(
     assert not (tmp_path / "wrong.onnx").exists()
 
 
-def test_what_a_runtime_computes_otherwise_is_named(tmp_path: Path) -> None:
-    net = network(nn.AvgPool2d(2, divisor_override=7))  # torch's exporter leaves the divisor out
-    program = export_attribution(net, torch.rand(3, *IMAGE), n_steps=2)
-    with pytest.raises(TraceError, match=r"(?s)aten.avg_pool2d.*in 0 \(AvgPool2d\).*remedy"):
+class Sums(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.logcumsumexp(-1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "op"),
+    [(nn.AvgPool2d(2, divisor_override=7), "avg_pool2d"), (Sums(), "logcumsumexp")],
+    ids=["divisor", "logcumsumexp"],
+)
+def test_what_is_written_otherwise_than_torch_computes_it_is_named(
+    layer: nn.Module, op: str, tmp_path: Path
+) -> None:
+    program = export_attribution(network(layer), torch.rand(3, *IMAGE), n_steps=2)
+    kind = type(layer).__name__
+    with pytest.raises(TraceError, match=rf"(?s)aten.{op}.*in 0 \({kind}\).*remedy"):
         program.save(tmp_path / "other.onnx")
     assert not (tmp_path / "other.onnx").exists()
 

@@ -67,9 +67,14 @@ def several_roots(x: Tensor) -> Tensor:
     return x[:, torch.nonzero(x[0] > 0.0).flatten()].sum(1, keepdim=True) * torch.ones(1, 2)
 
 
+def solved(x: Tensor) -> Tensor:
+    return torch.linalg.inv(x.unsqueeze(2) * x.unsqueeze(1) + torch.eye(4)).sum(1)
+
+
 CASES: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "values decide": (by_value, "(?s)hands Python a value.*torch.where"),
     "values decide a shape": (several_roots, "(?s)hands Python a value or a shape"),
+    "an inverse": (solved, "(?s)hands Python a value or a shape"),
     "a number of the batch size": (mean_of_python, "(?s)other batch sizes.*dynamic_batch=False"),
     "the batch size decides": (by_size, "(?s)other batch sizes.*dynamic_batch=False"),
     "random": (lambda x: x * torch.rand_like(x), "(?s)rand_like.*draws random numbers"),
