@@ -181,7 +181,7 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
             *(nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)),
             *(nn.MaxPool2d(2, 1, dilation=2), nn.MaxPool2d((2, 3))),
             *(nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), nn.AvgPool2d(2)),
-            *(nn.AvgPool2d(3, 2, ceil_mode=True), nn.LPPool2d(2, 2), nn.AdaptiveMaxPool2d(3)),
+            *(nn.AvgPool2d(3, 2, ceil_mode=True), nn.LPPool2d(2, 2), nn.AdaptiveMaxPool2d(2)),
             lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2),
             *(nn.AdaptiveAvgPool2d(1), nn.AdaptiveAvgPool2d((3, 4)), nn.AdaptiveAvgPool2d((5, 2))),
             nn.AdaptiveMaxPool2d(1),

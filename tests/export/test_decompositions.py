@@ -158,6 +158,7 @@ ONNX_HAS_NOT: dict[str, Callable[[], nn.Module]] = {
     ),
     "special_i0e": lambda: Through(torch.special.i0e),
     "prod.dim_int": lambda: Through(lambda x: x.prod(-1)),
+    "adaptive_max_pool2d": lambda: nn.AdaptiveMaxPool1d(3),
     "cumprod": lambda: Through(lambda x: x.cumprod(-1)),
     "cdist": lambda: Through(lambda x: torch.cdist(x, x.flip(1))),
     "median": lambda: Through(lambda x: x.median(-1).values),
