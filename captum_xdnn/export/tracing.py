@@ -64,11 +64,11 @@ def placed(op: Any, places: Mapping[str, str]) -> str:
     return f"{op} ({places[name]})" if name in places else str(op)
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the first operation that cannot be traced, or for one batch size alone."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.stopped: Any = None
         self.shapes: ShapeEnv | None = None
 

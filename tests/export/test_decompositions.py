@@ -144,8 +144,8 @@ def test_a_family_of_layers_in_onnx_runtime(name: str, tmp_path: Path) -> None:
 
 def sampled(x: Tensor) -> Tensor:
     places = torch.tensor([[1.0, 0.1, 0.0], [0.0, 0.9, 0.1]]).expand(len(x), 2, 3)
-    grid = functional.affine_grid(places, [len(x), 1, 2, 5])
-    return functional.grid_sample(x.unsqueeze(1), grid)
+    grid = functional.affine_grid(places, [len(x), 1, 2, 5], align_corners=False)
+    return functional.grid_sample(x.unsqueeze(1), grid, align_corners=False)
 
 
 def smoothed(x: Tensor) -> Tensor:
