@@ -35,6 +35,9 @@ try:
     from torch._ops import OpOverload as OpOverload
     from torch._ops import OpOverloadPacket as OpOverloadPacket
 
+    # Tensors without values, by which an attribution is traced for a batch size that stays open.
+    from torch._subclasses import FakeTensorMode as FakeTensorMode
+
     # The mode that shows every operation.
     from torch.utils._python_dispatch import TorchDispatchMode as TorchDispatchMode
 
@@ -135,6 +138,13 @@ that TorchScript made is not told from torch's own; the test tries it."""
 
 _COMPILER = "torch._dynamo"
 _COMPILER_FOLDER = Path(torch.__file__).parent / "_dynamo"
+
+
+def ahead_of_time() -> tuple[Any, Any]:
+    """What compiles an exported program into a package, and what loads one; imports the compiler."""
+    from torch._inductor import aoti_compile_and_package, aoti_load_package
+
+    return aoti_compile_and_package, aoti_load_package
 
 
 def compiler() -> Any:

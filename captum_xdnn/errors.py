@@ -53,7 +53,7 @@ class NotHomogeneousError(XDNNError):
 class TraceError(XDNNError):
     """A function could not be recorded as one graph of operations.
 
-    No call of this package raises it: such a function takes Captum's route.
+    An export raises it; in a call such a function takes Captum's route.
 
     Example:
         >>> from captum_xdnn import TraceError, XDNNError

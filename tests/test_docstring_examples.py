@@ -30,6 +30,7 @@ PACKAGES = (
     "compare",
     "data",
     "dataset",
+    "export",
 )
 NEEDED = {"captum_xdnn.ray": "ray.data"}
 """What a package needs that is not installed with this one."""

@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option("address", metavar="MODULE:CALLABLE", help="the model, its class or its builder")
     option(
         "--shape",
-        type=_shape,
+        type=shape,
         action="append",
         required=True,
         dest="shapes",
@@ -68,14 +68,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the certificate, and draw it if that is asked for."""
-    baselines = _baselines(options)
+    baselines = baselines_of(options)
     if options.plot:
         _check_picture(options.plot)
     model = load_model(options.address, dict(options.kwargs))
     if not options.train:
         model.eval()
-    inputs = _inputs(options)
-    _run_once(model, inputs, options)
+    inputs = inputs_of(options)
+    run_once(model, inputs, options)
 
     shapes = ", ".join("x".join(map(str, shape)) for shape in options.shapes)
     say(
@@ -104,7 +104,8 @@ def _check_picture(path: Path) -> None:
     writable(path.parent)
 
 
-def _baselines(options: argparse.Namespace) -> tuple[float, ...]:
+def baselines_of(options: argparse.Namespace) -> tuple[float, ...]:
+    """The baseline of each input."""
     values: list[float] = options.baselines or [0.0]
     count = len(options.shapes)
     if len(values) not in (1, count):
@@ -115,7 +116,8 @@ def _baselines(options: argparse.Namespace) -> tuple[float, ...]:
     return tuple(values) if len(values) == count else tuple(values * count)
 
 
-def _inputs(options: argparse.Namespace) -> tuple[Tensor, ...]:
+def inputs_of(options: argparse.Namespace) -> tuple[Tensor, ...]:
+    """Inputs of the shapes that were named."""
     # The certificate holds for every input, so any values do; fixed ones keep the report the same
     # from run to run, and an integer may be an index, where 1 is the safest that is not a baseline.
     dtype: torch.dtype = getattr(torch, options.dtype)
@@ -124,7 +126,8 @@ def _inputs(options: argparse.Namespace) -> tuple[Tensor, ...]:
     return tuple(make(shape).to(options.device, dtype) for shape in options.shapes)
 
 
-def _run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Namespace) -> None:
+def run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Namespace) -> None:
+    """Run the model, or say why it does not."""
     # A model that does not run has no certificate: a wrong shape must not look like a model that
     # stands in its own way.
     shapes = ", ".join(str(tuple(value.shape)) for value in inputs)
@@ -142,7 +145,8 @@ def _run_once(model: nn.Module, inputs: tuple[Tensor, ...], options: argparse.Na
 
 
 @expecting("positive integers such as 1,3,224,224")
-def _shape(text: str) -> tuple[int, ...]:
+def shape(text: str) -> tuple[int, ...]:
+    """A shape on the command line."""
     sizes = tuple(int(size) for size in text.split(","))
     if min(sizes) < 1:
         raise ValueError

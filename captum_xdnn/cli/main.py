@@ -7,10 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captum_xdnn._version import __version__
-from captum_xdnn.cli import attribute, certify, compare, demo
+from captum_xdnn.cli import attribute, certify, compare, demo, export
 from captum_xdnn.cli.console import OneLineParser, UsageError
 
-_COMMANDS = {"demo": demo, "certify": certify, "compare": compare, "attribute": attribute}
+_COMMANDS = {
+    "demo": demo,
+    "certify": certify,
+    "compare": compare,
+    "attribute": attribute,
+    "export": export,
+}
 _GLOBAL_OPTIONS = ("-h", "--help", "--version")
 _SCRIPT = "captum-xdnn"
 

@@ -73,7 +73,7 @@ class BaselineValues:
             Unavailable: If a value does not exist or is not known.
         """
         flags: list[Tensor] = []
-        with torch.no_grad(), _plain_arithmetic():
+        with torch.no_grad(), plain_arithmetic():
             for question in questions:
                 values = [self.value(node) for node in question.nodes]
                 flags.append(torch.as_tensor(question.function(*values)).any())
@@ -125,7 +125,7 @@ class BaselineValues:
             known = {**known, kind: torch.empty(0, dtype=of.dtype, device=of.device)}
         args = map_nodes(node.args, known.__getitem__)
         kwargs = map_nodes(node.kwargs, known.__getitem__)
-        with torch.enable_grad() if self._graph else torch.no_grad(), _plain_arithmetic():
+        with torch.enable_grad() if self._graph else torch.no_grad(), plain_arithmetic():
             try:
                 return in_form(node, node.target(*args, **kwargs))
             except (RuntimeError, NotImplementedError, ValueError, IndexError, TypeError) as error:
@@ -165,7 +165,7 @@ def _kind_of(node: Node) -> Node | None:
     return None if again else kind
 
 
-def _plain_arithmetic() -> ExitStack:
+def plain_arithmetic() -> ExitStack:
     """No autocast: the run holds the casts that autocast made, explicitly."""
     stack = ExitStack()
     for device in ("cpu", "cuda"):

@@ -217,14 +217,14 @@ class Crossing:
             kwargs = map_nodes(node.kwargs, known.__getitem__)
             length = len(examples) if examples is not None and rows.get(node) == BatchDim(0) else 0
             with nullcontext() if node.graded else torch.no_grad():
-                result = _repeated(node, args, kwargs, length)
+                result = repeated(node, args, kwargs, length)
             if node.ungraded_write and args and isinstance(result, Tensor):
-                result = _with_gradient_of(args[0], result)
+                result = with_gradient_of(args[0], result)
             known[node] = result
         return result
 
 
-def _with_gradient_of(before: Any, result: Tensor) -> Tensor:
+def with_gradient_of(before: Any, result: Tensor) -> Tensor:
     """A value that was written in place without gradients: that of before goes on through it."""
     if not isinstance(before, Tensor) or before.shape != result.shape:
         return result
@@ -240,7 +240,7 @@ def _repeated_target(target: Any, times: int) -> Any:
     return target.repeat(times) if isinstance(target, Tensor) and target.numel() > 1 else target
 
 
-def _repeated(node: Node, args: Any, kwargs: Any, length: int) -> Any:
+def repeated(node: Node, args: Any, kwargs: Any, length: int) -> Any:
     """One operation again, for so many rows: a view of memory that may lie otherwise is a reshape."""
     name = getattr(node.target, "_schema", None)
     name = "" if name is None else name.name

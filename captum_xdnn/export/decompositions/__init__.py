@@ -1,0 +1,4 @@
+"""Operations of backward passes as the operations that ONNX has, one file a family."""
+
+from captum_xdnn.export.decompositions.table import TABLE as TABLE
+from captum_xdnn.export.decompositions.while_tracing import WHILE_TRACING as WHILE_TRACING

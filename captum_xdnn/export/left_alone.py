@@ -1,0 +1,117 @@
+"""What the user's code holds, as it was before an export: also where that fails.
+
+An export runs the user's function a few times more than a call, with tensors that are none of
+the user's. What modules keep is put back as after every watched run; beside it what code reaches by
+name: containers in globals, closures and defaults, and globals that it binds.
+"""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import nn
+
+from captum_xdnn._torch import HOOKS
+from captum_xdnn.recording.places import modules_of, namespace_of
+from captum_xdnn.recording.state import Noted
+
+_CONTAINERS = (dict, list, set, deque)
+_READ = 1000
+"""So many functions are read at most."""
+_ABSENT = object()
+
+
+@contextmanager
+def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
+    """Put back, when the block ends or fails, what the runs in it have changed of the user's."""
+    containers, scopes = _held_by_code(function)
+    bound = [(s, n, s.get(n, _ABSENT)) for s, names in scopes for n in names]
+    noted = Noted(function, dice=True, arguments=(*arguments, *containers))
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
+    rolled = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(rolled)
+        if on_gpus is not None:
+            torch.cuda.set_rng_state_all(on_gpus)
+        noted.put_back()
+        for scope, name, value in bound:
+            if value is _ABSENT:
+                scope.pop(name, None)
+            elif scope.get(name) is not value:
+                scope[name] = value
+
+
+Scope = tuple[dict[str, Any], set[str]]
+
+
+def _held_by_code(function: Any) -> tuple[list[Any], list[Scope]]:
+    """Containers that the code of a function and its modules reaches by name, and the globals it binds."""
+    stack: list[Any] = [function]
+    for _, module in modules_of(function):
+        kinds = (c for c in type(module).__mro__ if c.__module__ != nn.Module.__module__)
+        stack += [f for kind in kinds for f in _functions_in(kind.__dict__)]
+        space = namespace_of(module)
+        stack += [f for hooks in HOOKS for f in (space.get(hooks) or {}).values()]
+    found: dict[int, Any] = {}
+    scopes: list[Scope] = []
+    read: set[int] = set()
+    while stack and len(read) < _READ:
+        value = stack.pop()
+        if isinstance(value, _CONTAINERS):
+            found[id(value)] = value
+            continue
+        value = value.__func__ if type(value) is MethodType else value
+        if type(value) is not FunctionType:  # of functools.lru_cache, and the like
+            value = inspect.getattr_static(value, "__wrapped__", None)
+        if type(value) is FunctionType and id(value) not in read and not _is_torchs(value):
+            read.add(id(value))
+            stack += _named_by(value)
+            scopes += _bound_by(value)
+    return list(found.values()), scopes
+
+
+def _named_by(function: FunctionType) -> list[Any]:
+    """What a function holds, and what its code names."""
+    held = [function.__dict__.get("__wrapped__")]
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # not bound yet
+            held.append(cell.cell_contents)
+    held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    scope = function.__globals__
+    for code in _codes_of(function.__code__):
+        held += [scope[n] for n in code.co_names if n in scope]
+    return held
+
+
+def _bound_by(function: FunctionType) -> Iterator[Scope]:
+    """The globals that a function's code binds."""
+    for code in _codes_of(function.__code__):
+        stores = {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_GLOBAL"}
+        if stores:
+            yield function.__globals__, stores
+
+
+def _functions_in(space: Any) -> Iterator[Any]:
+    for value in list(space.values()):
+        if isinstance(value, FunctionType | staticmethod | classmethod):
+            yield getattr(value, "__func__", value)
+
+
+def _is_torchs(function: FunctionType) -> bool:
+    return str(function.__module__).partition(".")[0] in ("torch", "torchvision", "captum")
+
+
+def _codes_of(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for const in code.co_consts:
+        if type(const) is CodeType:
+            yield from _codes_of(const)

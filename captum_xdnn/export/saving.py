@@ -1,0 +1,39 @@
+"""Programs into files: ``.pt2`` for torch, ``.onnx`` for whatever runs ONNX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch.export import ExportedProgram
+
+from captum_xdnn.errors import XDNNError
+from captum_xdnn.export.compiled import save_compiled
+from captum_xdnn.export.metadata import ENDINGS, JSON, Facts
+from captum_xdnn.export.onnx_files import save_onnx
+
+FROM_A_FILE = (
+    "a program that was loaded is in its file already; export it again to save it otherwise"
+)
+
+
+def save(
+    program: ExportedProgram | None,
+    facts: Facts,
+    path: Path,
+    places: Mapping[str, str],
+    *,
+    compiled: bool = False,
+) -> None:
+    """Write a program, by the ending of its file."""
+    if path.suffix not in (".pt2", ".onnx"):
+        raise ValueError(ENDINGS.format(path))
+    if program is None:
+        raise XDNNError(FROM_A_FILE)
+    if path.suffix == ".onnx":
+        save_onnx(program, facts, path, places)
+    elif compiled:
+        save_compiled(program, facts, path)
+    else:
+        torch.export.save(program, path, extra_files={JSON: facts.to_json()})

@@ -1,0 +1,242 @@
+"""What stands in the files, what opens them, and what is told of a file that was changed."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from captum_xdnn.errors import XDNNError
+from captum_xdnn.export import AttributionProgram, export_attribution, load
+
+EXAMPLE = torch.rand(3, 10)
+
+
+def network(*, bias: bool = False) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(10, 8, bias=bias), nn.ReLU(), nn.Linear(8, 3, bias=bias))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[AttributionProgram, Path]:
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    program = export_attribution(network(), EXAMPLE)
+    path = tmp_path_factory.mktemp("written") / "program.onnx"
+    program.save(path)
+    return program, path
+
+
+def test_the_metadata_of_both_kinds_of_file(
+    written: tuple[AttributionProgram, Path], tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    program, path = written
+    session = onnxruntime.InferenceSession(path)
+    of_onnx = json.loads(session.get_modelmeta().custom_metadata_map["captum_xdnn"])
+    program.save(tmp_path / "program.pt2")
+    extra = {"captum_xdnn.json": ""}
+    torch.export.load(tmp_path / "program.pt2", extra_files=extra)
+    of_pt2 = json.loads(extra["captum_xdnn.json"])
+    assert of_onnx == of_pt2
+    assert of_pt2["route"] == "single_pass"
+    assert of_pt2["degree"] == "1"
+    assert of_pt2["baseline"] == [0]
+    assert of_pt2["target"] == "argmax"
+    assert of_pt2["n_steps"] is None
+    assert set(of_pt2["versions"]) == {"captum-xdnn", "torch", "captum"}
+    assert len(of_pt2["weights_sha256"]) == 64
+    assert of_pt2["report"].startswith("CERTIFIED")
+
+
+def test_a_changed_weight_is_caught_by_the_served_gap(
+    written: tuple[AttributionProgram, Path],
+) -> None:
+    import onnx
+    import onnxruntime
+
+    _, path = written
+    model = onnx.load(path)
+    given = {"inputs": EXAMPLE.numpy()}
+    honest = onnxruntime.InferenceSession(path).run(None, given)
+    assert np.abs(honest[-1]).max() < 1e-5
+    changed = 0
+    for held in model.graph.initializer:
+        value = onnx.numpy_helper.to_array(held)
+        if value.dtype != np.float32 or value.ndim < 2:
+            continue
+        for change in ("one entry", "the sign"):
+            other = value.copy()
+            if change == "the sign":
+                other *= -1
+            else:
+                other.flat[other.size // 2] += 1e-3
+            tampered = onnx.ModelProto()
+            tampered.CopyFrom(model)
+            place = [h.name for h in model.graph.initializer].index(held.name)
+            tampered.graph.initializer[place].CopyFrom(
+                onnx.numpy_helper.from_array(other, held.name)
+            )
+            found = onnxruntime.InferenceSession(tampered.SerializeToString()).run(None, given)
+            assert np.isinf(found[-1]).all()
+            changed += 1
+    assert changed >= 4
+
+
+def test_a_changed_weight_in_a_pt2_is_not_opened(tmp_path: Path) -> None:
+    program = export_attribution(network(), EXAMPLE)
+    program.save(tmp_path / "program.pt2")
+    weight = next(v for v in program._program.state_dict.values() if v.shape == (8, 10))
+    old = weight.numpy().tobytes()
+    new = (weight + 1e-3).numpy().tobytes()
+    changed = tmp_path / "changed.pt2"
+    with (
+        zipfile.ZipFile(tmp_path / "program.pt2") as source,
+        zipfile.ZipFile(changed, "w") as target,
+    ):
+        found = 0
+        for part in source.infolist():
+            content = source.read(part)
+            found += content.count(old)
+            target.writestr(part.filename, content.replace(old, new))
+    assert found == 1
+    with pytest.raises(XDNNError, match="are not those that were exported"):
+        load(changed)
+
+
+NUMPY_ALONE = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "captum", "captum_xdnn", "onnx", "onnxscript"):
+            raise ImportError(f"{name} is not here")
+
+sys.meta_path.insert(0, Blocked())
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession(sys.argv[1])
+x = np.load(sys.argv[2])
+names = [o.name for o in session.get_outputs()]
+np.savez(sys.argv[3], **dict(zip(names, session.run(None, {"inputs": x}))))
+assert "torch" not in sys.modules
+"""
+
+
+def test_a_file_runs_where_there_is_numpy_and_onnx_runtime_alone(
+    written: tuple[AttributionProgram, Path], tmp_path: Path
+) -> None:
+    program, path = written
+    for rows in (1, 5):
+        x = torch.rand(rows, 10)
+        np.save(tmp_path / "x.npy", x.numpy())
+        files = [str(path), str(tmp_path / "x.npy"), str(tmp_path / "found.npz")]
+        subprocess.run([sys.executable, "-c", NUMPY_ALONE, *files], check=True, cwd=tmp_path)
+        found = np.load(tmp_path / "found.npz")
+        expected = program(x)
+        assert set(found) == {"outputs", "attributions", "completeness_gap"}
+        np.testing.assert_allclose(found["outputs"], expected.outputs, atol=1e-6)
+        np.testing.assert_allclose(found["attributions"], expected.attributions, atol=1e-6)
+
+
+def test_a_loaded_program_is_checked_with_the_function(
+    written: tuple[AttributionProgram, Path],
+) -> None:
+    _, path = written
+    torch.manual_seed(0)
+    net = network()
+    opened = load(path)
+    assert opened.check(torch.rand(4, 10), forward_func=net) < 1e-5
+    with pytest.raises(XDNNError, match="forward_func"):
+        opened.check(torch.rand(4, 10))
+    with pytest.raises(XDNNError, match="does not give what attribute"):
+        opened.check(torch.rand(4, 10), forward_func=network(bias=True))
+    with pytest.raises(XDNNError, match="in its file already"):
+        opened.save("again.onnx")
+
+
+@pytest.mark.parametrize("name", ["program.bin", "program"])
+def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
+    program = export_attribution(network(), EXAMPLE)
+    with pytest.raises(ValueError, match=r"\.pt2 or \.onnx"):
+        program.save(tmp_path / name)
+    with pytest.raises(ValueError, match=r"\.pt2 or \.onnx"):
+        load(tmp_path / name)
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxscript"])
+def test_a_missing_package_is_named_before_any_work(
+    missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if missing == "onnxscript":
+        pytest.importorskip("onnx")  # which is asked for first
+    program = export_attribution(network(), EXAMPLE)
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.partition(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr("captum_xdnn.export.onnx_files.importlib.import_module", without)
+    monkeypatch.setattr(type(program._program), "run_decompositions", None)
+    with pytest.raises(ImportError, match=rf'{missing}: pip install "captum-xdnn\[export\]"'):
+        program.save(tmp_path / "program.onnx")
+
+
+def test_importing_the_package_imports_none_of_them() -> None:
+    script = "import sys, captum_xdnn; found = {'onnx', 'onnxscript', 'onnxruntime', 'captum_xdnn.export'}; assert not found & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.slow
+def test_a_compiled_program_runs_in_a_fresh_process_without_tracing(tmp_path: Path) -> None:
+    program = export_attribution(network(), EXAMPLE)
+    program.save(tmp_path / "compiled.pt2", compiled=True)
+    x = torch.rand(5, 10)
+    torch.save(x, tmp_path / "x.pt")
+    script = (
+        "import sys, torch\n"
+        "from captum_xdnn.export import load\n"
+        "program = load(sys.argv[1])\n"
+        "torch.compile = torch.export.export = None\n"
+        "found = program(torch.load(sys.argv[2]))\n"
+        "assert program.route == 'single_pass'\n"
+        "torch.save(tuple(found), sys.argv[3])\n"
+    )
+    files = [str(tmp_path / n) for n in ("compiled.pt2", "x.pt", "found.pt")]
+    subprocess.run([sys.executable, "-c", script, *files], check=True)
+    found = torch.load(tmp_path / "found.pt")
+    for mine, theirs in zip(found, program(x), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.slow
+def test_a_program_through_torch_compile_and_back_to_eager(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = export_attribution(network(), EXAMPLE)
+    x = torch.rand(5, 10)
+    torch.testing.assert_close(program.compile()(x), program(x))
+
+    def broken(module: Any, mode: Any = None) -> Any:
+        def run(*tensors: Any) -> Any:
+            raise RuntimeError("no compiler")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with caplog.at_level("WARNING", logger="captum_xdnn"):
+        found = program.compile()(x)
+    assert "no compiler" in caplog.text
+    torch.testing.assert_close(found, program(x))
