@@ -54,6 +54,18 @@ def with_bias(layer: nn.Module) -> nn.Module:
     return layer
 
 
+class LastOf(nn.Module):
+    """The outputs of a recurrent layer."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layer(x)[0]
+        return found
+
+
 class Attends(nn.Module):
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -223,6 +235,13 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
     "pointwise": (POINTWISE, (3, 6)),
     "indexing": (INDEXING, (3, 6)),
     "reductions": (REDUCTIONS, (3, 6)),
+    "recurrent": (
+        (
+            LastOf(nn.LSTM(5, 3, num_layers=2, bidirectional=True, batch_first=True)),
+            *(LastOf(nn.GRU(5, 3, batch_first=True)), LastOf(nn.RNN(5, 3, batch_first=True))),
+        ),
+        (4, 5),
+    ),
     "attention": (
         (
             *(Attends(), Attends(bias=False)),
