@@ -36,6 +36,9 @@ looked at before steps are divided for speed: a network that stands on its kinks
 the last digits (1.5e-3 of an untrained fcn_resnet50's attributions)."""
 CHEAP = 10
 """A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
+AGAIN = 16
+"""In one of so many calls passes are tried that have been slower than all steps at once: a machine that was busy
+elsewhere makes them seem so."""
 NEW = 2
 """So many sizes are met in a call before it tries no other: each is proved anew."""
 MEMORY = Path("/proc/meminfo")
@@ -97,7 +100,8 @@ class Sizes:
         same, best = self.same.get(torch.get_num_threads()), self._best()
         if same is None:
             return self._calls > 1 or rows >= CHEAP * BLOCK
-        return same and (best is None or self._at_once >= BETTER * self._seconds[best])
+        is_slower = best is not None and self._at_once < BETTER * self._seconds[best]
+        return same and (not is_slower or self._calls % AGAIN == 0)
 
     def note_at_once(self, seconds: float) -> None:
         """Note what a step took in a pass of all of them."""

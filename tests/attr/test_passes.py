@@ -192,6 +192,21 @@ def test_all_steps_at_once_where_that_is_faster(monkeypatch: pytest.MonkeyPatch)
     assert others == [[ALL]] * 3
 
 
+def test_passes_that_were_slow_once_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    function, calls = Seen(), sizes.AGAIN
+    first = rows_of_calls(monkeypatch, function, calls, lambda rows: 1 + rows)
+    assert [len(passes) > 1 for passes in first] == [
+        False,
+        True,
+        True,
+        *[False] * (calls - 4),
+        True,
+    ]
+    others = rows_of_calls(monkeypatch, function, calls + 1, lambda rows: rows / 2)
+    assert others[0] == [ALL]  # until it is looked at again
+    assert others[-1] == [BLOCK] * (ALL // BLOCK)
+
+
 @pytest.mark.parametrize("of", ["result", "gradient"])
 def test_what_rounds_otherwise_in_a_block_is_never_divided(
     of: str, monkeypatch: pytest.MonkeyPatch
