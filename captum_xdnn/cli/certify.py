@@ -33,6 +33,17 @@ examples, where my_model.py is yours:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
+    add_model_and_inputs(parser)
+    option = parser.add_argument
+    option("--device", type=_device, default="cpu", help="where to run the model (default: cpu)")
+    option("--train", action="store_true", help="keep the mode it has (default: model.eval())")
+    option(
+        "--plot", type=Path, metavar="FILE", help="draw trunk, head and blockers (.png, .pdf, .svg)"
+    )
+
+
+def add_model_and_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add what says which model runs on inputs of which form."""
     option = parser.add_argument
     option("address", metavar="MODULE:CALLABLE", help="the model, its class or its builder")
     option(
@@ -58,12 +69,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="VALUE",
         help="baseline of all inputs, or once for each input (default: 0)",
     )
-    option("--device", type=_device, default="cpu", help="where to run the model (default: cpu)")
     add_keyword_arguments(parser)
-    option("--train", action="store_true", help="keep the mode it has (default: model.eval())")
-    option(
-        "--plot", type=Path, metavar="FILE", help="draw trunk, head and blockers (.png, .pdf, .svg)"
-    )
 
 
 def run(options: argparse.Namespace) -> int:

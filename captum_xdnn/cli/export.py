@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from captum_xdnn.cli.certify import baselines_of, inputs_of, run_once, shape
+from captum_xdnn.cli.certify import add_model_and_inputs, baselines_of, inputs_of, run_once
 from captum_xdnn.cli.console import UsageError, blaming, expecting, say, writable
-from captum_xdnn.cli.loading import add_keyword_arguments, load_model
+from captum_xdnn.cli.loading import load_model
 from captum_xdnn.errors import XDNNError
 
 HELP = "write the attribution of your model as a graph (.onnx, .pt2)"
@@ -31,32 +31,9 @@ examples, where my_model.py is yours:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
+    add_model_and_inputs(parser)
     option = parser.add_argument
-    option("address", metavar="MODULE:CALLABLE", help="the model, its class or its builder")
-    option(
-        "--shape",
-        type=shape,
-        action="append",
-        required=True,
-        dest="shapes",
-        metavar="N,...",
-        help="shape of an input, batch dimension first; once for each input",
-    )
     option("--out", type=_file, required=True, metavar="FILE", help="ends in .onnx or .pt2")
-    option(
-        "--dtype",
-        choices=("float32", "float64", "int64", "int32"),
-        default="float32",
-        help="of the inputs and, if floating, the model",
-    )
-    option(
-        "--baseline",
-        type=float,
-        action="append",
-        dest="baselines",
-        metavar="VALUE",
-        help="baseline of all inputs, or once for each input (default: 0)",
-    )
     option(
         "--target",
         type=_target,
@@ -67,7 +44,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     option("--n-steps", type=int, default=50, help="steps, where there are any (default: 50)")
     option("--fixed-batch", action="store_true", help="for the batch size of --shape alone")
     option("--check", action="store_true", help="compare the file with attribute()")
-    add_keyword_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> int:
