@@ -107,6 +107,7 @@ def _shown(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.N
     more: Any = {"rounds": options.repeat, "perturbations": 0, "progress": sys.stderr.isatty()}
     comparison = compare(model, images, labels, methods=methods, reference=short, **more)
     say(f"\n{comparison}\n")
+    say(f"Captum's {long} steps, to see what {options.steps} miss ...")
     ig = IntegratedGradients(model)
     together = options.steps * len(images)
     many = ig.attribute(images, None, labels, n_steps=long, internal_batch_size=together).detach()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from captum_xdnn import XIntegratedGradients
@@ -26,6 +28,9 @@ SHARED = "loss on `last_outputs`"
 ALONE = "loss on `last_outputs`, `backward(inputs=parameters)`"
 BY_HAND = "by hand, `torch.autograd.grad(..., create_graph=True)`"
 EXPECTED = "Expected Gradients with 1 reference"
+ON_THE_SAME = "by hand, loss on the same outputs"
+TRACED = "the same, traced to one graph"
+COMPILED = "that graph through `torch.compile`"
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,22 @@ def by_hand(training: Training) -> Tensor:
         outputs = outputs.gather(1, training.target[:, None])
     (gradient,) = torch.autograd.grad(outputs.sum(), x, create_graph=True)
     return training.inputs * gradient
+
+
+def as_function(training: Training) -> Callable[[list[Tensor], Tensor], tuple[Tensor, Tensor]]:
+    """Outputs and attributions as a function of the parameters, which can be traced."""
+    names = [name for name, _ in training.model.named_parameters()]
+
+    def function(parameters: list[Tensor], inputs: Tensor) -> tuple[Tensor, Tensor]:
+        x = inputs.detach().requires_grad_()
+        outputs = functional_call(training.model, dict(zip(names, parameters, strict=True)), x)
+        chosen = outputs
+        if training.target is not None:
+            chosen = outputs.gather(1, training.target[:, None])
+        (gradient,) = torch.autograd.grad(chosen.sum(), x, create_graph=True)
+        return outputs, inputs * gradient
+
+    return function
 
 
 def paper(device: torch.device) -> Training:
@@ -149,3 +170,42 @@ def test_it_costs_less_than_the_other_ways(
     timings = timed(name)
     report.add(SECTION, f"{name}, {other}", f"{timings.ratio(other, 'plain'):.2f}x", "", held=True)
     assert timings.ratio(SHARED, other) < 1
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_prior_through_a_compiled_graph(name: str, report: Report, device: torch.device) -> None:
+    """What tracing and compiling the attribution would bring, had the package taken it."""
+    torch.manual_seed(0)
+    build, rounds, calls = CASES[name]
+    training = build(device)
+    parameters = list(training.model.parameters())
+    function = as_function(training)
+    traced = make_fx(function)(parameters, training.inputs)
+
+    def step_of(attributed: Callable[..., tuple[Tensor, Tensor]]) -> Callable[[], None]:
+        optimizer = torch.optim.Adam(parameters, lr=0.0)  # the same gradients in every step
+
+        def step() -> None:
+            optimizer.zero_grad()
+            outputs, attributions = attributed(parameters, training.inputs)
+            (training.loss(outputs) + training.prior(attributions)).backward()
+            optimizer.step()
+
+        return step
+
+    steps = {
+        "plain": training.step(None),
+        ON_THE_SAME: step_of(function),
+        TRACED: step_of(traced),
+        COMPILED: step_of(torch.compile(traced)),
+    }
+    steps[ON_THE_SAME]()
+    expected = [p.grad.clone() for p in parameters if p.grad is not None]
+    for way in (TRACED, COMPILED):
+        steps[way]()
+        found = [p.grad for p in parameters if p.grad is not None]
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
+    timings = interleaved(steps, rounds=rounds, calls=calls, device=device)
+    for way in (ON_THE_SAME, TRACED, COMPILED):
+        ratio = timings.ratio(way, "plain")
+        report.add(SECTION, f"{name}, {way}", f"{ratio:.2f}x", "", held=True)
