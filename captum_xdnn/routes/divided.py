@@ -18,7 +18,7 @@ from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
 from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
-from captum_xdnn.routes.sizes import Sizes, block, clock, evenly
+from captum_xdnn.routes.sizes import Sizes, aligned, clock, whole_blocks
 
 SKIPPED = 15
 """So many calls are left whole after one that could not be divided, before one is looked at again."""
@@ -51,7 +51,6 @@ class Passes:
         self.total_steps = request.quadrature.n_steps
         self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
         self._gradients: list[tuple[Tensor, ...]] | None = None  # of the passes that are compared
-        self._met: set[int] = set()  # sizes of passes that were asked for
 
     def result(self) -> tuple[Tensor, ...] | None:
         """The attributions; None where all steps run at once, by Captum's code."""
@@ -88,10 +87,10 @@ class Passes:
         """The sum of all steps at once, and note whether a block of rows by itself has the same gradients."""
         self._gradients = []
         try:
-            self._pass(call, steps[: evenly(block(call.size), len(steps), len(steps))])
+            self._pass(call, steps[: whole_blocks(call.size)])
             found = self.at_once(lambda: self._pass(call, steps))
             pairs = zip(*self._gradients, strict=True)
-            same = all(torch.equal(few, rows[: len(few)]) for few, rows in pairs)
+            same = all(torch.equal(block, rows[: len(block)]) for block, rows in pairs)
             self.sizes.same[torch.get_num_threads()] = same
         except OutOfMemory:
             self.sizes.forbid(call.size * len(steps))
@@ -119,11 +118,12 @@ class Passes:
         while done < len(steps) - overlap:
             left, most = len(steps) - done, self._most()
             if most is not None and most < call.size * (1 + overlap) and call.size > 1:
-                fewer = max(1, most // (1 + overlap))
+                fewer = aligned(1, max(1, most // (1 + overlap)))
                 return _sum(total, self._by_examples(call, steps[done:], fewer))
-            bound = left if most is None else max(1 + overlap, most // call.size)
-            least = min(left, max(1 + overlap, self._next(call.size, left, bound)))
-            count = max(1 + overlap, evenly(least, left, bound))
+            bound = left if most is None else most // call.size
+            count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
+            if left - count < whole_blocks(call.size) and left <= bound:
+                count = left  # the rest is no block: it goes with the last one
             rows, start = call.size * count, clock()
             is_known = rows in self.apart.seen
             try:
@@ -134,16 +134,16 @@ class Passes:
                 self.sizes.forbid(rows)
                 continue
             if is_known and len(call.inputs[0]) == self.request.call.size:
-                self.sizes.note(least, (clock() - start) / count)
-            self._met.add(least)
+                self.sizes.note(count, (clock() - start) / count)
             total, done = _sum(total, found), done + count - overlap
         return total
 
     def _next(self, size: int, left: int, most: int) -> int:
         """How many steps to take next."""
         if self.device.type != "cpu":
-            return most
-        return self.sizes.together(size, left, self.total_steps, most, self._met)
+            return aligned(size, most)
+        met = {rows // size for rows in self.apart.seen}
+        return self.sizes.together(size, left, self.total_steps, most, met)
 
     def _by_examples(self, call: Call, steps: Steps, most: int) -> tuple[Tensor, ...]:
         """The sum at some steps, of consecutive parts of the examples one after the other."""

@@ -30,10 +30,10 @@ ones are faster and faster."""
 BETTER = 0.97
 """What a larger pass has to take of the time per step: it takes more memory."""
 BLOCK = 16
-"""Rows that a pass has at least where memory takes them: a CPU's kernels round the rows of smaller batches otherwise
-(mobilenet_v2's from 13 on). With as many, each row has the very numbers that it has with all steps at once, which is
-looked at before steps are divided for speed: a network that stands on its kinks makes more of another rounding than
-the last digits (1.5e-3 of an untrained fcn_resnet50's attributions)."""
+"""Rows of a pass are a multiple of this, but for the last pass, which takes what is left to it: the products of a CPU go by blocks of
+rows, and only the rows of a last, shorter block are rounded otherwise. So each row has the very numbers that it has with
+all steps at once, which is looked at before steps are divided for speed: a network that stands on its kinks makes more
+of another rounding than the last digits (1.5e-3 of an untrained fcn_resnet50's attributions)."""
 CHEAP = 10
 """A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
 AGAIN = 16
@@ -55,14 +55,14 @@ def _clock() -> Any:
 clock = _clock()
 
 
-def block(size: int) -> int:
-    """The fewest steps with as many rows as a block has."""
-    return -(-BLOCK // size)
+def whole_blocks(size: int) -> int:
+    """The fewest steps whose rows are whole blocks."""
+    return BLOCK // math.gcd(size, BLOCK)
 
 
-def evenly(steps: int, left: int, most: int) -> int:
-    """How many of the steps that are left make passes of one size, of so many at least and of no more than fit."""
-    return -(-left // max(left // steps, -(-left // most)))
+def aligned(size: int, steps: int) -> int:
+    """As many steps as make whole blocks of rows, of so many; all of them where they make none."""
+    return steps - steps % whole_blocks(size) if steps >= whole_blocks(size) else steps
 
 
 class Sizes:
@@ -122,11 +122,12 @@ class Sizes:
         return min(bounds, default=None)
 
     def together(self, size: int, left: int, total: int, most: int, met: set[int]) -> int:
-        """How many steps to take next, at least, of those that are left; ``met`` are those of this call's passes.
+        """How many steps to take next, of those that are left; ``met`` are those of this call's passes.
 
         The first pass of a size is none to be timed, so a size that is new takes two.
         """
         best = self._best()
+        most = aligned(size, most)
         for steps in self._untried(size, total):
             needed = steps if steps in met else 2 * steps
             if steps <= most and needed <= left and (steps in met or len(met) < NEW):
@@ -140,7 +141,7 @@ class Sizes:
         upper = 2 * best
         fits = upper * step <= LIGHT or upper <= total // 4 or self._is_rising()
         near = [upper] * (fits and 2 * upper <= total)
-        near += [best // 2] * (best // 2 >= block(size))
+        near += [aligned(size, best // 2)] * (best // 2 >= whole_blocks(size))
         return [steps for steps in near if steps not in self._seconds]
 
     def _is_rising(self) -> bool:
@@ -150,7 +151,7 @@ class Sizes:
 
     def _first(self, size: int, total: int) -> int:
         steps = min(FIRST // (size * self.row_bytes), total // 4)
-        return min(total, max(block(size), steps))
+        return min(total, aligned(size, max(whole_blocks(size), steps)))
 
     def _best(self) -> int | None:
         best = None

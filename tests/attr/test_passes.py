@@ -623,7 +623,7 @@ def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_blocks_of_rows_round_as_all_steps_at_once(name: str, rows: int) -> None:
+def test_whole_blocks_of_rows_round_as_all_steps_at_once(name: str, rows: int) -> None:
     """Else convolutions choose other kernels, and networks stand on their kinks: 2e-4 for resnet18."""
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
@@ -641,4 +641,4 @@ def test_blocks_of_rows_round_as_all_steps_at_once(name: str, rows: int) -> None
         found = xig.attribute(x, target=1)
         assert max(seen) < 50 * rows
         assert gap(found, expected) < 1e-6
-    assert min(seen) >= 16
+    assert any(n % 16 == 0 for n in seen)
