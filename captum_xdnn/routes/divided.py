@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
 from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
-from captum_xdnn.routes.sizes import Sizes, aligned, clock, whole_blocks
+from captum_xdnn.routes.sizes import Sizes, aligned, clock
 
 SKIPPED = 15
 """So many calls are left whole after one that could not be divided, before one is looked at again."""
@@ -56,12 +57,17 @@ class Passes:
         """The attributions; None where all steps run at once, by Captum's code."""
         memory, compute = self.apart.memory, self.total
         if self._fit_at_once():
-            rows = self.total_steps * self.request.call.size
+            size = self.request.call.size
             # For speed alone: not on a GPU, and not the averages of layers, which Captum sums up in ways of its own.
-            if self.device.type != "cpu" or self.way is not None or not self.sizes.gains(rows):
+            if (
+                self.device.type != "cpu"
+                or self.way is not None
+                or not self.sizes.gains(size, self.total_steps)
+            ):
                 return None
-            if torch.get_num_threads() not in self.sizes.same:
-                compute = self._compared
+            block = self.sizes.to_compare(size, self.total_steps)
+            if block is not None:
+                compute = partial(self._compared, block)
         if memory.undivided:
             memory.undivided -= 1
             return None
@@ -83,15 +89,15 @@ class Passes:
             self.sizes.note_at_once((clock() - start) / self.total_steps)
         return found
 
-    def _compared(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
-        """The sum of all steps at once, and note whether a block of rows by itself has the same gradients."""
+    def _compared(self, block: int, call: Call, steps: Steps) -> tuple[Tensor, ...]:
+        """The sum of all steps at once, and note whether so many by themselves have the same gradients."""
         self._gradients = []
         try:
-            self._pass(call, steps[: whole_blocks(call.size)])
+            self._pass(call, steps[:block])
             found = self.at_once(lambda: self._pass(call, steps))
             pairs = zip(*self._gradients, strict=True)
-            same = all(torch.equal(block, rows[: len(block)]) for block, rows in pairs)
-            self.sizes.same[torch.get_num_threads()] = same
+            same = all(torch.equal(few, rows[: len(few)]) for few, rows in pairs)
+            self.sizes.note_same(block, same)
         except OutOfMemory:
             self.sizes.forbid(call.size * len(steps))
             return self.total(call, steps)
@@ -121,9 +127,8 @@ class Passes:
                 fewer = aligned(1, max(1, most // (1 + overlap)))
                 return _sum(total, self._by_examples(call, steps[done:], fewer))
             bound = left if most is None else most // call.size
-            count = min(left, max(1 + overlap, self._next(call.size, left, bound)))
-            if left - count < whole_blocks(call.size) and left <= bound:
-                count = left  # the rest is no block: it goes with the last one
+            least = min(left, max(1 + overlap, self._next(call.size, left, bound)))
+            count = self.sizes.with_the_rest(call.size, least, left, bound)
             rows, start = call.size * count, clock()
             is_known = rows in self.apart.seen
             try:
@@ -134,7 +139,7 @@ class Passes:
                 self.sizes.forbid(rows)
                 continue
             if is_known and len(call.inputs[0]) == self.request.call.size:
-                self.sizes.note(count, (clock() - start) / count)
+                self.sizes.note(least, (clock() - start) / count)
             total, done = _sum(total, found), done + count - overlap
         return total
 

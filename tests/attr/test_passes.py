@@ -185,6 +185,29 @@ def test_smaller_passes_are_taken_where_they_are_faster(monkeypatch: pytest.Monk
     assert others == [[BLOCK] * (ALL // BLOCK)] * 3
 
 
+@pytest.mark.parametrize(
+    ("otherwise", "passes"), [(None, [17, 17, 16]), (17, [16, 16, 18]), (16, [50])], ids=str
+)
+def test_a_pass_takes_one_more_row_where_that_keeps_its_bits(
+    otherwise: int | None, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a function that rounds passes of so many rows otherwise, and no other: it has no products."""
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    clocked(monkeypatch, lambda: sum(rows**2 for rows in SEEN))
+
+    def function(x: Tensor) -> Tensor:
+        return torch.tanh(x * (1 + 2e-7 * (len(x) == otherwise)))
+
+    found = []
+    xig = XIntegratedGradients(Seen(function))
+    for _ in range(4):
+        SEEN.clear()
+        xig.attribute(inputs()[:1], target=1, n_steps=50)
+        found.append([rows for rows in SEEN if rows > 2])
+    assert found[-1] == passes
+
+
 def test_all_steps_at_once_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     _, second, third, *others = rows_of_calls(monkeypatch, Seen(), 6, lambda rows: 1 + rows)
     assert second == [BLOCK, ALL]
