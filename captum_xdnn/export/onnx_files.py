@@ -50,6 +50,7 @@ def save_onnx(
     """
     needed("onnx", "onnxscript", "onnxruntime")
     from captum_xdnn.export.decompositions import TABLE
+    from captum_xdnn.export.onnx_pooling import translations
     from captum_xdnn.export.seal import seal
 
     with warnings.catch_warnings():
@@ -63,6 +64,7 @@ def save_onnx(
                 dynamo=True,
                 input_names=list(facts.inputs),
                 output_names=list(facts.outputs),
+                custom_translation_table=translations(),
                 verbose=False,
             )
         except Exception as error:

@@ -67,6 +67,16 @@ def _by_input(
             if found.shape[dim + 2] != length:
                 found = found.narrow(dim + 2, 0, length)
         return found
+    padded = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
+    if (
+        set(stride) == {1} and min(padded) >= 0
+    ):  # a plain one of turned kernels, which runtimes do sooner
+        turned = weight.reshape([groups, -1, *weight.shape[1:]]).transpose(1, 2).flatten(0, 1)
+        plain: Tensor = _aten.convolution.default(
+            *(grad, turned.flip([*range(2, turned.dim())]), None),
+            *(stride, padded, dilation, False, zeros, groups),
+        )
+        return plain
     lost = [
         n - ((g - 1) * s - 2 * p + d * (k - 1) + 1)
         for n, g, s, p, d, k in zip(
