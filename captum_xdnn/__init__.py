@@ -4,6 +4,7 @@ Importing this package registers ``captum.attr.XIntegratedGradients`` and its re
 :func:`captum_xdnn.unregister`.
 """
 
+from captum_xdnn import _waiting  # noqa: F401 - before torch, whose import it tells of
 from captum_xdnn._version import __version__
 from captum_xdnn.acceleration import accelerate_captum
 from captum_xdnn.attr import (

@@ -1,7 +1,6 @@
 """``python -m captum_xdnn``: the main job on bundled networks and images, without a download."""
 
 import argparse
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from captum_xdnn._version import __version__
+from captum_xdnn._waiting import importing, waiting
 from captum_xdnn.cli.console import expecting, say, writable
 from captum_xdnn.compare import Comparison, compare
 from captum_xdnn.compare.figures import COLOURS
@@ -55,13 +55,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the demo."""
+    if importing is not None:
+        importing.end()
     say(
         f"captum-xdnn {__version__}, captum {captum.__version__}, torch {torch.__version__}, "
         f"CPU with {torch.get_num_threads()} thread(s)"
     )
     picture = writable(options.out) / PICTURE
     # They bring torchvision, which takes as long to import as torch: not for the other commands.
-    from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
+    with waiting("importing torchvision"):
+        from captum_xdnn.models import X_CNN_Small_Weights, x_cnn_small
 
     images, labels, names = load_fashion_mnist_samples()
     images, labels = images[[*SHOWN]], labels[[*SHOWN]]
@@ -104,13 +107,15 @@ def _shown(model: nn.Module, images: Tensor, labels: Tensor, options: argparse.N
     short, long = f"IG({options.steps})", options.reference_steps
     say(f"\nCaptum's {options.steps} steps beside {OURS}, {options.repeat} times each ...")
     methods = {short: short, OURS: f"{OURS}({options.steps})"}
-    more: Any = {"rounds": options.repeat, "perturbations": 0, "progress": sys.stderr.isatty()}
+    more: Any = {"rounds": options.repeat, "perturbations": 0, "progress": True}
     comparison = compare(model, images, labels, methods=methods, reference=short, **more)
     say(f"\n{comparison}\n")
     say(f"Captum's {long} steps, to see what {options.steps} miss ...")
     ig = IntegratedGradients(model)
     together = options.steps * len(images)
-    many = ig.attribute(images, None, labels, n_steps=long, internal_batch_size=together).detach()
+    with waiting(f"Captum's {long} steps"):
+        many = ig.attribute(images, None, labels, n_steps=long, internal_batch_size=together)
+        many = many.detach()
     few = comparison.attributions[short][0]
     off = float(attribution_difference(few, many).mean())
     say(

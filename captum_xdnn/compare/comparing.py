@@ -87,7 +87,7 @@ def compare(
     problem = Problem(forward_func, inputs, target, baselines, additional_forward_args, layer)
     chosen = methods_of(methods, problem)
     names = [method.name for method in chosen]
-    bar = tqdm(total=3 * len(chosen), disable=not progress, unit="step")
+    bar = tqdm(total=(2 + rounds) * len(chosen), disable=not progress, unit="step")
     with bar, seeded(problem), as_it_was(problem) as put_back:
         _ = problem.pass_flops  # torch is warm before the first method's first call
         failures = Failures(put_back)
@@ -107,8 +107,8 @@ def compare(
             bar.update()
         reference, over = _held_against(reference, speed_up_over, attributions, names, failures)
         bar.set_description("timing")
-        seconds = _timed(chosen, problem, failures, rounds)
-        bar.update(len(chosen))
+        seconds = _timed(chosen, problem, failures, rounds, bar.update)
+        bar.n = (1 + rounds) * len(chosen)  # those that failed are not timed
         rows = []
         for method in chosen:
             bar.set_description(method.name)
@@ -172,7 +172,11 @@ def _held_against(
 
 
 def _timed(
-    methods: list[Method], problem: Problem, failures: Failures, rounds: int
+    methods: list[Method],
+    problem: Problem,
+    failures: Failures,
+    rounds: int,
+    after_each: Callable[[], object],
 ) -> dict[str, list[float]]:
     """The seconds of each method, round by round, that does not fail meanwhile; ``failures`` gets those that do."""
 
@@ -182,7 +186,7 @@ def _timed(
                 method.explain(problem.call.inputs)
 
     calls = {m.name: partial(again, m) for m in methods if m.name not in failures}
-    seconds = seconds_of(calls, rounds, problem.device)
+    seconds = seconds_of(calls, rounds, problem.device, after_each)
     return {name: taken for name, taken in seconds.items() if name not in failures}
 
 

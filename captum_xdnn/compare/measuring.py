@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -37,10 +36,19 @@ def in_turn(
 
 
 def seconds_of(
-    calls: Mapping[str, Call], rounds: int, device: torch.device
+    calls: Mapping[str, Call],
+    rounds: int,
+    device: torch.device,
+    after_each: Callable[[], object] = bool,
 ) -> dict[str, list[float]]:
     """The time of each call in each round, all of them in turn. Each has to have been called before."""
-    return in_turn(calls, rounds, partial(_seconds, device=device))
+
+    def measure(call: Call) -> float:
+        seconds = _seconds(call, device)
+        after_each()
+        return seconds
+
+    return in_turn(calls, rounds, measure)
 
 
 def _seconds(call: Call, device: torch.device) -> float:
