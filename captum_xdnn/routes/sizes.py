@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ more row as all at once, too; then each pass takes one of the steps that are lef
 rows instead of 16, 16 and 18."""
 CHEAP = 10
 """A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
+PATIENCE = 3
+"""Passes of the best size are timed so often before all steps at once, count as faster: one alone may have met a busy machine."""
 AGAIN = 16
 """In one of so many calls passes are tried that have been slower than all steps at once: a machine that was busy
 elsewhere makes them seem so."""
@@ -81,6 +84,7 @@ class Sizes:
         self._most: int | None = None  # the rows that fitted where more did not
         self._calls = 0  # since then
         self._seconds: dict[int, float] = {}
+        self._timed: Counter[int] = Counter()
 
     def forbid(self, rows: int) -> None:
         """Note that so many rows did not fit into the memory: half as many may."""
@@ -118,8 +122,9 @@ class Sizes:
         same, best = self.is_same(whole_blocks(size)), self._best()
         if same is None:
             return self._calls > 1 or rows >= CHEAP * BLOCK
-        is_slower = best is not None and self._at_once < BETTER * self._seconds[best]
-        return same and (not is_slower or self._calls % AGAIN == 0)
+        if best is None or self._timed[best] < PATIENCE or self._calls % AGAIN == 0:
+            return same
+        return same and self._at_once >= BETTER * self._seconds[best]
 
     def note_at_once(self, seconds: float) -> None:
         """Note what a step took in a pass of all of them."""
@@ -127,6 +132,7 @@ class Sizes:
 
     def note(self, steps: int, seconds: float) -> None:
         """Note what a step took in a pass of so many."""
+        self._timed[steps] += 1
         self._seconds[steps] = min(seconds, self._seconds.get(steps, seconds))
 
     def rows(self, device: torch.device, max_memory: int | None) -> int | None:
