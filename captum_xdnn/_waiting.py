@@ -45,6 +45,11 @@ def waiting(what: str, every: float = EVERY) -> Iterator[None]:
         said.end()
 
 
+def is_shown(progress: bool) -> bool:
+    """Whether a bar is drawn: where it is wanted, and there is a standard error, which a program without a console lacks."""
+    return progress and sys.stderr is not None
+
+
 def is_the_demo(arguments: Sequence[str], command: Sequence[str]) -> bool:
     """Whether a process was started as ``python -m captum_xdnn`` or ``captum-xdnn``, for the demonstration.
 
