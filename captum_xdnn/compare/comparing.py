@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from captum_xdnn._waiting import is_shown
 from captum_xdnn.compare.comparison import Comparison, Row
 from captum_xdnn.compare.measuring import count_flops, now, peak_bytes, seconds_of
 from captum_xdnn.compare.methods import Method, methods_of
@@ -87,7 +88,7 @@ def compare(
     problem = Problem(forward_func, inputs, target, baselines, additional_forward_args, layer)
     chosen = methods_of(methods, problem)
     names = [method.name for method in chosen]
-    bar = tqdm(total=(2 + rounds) * len(chosen), disable=not progress, unit="step")
+    bar = tqdm(total=(2 + rounds) * len(chosen), disable=not is_shown(progress), unit="step")
     with bar, seeded(problem), as_it_was(problem) as put_back:
         _ = problem.pass_flops  # torch is warm before the first method's first call
         failures = Failures(put_back)
@@ -201,7 +202,8 @@ def _measured(
     """What the attributions say, and further calls: where one fails, without what comes after it."""
     found, theirs = attributions[method.name], attributions[reference]
     measured = {"gap": problem.gap_of(found)}
-    if [f.shape for f in found] == [t.shape for t in theirs]:
+    known = all(f.is_floating_point() and f.numel() for f in (*found, *theirs))
+    if known and [f.shape for f in found] == [t.shape for t in theirs]:
         measured["difference"] = float(attribution_difference(found, theirs).mean())
         measured["rank_correlation"] = float(rank_correlation(found, theirs).nanmean())
     if method.name not in failures:

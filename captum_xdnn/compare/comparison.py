@@ -36,7 +36,7 @@ class Row:
         gap: Largest :math:`|\sum_i A_{ni} - (F(x_n) - F(b_n))|` over the examples.
         difference: Mean over the examples of the
             :func:`~captum_xdnn.metrics.attribution_difference` to the reference; NaN where its
-            attributions are of another shape.
+            attributions are of another shape, or no real numbers of floating point.
         same_steps: The same to Captum's own class with the same arguments, so at as many steps; NaN
             for a method that is not of this package.
         rank_correlation: Mean of :func:`~captum_xdnn.metrics.rank_correlation` with the reference.

@@ -126,7 +126,8 @@ def peak_bytes(call: Call, device: torch.device) -> float:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Nothing on the process's standard error meanwhile: the profiler's library writes lines there."""
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         kept = os.dup(2)
     except OSError:  # there is none

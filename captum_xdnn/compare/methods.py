@@ -166,6 +166,8 @@ def _captums(
     name: str, method: Any, problem: Problem, more: Mapping[str, Any] = MappingProxyType({})
 ) -> Method:
     """A method with Captum's ``attribute``, given what of the call it takes."""
+    if not hasattr(method, "attribute"):
+        raise ValueError(f"{type(method).__name__} is a base of methods, without an attribute()")
     call = {
         "target": problem.call.target,
         "additional_forward_args": problem.call.arguments or None,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from captum_xdnn._waiting import is_shown
 from captum_xdnn.dataset.attributing import Attributing
 from captum_xdnn.dataset.ids import Id
 from captum_xdnn.dataset.loading import description_of, fetched, plan_of
@@ -134,7 +135,7 @@ def attribute_dataset(
             total=None if plan is None else len(plan.index_of),
             initial=len(done),
             unit=" samples",
-            disable=not progress,
+            disable=not is_shown(progress),
         ) as bar:
             for each in fetched(loader, plan, done):
                 records, rejects = attributing(each)

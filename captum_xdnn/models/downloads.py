@@ -17,6 +17,8 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from captum_xdnn._waiting import is_shown
+
 _Content = TypeVar("_Content")
 
 _SECONDS_WITHOUT_A_BYTE = 30.0
@@ -40,7 +42,7 @@ def download(
         ConnectionError: If the file does not come, or not to its end.
         RuntimeError: If it has another SHA-256, or if ``read`` raises one.
     """
-    if progress:
+    if is_shown(progress):
         sys.stderr.write(f"Downloading {url} to {path}\n")
     by_hand = f"Try again, or put the file at {path} by other means."
     with _alone(path) as part:
@@ -83,7 +85,7 @@ def _fetch(url: str, part: Path, progress: bool) -> None:
             part.write_bytes(b"")
             said = f"{url}\n{_validator(answer.headers)}\n"
             _origin_file(part).write_text(said, encoding="utf-8")
-        bar = {"total": total, "initial": start, "disable": not progress}
+        bar = {"total": total, "initial": start, "disable": not is_shown(progress)}
         with part.open("ab") as file, tqdm.wrapattr(file, "write", **bar) as counted:
             while chunk := answer.read1(_CHUNK):
                 counted.write(chunk)

@@ -176,6 +176,11 @@ class Snapshot:
         self.close()
         return any(dice.after is not None for dice in self._dice)
 
+    def drawn(self) -> bool:
+        """Whether operations of torch drew random numbers, also where nothing came of them."""
+        self.close()
+        return any(comparable(d.before) != comparable(d.after) for d in self._drawn)
+
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor is an attribute or a buffer."""
         parameters = {id(space.get("_parameters")) for space in self._modules}

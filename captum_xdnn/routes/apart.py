@@ -123,7 +123,8 @@ def keeps_apart(watched: Watched, verdict: Verdict) -> bool:
     """Whether rows do not meet, forward or backward, and the run changes nothing and draws nothing."""
     if not verdict.keeps_rows_apart or verdict.form[2]:
         return False
-    if watched.noted.changed() or watched.noted.rolled() or watched.tape is None:
+    noted = watched.noted
+    if noted.changed() or noted.rolled() or noted.drawn() or watched.tape is None:
         return False
     return not watched.tape.touches and not custom_functions_of(watched.output)
 

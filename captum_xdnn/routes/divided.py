@@ -71,12 +71,14 @@ class Passes:
         if memory.undivided:
             memory.undivided -= 1
             return None
-        call = self.request.call
+        call, start = self.request.call, clock()
         try:
             totals = compute(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
         except Together:
             memory.undivided = max(memory.undivided, SKIPPED)
             return None
+        if self.way is None and compute == self.total:
+            self.sizes.note_divided((clock() - start) / self.total_steps)
         if not self.request.multiply_by_inputs:
             return totals
         return tuple(map(torch.mul, totals, call.differences()))
@@ -86,7 +88,7 @@ class Passes:
         start = clock()
         found = compute()
         if self.way is None:  # another way through the same structure takes another time
-            self.sizes.note_at_once((clock() - start) / self.total_steps)
+            self.sizes.note_at_once((clock() - start) / self.total_steps, self.total_steps)
         return found
 
     def _compared(self, block: int, call: Call, steps: Steps) -> tuple[Tensor, ...]:
@@ -97,7 +99,7 @@ class Passes:
             found = self.at_once(lambda: self._pass(call, steps))
             pairs = zip(*self._gradients, strict=True)
             same = all(torch.equal(few, rows[: len(few)]) for few, rows in pairs)
-            self.sizes.note_same(block, same)
+            self.sizes.note_same(block, len(steps), same)
         except OutOfMemory:
             self.sizes.forbid(call.size * len(steps))
             return self.total(call, steps)
@@ -128,7 +130,7 @@ class Passes:
                 return _sum(total, self._by_examples(call, steps[done:], fewer))
             bound = left if most is None else most // call.size
             least = min(left, max(1 + overlap, self._next(call.size, left, bound)))
-            count = self.sizes.with_the_rest(call.size, least, left, bound)
+            count = self.sizes.with_the_rest(call.size, least, left, self.total_steps, bound)
             rows, start = call.size * count, clock()
             is_known = rows in self.apart.seen
             try:

@@ -89,7 +89,13 @@ def refined(evaluate: Evaluate, groups: int, wanted: Tolerance) -> Refined:
     work = _Work(evaluate, groups, wanted)
     while work.halve():
         pass
-    return work.result()
+    with _quiet():
+        return work.result()
+
+
+def _quiet() -> Any:
+    """What is infinite or no number is told of by the gap; not around the user's function, which may use numpy."""
+    return np.errstate(all="ignore")
 
 
 class _Work:
@@ -106,10 +112,11 @@ class _Work:
         lefts = (np.arange(0, count - 1, 2)[:, None] * groups + everyone).reshape(-1)
         self._points = np.stack([lefts, lefts + groups, lefts + 2 * groups])
         start, end = self._outputs[:groups], self._outputs[-groups:]
-        self._change = np.abs(end - start)
         unit = torch.finfo(self._found[0].outputs.dtype).eps
-        rounding = ROUNDING * unit * (np.abs(start) + np.abs(end))
-        self._allowed = np.maximum(wanted.gap * self._change, rounding)
+        with _quiet():
+            self._change = np.abs(end - start)
+            rounding = ROUNDING * unit * (np.abs(start) + np.abs(end))
+            self._allowed = np.maximum(wanted.gap * self._change, rounding)
 
     def _look(self, groups: Array, places: Array) -> None:
         """Evaluate at further points."""
@@ -153,14 +160,16 @@ class _Work:
 
     def _is_done(self, errors: Array) -> Array:
         gaps = np.maximum(np.abs(self._sums(errors)), np.sqrt(self._sums(errors**2)))
-        done: Array = np.asarray(gaps <= self._allowed)
+        # From an infinite output on everything would be allowed.
+        done: Array = np.asarray((gaps <= self._allowed) & np.isfinite(gaps))
         return done
 
     def halve(self) -> bool:
         """Halve the intervals that err most; gives whether there were any."""
-        errors = self._errors()
-        going = ~self._is_done(errors) & np.isfinite(self._sums(errors))
-        chosen = self._worst(errors, going)
+        with _quiet():
+            errors = self._errors()
+            going = ~self._is_done(errors) & np.isfinite(self._sums(errors))
+            chosen = self._worst(errors, going)
         if not chosen.size:
             return False
         left, middle, right = self._points[:, chosen]
@@ -176,8 +185,7 @@ class _Work:
     def _worst(self, errors: Array, going: Array) -> Array:
         """Of each group the fewest intervals without which the others would err by little enough."""
         group = self._group[self._points[0]]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            squares = (errors / self._allowed[group]) ** 2
+        squares = (errors / self._allowed[group]) ** 2
         squares = np.where(going[group], np.nan_to_num(squares), 0.0).max(1)
         order = np.lexsort((squares, group))  # of each group the best first
         ordered = group[order]
@@ -207,8 +215,7 @@ class _Work:
                 factors = torch.from_numpy(weights[numbers][used]).to(part.dtype)
                 weighed = part[torch.from_numpy(used).to(part.device)] * column(factors, part)
                 totals[index] = totals[index].index_add(0, groups.to(part.device), weighed)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            gaps = np.abs(self._sums(errors)) / self._change
+        gaps = np.abs(self._sums(errors)) / self._change
         done = self._is_done(errors)
         gaps = np.where(done & (self._change == 0), 0.0, gaps)
         steps = np.bincount(self._group, minlength=self._groups)[:, None] + np.zeros_like(done)

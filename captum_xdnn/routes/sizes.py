@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,7 @@ rows instead of 16, 16 and 18."""
 CHEAP = 10
 """A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
 PATIENCE = 3
-"""Passes of the best size are timed so often before all steps at once, count as faster: one alone may have met a busy machine."""
+"""So many calls are divided before all steps at once count as faster: one alone may have met a busy machine."""
 AGAIN = 16
 """In one of so many calls passes are tried that have been slower than all steps at once: a machine that was busy
 elsewhere makes them seem so."""
@@ -79,12 +78,13 @@ class Sizes:
 
     def __init__(self, row_bytes: int) -> None:
         self.row_bytes = max(1, row_bytes)
-        self._same: dict[tuple[int, int], bool] = {}  # by steps of a pass and number of threads
+        self._same: dict[tuple[int, int, int], bool] = {}  # by steps, of all and number of threads
         self._at_once = math.inf
+        self._whole: set[int] = set()  # the numbers of steps that ran at once
         self._most: int | None = None  # the rows that fitted where more did not
         self._calls = 0  # since then
         self._seconds: dict[int, float] = {}
-        self._timed: Counter[int] = Counter()
+        self._divided, self._tried = math.inf, 0
 
     def forbid(self, rows: int) -> None:
         """Note that so many rows did not fit into the memory: half as many may."""
@@ -97,42 +97,47 @@ class Sizes:
         if self._most is not None and self._calls % 8 == 0:
             self._most *= 2
 
-    def is_same(self, steps: int) -> bool | None:
+    def is_same(self, steps: int, total: int) -> bool | None:
         """Whether rows of a pass of so many steps have the very gradients that they have with all steps at once.
 
         None where that was not looked at, with this number of threads.
         """
-        return self._same.get((steps, torch.get_num_threads()))
+        return self._same.get((steps, total, torch.get_num_threads()))
 
-    def note_same(self, steps: int, same: bool) -> None:
+    def note_same(self, steps: int, total: int, same: bool) -> None:
         """Note what was seen."""
-        self._same[steps, torch.get_num_threads()] = same
+        self._same[steps, total, torch.get_num_threads()] = same
 
     def to_compare(self, size: int, total: int) -> int | None:
         """The steps of a pass that is to be looked at next: whole blocks, then with one step more if there are such."""
         block = whole_blocks(size)
         passes = [block, block + 1] if total % block else [block]
-        return next((steps for steps in passes if self.is_same(steps) is None), None)
+        return next((steps for steps in passes if self.is_same(steps, total) is None), None)
 
     def gains(self, size: int, total: int) -> bool:
         """Whether fewer steps in a pass on a CPU may be faster than all at once, and are not known to be slower."""
         rows = size * total
-        if rows * self.row_bytes < WORTH_DIVIDING or rows < 2 * BLOCK:
+        # Of fewer steps than two blocks have, all that are left go with the first pass.
+        if rows * self.row_bytes < WORTH_DIVIDING or total < 2 * whole_blocks(size):
             return False
-        same, best = self.is_same(whole_blocks(size)), self._best()
+        same = self.is_same(whole_blocks(size), total)
         if same is None:
-            return self._calls > 1 or rows >= CHEAP * BLOCK
-        if best is None or self._timed[best] < PATIENCE or self._calls % AGAIN == 0:
+            return total in self._whole or rows >= CHEAP * BLOCK
+        if self._tried < PATIENCE or self._calls % AGAIN == 0:
             return same
-        return same and self._at_once >= BETTER * self._seconds[best]
+        return same and self._at_once >= BETTER * self._divided
 
-    def note_at_once(self, seconds: float) -> None:
+    def note_at_once(self, seconds: float, total: int) -> None:
         """Note what a step took in a pass of all of them."""
         self._at_once = min(seconds, self._at_once)
+        self._whole.add(total)
+
+    def note_divided(self, seconds: float) -> None:
+        """Note what a step took in a call of several passes, the watching of them included."""
+        self._divided, self._tried = min(seconds, self._divided), self._tried + 1
 
     def note(self, steps: int, seconds: float) -> None:
         """Note what a step took in a pass of so many."""
-        self._timed[steps] += 1
         self._seconds[steps] = min(seconds, self._seconds.get(steps, seconds))
 
     def rows(self, device: torch.device, max_memory: int | None) -> int | None:
@@ -158,12 +163,12 @@ class Sizes:
                 return steps
         return min(best or self._first(size, total), most)
 
-    def with_the_rest(self, size: int, steps: int, left: int, most: int) -> int:
+    def with_the_rest(self, size: int, steps: int, left: int, total: int, most: int) -> int:
         """So many steps, and a share of what would be left and is no block: one, or all with the last pass."""
         passes, rest = divmod(left, steps)
         if not 0 < rest < whole_blocks(size):
             return steps
-        if rest <= passes and steps < most and self.is_same(whole_blocks(size) + 1):
+        if rest <= passes and steps < most and self.is_same(whole_blocks(size) + 1, total):
             return steps + 1
         return left if passes == 1 and left <= most else steps
 

@@ -211,9 +211,31 @@ def test_a_pass_takes_one_more_row_where_that_keeps_its_bits(
 def test_all_steps_at_once_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     _, second, *tried, last = rows_of_calls(monkeypatch, Seen(), 7, lambda rows: 1 + rows)
     assert second == [BLOCK, ALL]
-    # A call's first pass is watched, so two of three are timed: once more than PATIENCE needs.
-    assert tried == [[BLOCK] * 3] * 2 + [[ALL]] * 2
+    assert tried == [[BLOCK] * 3] * sizes.PATIENCE + [[ALL]]
     assert last == [ALL]
+
+
+def test_passes_whose_watching_takes_longer_than_they_gain_are_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 36 rows two passes of two sizes, both of them watched in each call: none is ever timed by itself."""
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    now = [0.0]
+    clocked(monkeypatch, lambda: now[0])
+    xig = XIntegratedGradients(Seen(lambda x: torch.tanh(x)))
+    watched, passes = apart.Apart.watched, []
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        now[0] += 10.0
+        return watched(*args, **more)
+
+    monkeypatch.setattr(apart.Apart, "watched", slowly)
+    for _ in range(7):
+        SEEN.clear()
+        xig.attribute(inputs(), target=1, n_steps=9)
+        passes.append([rows for rows in SEEN if rows > ROWS])
+    assert passes[3:] == [[20, 16]] * sizes.PATIENCE + [[36]]
 
 
 def test_passes_that_were_slow_once_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -222,9 +244,8 @@ def test_passes_that_were_slow_once_are_tried_again(monkeypatch: pytest.MonkeyPa
     assert [len(passes) > 1 for passes in first] == [
         False,
         True,
-        True,
-        True,
-        *[False] * (calls - 5),
+        *[True] * sizes.PATIENCE,
+        *[False] * (calls - 3 - sizes.PATIENCE),
         True,
     ]
     others = rows_of_calls(monkeypatch, function, calls + 1, lambda rows: rows / 2)
@@ -263,6 +284,31 @@ def test_another_number_of_threads_is_compared_anew(monkeypatch: pytest.MonkeyPa
     threads[0] = 2
     passes = rows_of_calls(monkeypatch, function, 2, lambda rows: rows**2)
     assert passes == [[BLOCK, ALL], [BLOCK] * (ALL // BLOCK)]
+
+
+def test_another_number_of_steps_is_compared_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a function that rounds larger batches otherwise."""
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    xig = XIntegratedGradients(Seen(lambda x: torch.tanh(x * (1 + 2e-7 * (len(x) > 50)))))
+    passes = []
+    for n_steps in (48, 48, 48, 96, 96, 96):
+        SEEN.clear()
+        xig.attribute(inputs()[:1], target=1, n_steps=n_steps)
+        passes.append([rows for rows in SEEN if rows > 1])
+    assert passes == [[48], [16, 48], [16] * 3, [96], [16, 96], [96]]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 16, 33, 160])
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 15, 16, 17, 31])
+def test_too_few_steps_for_two_blocks(
+    rows: int, n_steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    expected = captums(NET, inputs(rows), n_steps=n_steps)
+    for _ in range(4):
+        assert gap(ours(Seen(), inputs(rows), n_steps=n_steps), expected) < 1e-6
 
 
 @pytest.mark.parametrize("at", [3, 4, 5])
@@ -414,6 +460,33 @@ def test_what_is_not_proved_stays_whole(name: str) -> None:
         found = attributed(XIntegratedGradients(seen))
         assert SEEN[-1] == ROWS * STEPS
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("noise", ["before_the_layer", "left_alone", "of_a_generator"])
+def test_random_numbers_of_which_nothing_comes(noise: str) -> None:
+    """What is drawn after the call is what is drawn after Captum's, which runs once."""
+    generator = torch.Generator()
+    own = generator if noise == "of_a_generator" else None
+
+    class Draws(Counting):
+        def forward(self, x: Tensor) -> Tensor:
+            drawn = torch.randn(6, generator=own)
+            return self.net(x if noise == "left_alone" else x + drawn)
+
+    net = Draws()
+    settings = (net, net.net[0])
+    theirs, ours = (
+        method(*settings)
+        for method in (captum.attr.LayerIntegratedGradients, captum_xdnn.XLayerIntegratedGradients)
+    )
+    for _ in range(3):
+        found = []
+        for method in (theirs, ours):
+            torch.manual_seed(0)
+            generator.manual_seed(0)
+            found.append(method.attribute(inputs(), target=1, n_steps=STEPS))
+            found.append(torch.rand(2, generator=own))
+        torch.testing.assert_close(found[2:], found[:2], rtol=0, atol=0)
 
 
 def test_a_function_that_turns_is_seen_in_every_call() -> None:

@@ -307,6 +307,26 @@ def test_what_is_not_reached_is_named() -> None:
     assert max(points) <= 41
 
 
+INFINITE: dict[str, Net] = {
+    "at_the_baseline": lambda x: x.log(),
+    "at_the_inputs": lambda x: (100 * x).exp() ** 9,
+    "at_both_ends": lambda x: x.log() - 1 / (1 - x).relu(),
+    "of_examples_that_meet": lambda x: x.log() * x.sum(),
+    "in_the_head": lambda x: ((x @ torch.ones(6, 64)).relu() @ torch.ones(64, 3)).log(),
+}
+
+
+@pytest.mark.parametrize("where", INFINITE)
+@pytest.mark.parametrize("tolerance", [1e-3, 5.0])
+def test_what_is_infinite_is_not_reached(where: str, tolerance: float) -> None:
+    xig = XIntegratedGradients(INFINITE[where])
+    for _ in range(3):
+        with pytest.warns(UserWarning, match=r"by 2 of 2 examples: example 0 \(gap nan\)"):
+            xig.attribute(torch.ones(2, 6), target=0, tolerance=tolerance)
+        assert xig.last_gap is not None
+        assert xig.last_gap.isnan().all()
+
+
 @pytest.mark.parametrize("most", range(3, 12))
 def test_few_points(most: int) -> None:
     function, x = Sharp(5.0).double(), inputs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import warnings
 from typing import Any
 
@@ -219,12 +220,34 @@ def test_odd_pictures() -> None:
     assert plain == [[], [], ["all zero"], ["not finite"], []]
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool, torch.int32], ids=str)
+def test_attributions_that_are_no_fractions(kind: torch.dtype) -> None:
+    """Ranks or a mask: there is no difference to them, and no other method pays for it."""
+    methods: Any = {"IG": "IG(4)", "mask": lambda x, target: (x > 0).to(kind)}
+    for reference in methods:
+        found = compare(perceptron(), rows(), 0, methods=methods, reference=reference, rounds=1)
+        assert found["mask"].seconds > 0
+        assert math.isnan(found["mask"].difference)
+        assert "mask" in found.to_markdown()
+        found.plot()
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_program_without_a_console(progress: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    found = compare(perceptron(), rows(), 0, methods=IG, rounds=1, progress=progress)
+    assert found["IG"].memory > 0
+    assert not found["IG"].failure
+
+
 def test_any_method_of_captum_by_its_name() -> None:
     net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
     names = ["Deconvolution", "FeatureAblation", "GuidedBackprop", "XInternalInfluence"]
     found = compare(net, torch.rand(2, 3), 1, methods=names[:3], rounds=1, perturbations=0)
     assert [row.method for row in found.rows] == names[:3]
     for name, message in (
+        ("Attribution", "a base of methods"),
+        ("PerturbationAttribution", "a base of methods"),
         (names[3], "needs more than a model: a layer"),
         ("Nothing", "captum.attr"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ def test_all_samples_once(tmp_path: Path) -> None:
     expected = XIntegratedGradients(network()).attribute(data.rows, target=labels)
     assert_close(torch.from_numpy(found["attribution"]), expected, rtol=1e-5, atol=1e-6)
     assert np.abs(found["completeness_gap"]).max() < 1e-6
+
+
+def test_a_program_without_a_console(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    method = XIntegratedGradients(network())
+    run = attribute_dataset(method, DataLoader(Rows(COUNT), 8), ParquetShards(tmp_path))
+    assert run.attributed == COUNT
 
 
 def test_with_captums_arguments(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import socket
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,13 @@ def test_download_and_then_none(
 def test_no_progress(server: FileServer, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     downloaded_state_dict(server.url(NAME), progress=False)
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_program_without_a_console(
+    server: FileServer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert downloaded_state_dict(server.url(NAME))
 
 
 def test_a_file_that_was_put_there_by_hand(server: FileServer, folder: Path) -> None:
