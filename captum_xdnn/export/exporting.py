@@ -114,7 +114,7 @@ def export_attribution(
     if refused is not None:
         raise TraceError(UNSUITABLE.format(refused.blockers[0].reason))
     function = Function(forward_func, layer, n_steps, baselines, arguments)
-    with left_alone(forward_func, *arguments):
+    with left_alone(forward_func, *tensors, *arguments):
         with torch.no_grad():
             output = forward_func(*tensors, *arguments)
         if isinstance(output, Tensor):

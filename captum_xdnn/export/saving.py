@@ -31,6 +31,8 @@ def save(
         raise ValueError(ENDINGS.format(path))
     if program is None:
         raise XDNNError(FROM_A_FILE)
+    if path.is_dir() or not path.parent.is_dir():
+        raise OSError(f"cannot write {path}: it is a folder, or there is none for it")
     if path.suffix == ".onnx":
         save_onnx(program, facts, path, places)
     elif compiled:

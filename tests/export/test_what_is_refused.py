@@ -184,6 +184,21 @@ def test_a_function_that_raises_is_named_with_what_it_raises() -> None:
 
 
 @pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (nn.BatchNorm1d(2, track_running_stats=False), "for one row it raises ValueError"),
+        (Layer(torch.squeeze), "one row the function does something else"),
+        (Layer(lambda x: x[:, :1].squeeze()), "one row the function does something else"),
+    ],
+    ids=["raises", "row", "number"],
+)
+def test_a_function_that_one_row_is_not_like_several_for(last: nn.Module, said: str) -> None:
+    net = nn.Sequential(nn.Linear(4, 2), last).eval()
+    with pytest.raises(TraceError, match=rf"(?s){said}.*dynamic_batch=False"):
+        export_attribution(net, torch.rand(3, 4))
+
+
+@pytest.mark.parametrize(
     ("target", "error"),
     [
         ("best", AssertionError),
