@@ -71,7 +71,8 @@ def _held_by_code(function: Any) -> tuple[list[Any], list[Scope]]:
         kinds = (c for c in type(module).__mro__ if c.__module__ != nn.Module.__module__)
         stack += [f for kind in kinds for f in _functions_in(kind.__dict__)]
         space = namespace_of(module)
-        stack += [f for hooks in HOOKS for f in (space.get(hooks) or {}).values()]
+        tables = (t for t in map(space.get, HOOKS) if isinstance(t, dict))  # one is a flag
+        stack += [f for hooks in tables for f in hooks.values()]
     found: dict[int, Any] = {}
     scopes: list[Scope] = []
     read: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -262,6 +263,14 @@ def test_layers_that_are_told_the_batch_size(layer: torch.nn.Module, dynamic: bo
     assert program.check(torch.rand_like(x)) < EQUAL
     if dynamic:
         assert program.check(torch.rand(7, 4, 5, 6)) < EQUAL
+
+
+def test_threads_export_one_after_the_other() -> None:
+    nets = [torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU()) for _ in range(3)]
+    x = torch.rand(3, 4)
+    with ThreadPoolExecutor(len(nets)) as pool:
+        for program in pool.map(lambda net: export_attribution(net, x, n_steps=3), nets):
+            assert program.check(torch.rand(5, 4)) < EQUAL
 
 
 @pytest.mark.parametrize("need_weights", [True, False])
