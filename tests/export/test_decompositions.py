@@ -18,9 +18,16 @@ from captum_xdnn.errors import TraceError
 from captum_xdnn.export import export_attribution, load
 from captum_xdnn.export.decompositions import choosing, table_of
 from captum_xdnn.export.decompositions.table import OURS
-from captum_xdnn.export.onnx_pooling import translations
 
-WORDS = ("conv", "pool", "nn.functional.interpolate", "upsample", "functional.pad", "unfold")
+WORDS = (
+    "conv",
+    "pool",
+    "nn.functional.interpolate",
+    "upsample",
+    "functional.pad",
+    "unfold",
+    "diagonal",
+)
 SUBJECTS = [op for op in op_db if any(w in op.name for w in WORDS) and op.supports_autograd]
 UNSEEN = ("_adaptive_avg_pool", "unfold_backward")
 """Of what torch's samples do not reach under these names."""
@@ -197,6 +204,8 @@ POOLS = [
 def test_maxima_and_their_places_in_onnx_runtime(dims: int, batched: bool, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     import onnxruntime
+
+    from captum_xdnn.export.onnx_pooling import translations
 
     pool = (functional.max_pool2d_with_indices, functional.max_pool3d_with_indices)[dims - 2]
     x = torch.randn(*([2] if batched else []), 3, *[10, 8, 6][:dims]).mul(2).round() - 9  # ties
