@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     except XDNNError as error:
         say(str(error))
         return 1
-    except (AssertionError, ImportError, IndexError) as error:
+    except (AssertionError, ImportError, IndexError, OSError) as error:
         raise UsageError(str(error)) from error
     facts = program.facts
     say(f"{options.address}: {', '.join(facts.inputs)} -> {', '.join(facts.outputs)}")

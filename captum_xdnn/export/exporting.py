@@ -19,6 +19,7 @@ from captum_xdnn.export.making import Making
 from captum_xdnn.export.metadata import Facts, hash_of, versions
 from captum_xdnn.export.program import AttributionProgram, Function
 from captum_xdnn.export.targets import PREDICTED, fitting, target_of
+from captum_xdnn.export.tracing import ONE_AT_A_TIME
 from captum_xdnn.homogeneity import Certificate, certify
 from captum_xdnn.proof.watching import unsuitable
 from captum_xdnn.routes.request import Call
@@ -31,6 +32,11 @@ UNSUITABLE = (
     "cannot export the attribution: {}\n    remedy: give floating-point tensors of shape (B, ...); of a "
     "function of indices export the attribution of a layer, layer=model.embedding"
 )
+NOT_FINITE = (
+    "cannot export the attribution: inputs or baselines of the example are not finite\n"
+    "    remedy: give an example of finite numbers"
+)
+ONE_LAYER = "`layer` must be one torch.nn.Module but found: {}"
 NO_ROWS = (
     "cannot export the attribution: the function returns a tensor of shape {} for {} rows\n"
     "    remedy: return a row for each example"
@@ -110,11 +116,15 @@ def export_attribution(
     for start in starts:
         if dynamic_batch and isinstance(start, Tensor) and start.dim() and len(start) > 1:
             raise AssertionError(ONE_ROW.format(rows=len(start)))
+    if layer is not None and not isinstance(layer, nn.Module):
+        raise AssertionError(ONE_LAYER.format(type(layer).__name__))
     refused = unsuitable(tensors) if layer is None else None
     if refused is not None:
         raise TraceError(UNSUITABLE.format(refused.blockers[0].reason))
+    if not all(bool(torch.as_tensor(value).isfinite().all()) for value in (*tensors, *starts)):
+        raise TraceError(NOT_FINITE)
     function = Function(forward_func, layer, n_steps, baselines, arguments)
-    with left_alone(forward_func, *arguments):
+    with ONE_AT_A_TIME, left_alone(forward_func, *tensors, *arguments):
         with torch.no_grad():
             output = forward_func(*tensors, *arguments)
         if isinstance(output, Tensor):

@@ -2,7 +2,8 @@
 
 An export runs the user's function a few times more than a call, with tensors that are none of
 the user's. What modules keep is put back as after every watched run; beside it what code reaches by
-name: containers in globals, closures and defaults, and globals that it binds.
+name: containers in globals, closures and defaults, and globals that it binds; and what tensors held
+that are no parameters, which another thread may be training.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from captum_xdnn._torch import HOOKS
 from captum_xdnn.recording.places import modules_of, namespace_of
-from captum_xdnn.recording.state import Noted
+from captum_xdnn.recording.state import Noted, put_back_tensors
+from captum_xdnn.recording.tensors import is_hollow, version_of
 
 _CONTAINERS = (dict, list, set, deque)
 _READ = 1000
@@ -34,6 +36,9 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     containers, scopes = _held_by_code(function)
     bound = [(s, n, s.get(n, _ABSENT)) for s, names in scopes for n in names]
     noted = Noted(function, dice=True, arguments=(*arguments, *containers))
+    given = [a for a in arguments if isinstance(a, Tensor)]
+    tensors = {id(t): t for t in (*given, *noted.tensors()) if _is_copied(t)}.values()
+    kept = [(t, t.detach().clone(), version_of(t)) for t in tensors]
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     rolled = torch.get_rng_state()
     try:
@@ -43,11 +48,17 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
         if on_gpus is not None:
             torch.cuda.set_rng_state_all(on_gpus)
         noted.put_back()
+        put_back_tensors(k for k in kept if not torch.equal(k[0].detach(), k[1]))
         for scope, name, value in bound:
             if value is _ABSENT:
                 scope.pop(name, None)
             elif scope.get(name) is not value:
                 scope[name] = value
+
+
+def _is_copied(tensor: Tensor) -> bool:
+    plain = tensor.layout is torch.strided and not tensor.is_quantized and not is_hollow(tensor)
+    return plain and not isinstance(tensor, nn.Parameter)
 
 
 Scope = tuple[dict[str, Any], set[str]]
@@ -60,7 +71,8 @@ def _held_by_code(function: Any) -> tuple[list[Any], list[Scope]]:
         kinds = (c for c in type(module).__mro__ if c.__module__ != nn.Module.__module__)
         stack += [f for kind in kinds for f in _functions_in(kind.__dict__)]
         space = namespace_of(module)
-        stack += [f for hooks in HOOKS for f in (space.get(hooks) or {}).values()]
+        tables = (t for t in map(space.get, HOOKS) if isinstance(t, dict))  # one is a flag
+        stack += [f for hooks in tables for f in hooks.values()]
     found: dict[int, Any] = {}
     scopes: list[Scope] = []
     read: set[int] = set()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from captum_xdnn.errors import XDNNError
+from captum_xdnn.errors import XDNNError, first_line
 from captum_xdnn.export.compiled import load_compiled
 from captum_xdnn.export.metadata import ENDINGS, JSON, NOT_OURS, Facts, check_hash, hash_of
 from captum_xdnn.export.onnx_files import load_onnx
@@ -28,6 +28,7 @@ def load(path: str | Path) -> AttributionProgram:
             exported.
         ImportError: For ``.onnx`` where ``captum-xdnn[export]`` is not installed.
         ValueError: For another ending.
+        OSError: Where there is no such file.
 
     Example:
         >>> import tempfile, torch
@@ -39,10 +40,20 @@ def load(path: str | Path) -> AttributionProgram:
         ('single_pass', (7, 4))
     """
     path = Path(path)
+    if path.suffix not in (".pt2", ".onnx"):
+        raise ValueError(ENDINGS.format(path))
+    path.open("rb").close()  # an OSError where there is none
+    try:
+        return _opened(path)
+    except (ImportError, XDNNError):
+        raise
+    except Exception as error:  # whatever readers raise of what they cannot read
+        raise XDNNError(f"{NOT_OURS.format(path)}: {first_line(error)}") from error
+
+
+def _opened(path: Path) -> AttributionProgram:
     if path.suffix == ".onnx":
         return AttributionProgram(*load_onnx(path))
-    if path.suffix != ".pt2":
-        raise ValueError(ENDINGS.format(path))
     if _is_compiled(path):
         return AttributionProgram(*load_compiled(path))
     extra = {JSON: ""}

@@ -21,7 +21,7 @@ from captum_xdnn.export.attribution import (
     summed,
 )
 from captum_xdnn.export.recorded import Recorded, recorded
-from captum_xdnn.export.runs import SIZES, at_size, runs_of
+from captum_xdnn.export.runs import SIZES, at_size, raises, runs_of
 from captum_xdnn.export.targets import Target
 from captum_xdnn.export.tracing import ROWS, exported
 from captum_xdnn.proof.domain import Power
@@ -238,13 +238,17 @@ class Making:
     def _try_one_row(self, named: _Named, function: Callable[..., Any], one: Call) -> None:
         """Look whether the operations give for a single row what the function gives."""
         with torch.no_grad():
-            real = function(*one.inputs, *one.arguments)
+            try:
+                real = function(*one.inputs, *one.arguments)
+            except Exception as error:
+                raise raises(1, error) from error
             problem = named.problem(self.weights, one.arguments, one.baselines)
             try:
                 mine = problem.output(one.inputs, 1)
             except RuntimeError:
                 mine = real.new_zeros(())
-        gap = torch.linalg.vector_norm(mine - real) if mine.shape == real.shape else float("inf")
+        alike = mine.shape == real.shape and real.shape[:1] == (1,)
+        gap = torch.linalg.vector_norm(mine - real) if alike else float("inf")
         if not float(gap) <= CLOSE * float(torch.linalg.vector_norm(real)):
             raise TraceError(OTHERWISE)
 

@@ -28,6 +28,10 @@ OTHERWISE = (
     "cannot write the attribution as ONNX: the file gives something else than the program{}\n"
     "    remedy: save it as .pt2"
 )
+NOT_RUN = (
+    "cannot write the attribution as ONNX: ONNX Runtime does not run the file: {}\n"
+    "    remedy: save it as .pt2"
+)
 OF_IT = ", because ONNX Runtime computes {} otherwise than torch"
 
 
@@ -49,13 +53,13 @@ def save_onnx(
         TraceError: If an operation has no form in ONNX.
     """
     needed("onnx", "onnxscript", "onnxruntime")
-    from captum_xdnn.export.decompositions import TABLE
+    from captum_xdnn.export.decompositions import table_of
     from captum_xdnn.export.onnx_pooling import translations
     from captum_xdnn.export.seal import seal
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's exporter, about itself
-        plain = program.run_decompositions(dict(TABLE))
+        plain = program.run_decompositions(table_of(program))
         _check_convolutions(plain, places)
         try:
             made = torch.onnx.export(
@@ -96,17 +100,19 @@ def _try(program: ExportedProgram, made: Any, path: Path, places: Mapping[str, s
     """Run a file, and compare it with the program that it was made of.
 
     Raises:
-        TraceError: If it gives something else: a runtime's operation is not always torch's.
+        TraceError: If it gives something else, a runtime's operation being not always torch's, or does not run.
     """
     from captum_xdnn.export.onnx_checks import Otherwise, check
 
-    run, _ = load_onnx(path)
     try:
+        run, _ = load_onnx(path)
         check(program, made, run)
     except Otherwise as found:
         op = found.operation
         why = "" if op is None else OF_IT.format(placed(op, places))
         raise TraceError(OTHERWISE.format(why)) from None
+    except Exception as error:  # of the runtime, which has types of its own for them
+        raise TraceError(NOT_RUN.format(first_line(error))) from error
 
 
 def load_onnx(path: Path) -> tuple[Callable[..., Sequence[Tensor]], Facts]:

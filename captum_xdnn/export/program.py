@@ -121,8 +121,9 @@ class AttributionProgram:
             TypeError: For another number of tensors than the program takes.
         """
         given = [*tensors] if target is None else [*tensors, target]
-        if len(given) != len(self.facts.inputs):
-            raise TypeError(TAKES.format(", ".join(self.facts.inputs), len(given)))
+        found = sum(isinstance(t, Tensor) for t in given)
+        if not len(given) == found == len(self.facts.inputs):
+            raise TypeError(TAKES.format(", ".join(self.facts.inputs), found))
         with torch.no_grad():
             outputs, *attributions, gap = self._backend(*given)
         one = len(attributions) == 1
@@ -205,6 +206,7 @@ class AttributionProgram:
             ImportError: For ``.onnx`` where ``captum-xdnn[export]`` is not installed.
             TraceError: If an operation has no form in ONNX; the message names it.
             ValueError: For another ending.
+            OSError: Where no such file can be.
         """
         from captum_xdnn.export.saving import save
 

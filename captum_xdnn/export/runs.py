@@ -156,10 +156,7 @@ def watched(function: Callable[..., Any], call: Call) -> Run:
     found.put_back()
     if found.error is not None or found.tape is None or found.verdict is None:
         error = found.error
-        said = first_line(error) if isinstance(error, Exception) else str(error)
-        message = f"cannot export the attribution: for {call.size} rows it raises {said}\n    remedy: {ONE_SIZE}"
-        cause = error if isinstance(error, Exception) else None
-        raise TraceError(message) from cause
+        raise raises(call.size, error) from (error if isinstance(error, Exception) else None)
     if found.given is None or found.verdict.graph.output is None:
         reason, remedy = of_returned(found.output)
         raise TraceError(f"cannot export the attribution: {reason}\n    remedy: {remedy}")
@@ -170,6 +167,15 @@ def watched(function: Callable[..., Any], call: Call) -> Run:
     run = Run(function, call.size, found.tape, found.verdict, found.given, call)
     run.check()
     return run
+
+
+def raises(rows: int, error: BaseException | None) -> TraceError:
+    """The error for a function that raises one for so many rows."""
+    said = first_line(error) if isinstance(error, Exception) else str(error)
+    of_rows = f"{rows} rows" if rows > 1 else "one row"
+    return TraceError(
+        f"cannot export the attribution: for {of_rows} it raises {said}\n    remedy: {ONE_SIZE}"
+    )
 
 
 def needed_of(graph: Graph) -> list[Node]:

@@ -12,6 +12,7 @@ from captum_xdnn.errors import XDNNError
 from captum_xdnn.export.compiled import save_compiled
 from captum_xdnn.export.metadata import ENDINGS, JSON, Facts
 from captum_xdnn.export.onnx_files import save_onnx
+from captum_xdnn.export.tracing import ONE_AT_A_TIME
 
 FROM_A_FILE = (
     "a program that was loaded is in its file already; export it again to save it otherwise"
@@ -31,9 +32,12 @@ def save(
         raise ValueError(ENDINGS.format(path))
     if program is None:
         raise XDNNError(FROM_A_FILE)
-    if path.suffix == ".onnx":
-        save_onnx(program, facts, path, places)
-    elif compiled:
-        save_compiled(program, facts, path)
-    else:
-        torch.export.save(program, path, extra_files={JSON: facts.to_json()})
+    if path.is_dir() or not path.parent.is_dir():
+        raise OSError(f"cannot write {path}: it is a folder, or there is none for it")
+    with ONE_AT_A_TIME:
+        if path.suffix == ".onnx":
+            save_onnx(program, facts, path, places)
+        elif compiled:
+            save_compiled(program, facts, path)
+        else:
+            torch.export.save(program, path, extra_files={JSON: facts.to_json()})

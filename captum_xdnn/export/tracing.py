@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from captum_xdnn._torch import FakeTensorMode, TorchDispatchMode
 from captum_xdnn.errors import TraceError, first_line
 from captum_xdnn.export.decompositions import WHILE_TRACING
 
+ONE_AT_A_TIME = RLock()
+"""Torch traces by what it changes in itself, for all threads."""
 NO_GRAPH = "cannot export the attribution: torch traces {} for one batch size alone, or not at all"
 REMEDY = "\n    remedy: export it with dynamic_batch=False, for one batch size"
 ROWS = 7

@@ -188,6 +188,11 @@ class Snapshot:
         tables = [h if space else before for h, _, before, space in held]
         return any(v is tensor for t in tables if type(t) is dict for v in t.values())
 
+    def tensors(self) -> Iterator[Tensor]:
+        """The tensors that namespaces and containers held at the beginning."""
+        held = (b.values() if isinstance(b, dict) else b for _, _, b, _ in self._held)
+        return (value for values in held for value in values if isinstance(value, Tensor))
+
     def _alone(self) -> bool:
         """Whether no other thread has run since the beginning."""
         return self._threads[0] == _others()

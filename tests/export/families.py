@@ -170,6 +170,7 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
     "pooling in 1d": (
         (
             *(nn.MaxPool1d(3, 2), nn.MaxPool1d(2), nn.MaxPool1d(3, 1, padding=1, ceil_mode=True)),
+            nn.MaxPool1d(2, 3, padding=1, ceil_mode=True),
             *(nn.AvgPool1d(3, 2, padding=1), nn.AvgPool1d(4, 3, ceil_mode=True)),
             *(nn.AdaptiveAvgPool1d(4), nn.AdaptiveAvgPool1d(1)),
             *(nn.AdaptiveMaxPool1d(1), nn.LPPool1d(2, 3)),
@@ -179,6 +180,7 @@ FAMILIES: dict[str, tuple[tuple[Layer, ...], tuple[int, ...]]] = {
     "pooling in 2d": (
         (
             *(nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 2, padding=1, ceil_mode=True)),
+            *(nn.MaxPool2d(2, 3, padding=1, ceil_mode=True), lambda x: F.max_pool2d(x[:, 0], 2)),
             *(nn.MaxPool2d(2, 1, dilation=2), nn.MaxPool2d((2, 3))),
             *(nn.AvgPool2d(3, 2, padding=1, count_include_pad=False), nn.AvgPool2d(2)),
             *(nn.AvgPool2d(3, 2, ceil_mode=True), nn.LPPool2d(2, 2), nn.AdaptiveMaxPool2d(2)),

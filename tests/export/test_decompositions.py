@@ -16,9 +16,18 @@ from torch.testing._internal.common_methods_invocations import op_db
 from captum_xdnn._torch import TorchDispatchMode, pytree
 from captum_xdnn.errors import TraceError
 from captum_xdnn.export import export_attribution, load
+from captum_xdnn.export.decompositions import choosing, table_of
 from captum_xdnn.export.decompositions.table import OURS
 
-WORDS = ("conv", "pool", "nn.functional.interpolate", "upsample", "functional.pad", "unfold")
+WORDS = (
+    "conv",
+    "pool",
+    "nn.functional.interpolate",
+    "upsample",
+    "functional.pad",
+    "unfold",
+    "diagonal",
+)
 SUBJECTS = [op for op in op_db if any(w in op.name for w in WORDS) and op.supports_autograd]
 UNSEEN = ("_adaptive_avg_pool", "unfold_backward")
 """Of what torch's samples do not reach under these names."""
@@ -75,6 +84,8 @@ def test_each_is_what_autograd_computes_over_torchs_samples() -> None:
     ("stride", "padding", "dilation", "groups", "transposed"),
     [
         (1, 0, 1, 1, False),
+        (1, 1, 2, 2, False),
+        (1, 3, 1, 4, False),
         (2, 1, 2, 2, False),
         (3, 2, 1, 4, False),
         (2, 1, 3, 2, True),
@@ -140,6 +151,74 @@ def test_a_family_of_layers_in_onnx_runtime(name: str, tmp_path: Path) -> None:
         mine, theirs = opened(x).attributions, program(x).attributions
         gap = torch.linalg.vector_norm(mine - theirs)
         assert gap <= 1e-5 * torch.linalg.vector_norm(theirs)
+
+
+THRESHOLD = torch.ops.aten.threshold_backward.default
+POLES: dict[str, Callable[[Tensor], Tensor]] = {
+    "root of a sum": lambda x: torch.relu(x).sum((1, 2, 3)).sqrt(),
+    "p-norm pooling": lambda x: functional.lp_pool2d(torch.relu(x), 2.0, 2).sum((1, 2, 3)),
+    "roots of means": lambda x: (
+        functional.adaptive_avg_pool2d(torch.relu(x), 2).sqrt().sum((1, 2, 3))
+    ),
+    "roots of windows": lambda x: torch.relu(x).unfold(-1, 2, 2).sum(-1).sqrt().sum((1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("name", POLES)
+def test_an_infinite_gradient_stays_where_torch_has_it(name: str) -> None:
+    """Of a blank half: torch's ReLU passes nothing on of it, and the other half has its numbers."""
+    convolution = nn.Conv2d(1, 2, 3, padding=1, bias=False)
+    net = Through(lambda x: POLES[name](convolution(x)))
+    program = export_attribution(net, torch.rand(3, 1, 8, 8), target=None)
+    graph: Any = program._program
+    table = table_of(graph)
+    assert table[THRESHOLD] is not choosing.threshold_backward
+    x = torch.rand(2, 1, 8, 8)
+    x[0, :, :, :5], x[1] = 0.0, 0.0
+    with torch.no_grad():
+        _, found, _ = graph.run_decompositions(table).module()(x)
+    expected = program(x).attributions
+    assert expected.isfinite().all()
+    assert expected[0].any()
+    torch.testing.assert_close(found, expected)
+
+
+def test_products_stand_for_choices_where_all_gradients_are_finite() -> None:
+    layers = [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2)]
+    program: Any = export_attribution(nn.Sequential(*layers), torch.rand(3, 1, 8, 8))._program
+    assert table_of(program)[THRESHOLD] is choosing.threshold_backward
+
+
+POOLS = [
+    *(
+        {"stride": 2, "padding": 1},
+        {"ceil_mode": True},
+        {"stride": 3, "padding": 1, "ceil_mode": True},
+    ),
+    {"stride": 1, "padding": 1, "dilation": 2, "ceil_mode": True},
+]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("batched", [True, False], ids=["batch", "one"])
+def test_maxima_and_their_places_in_onnx_runtime(dims: int, batched: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    import onnxruntime
+
+    from captum_xdnn.export.onnx_pooling import translations
+
+    pool = (functional.max_pool2d_with_indices, functional.max_pool3d_with_indices)[dims - 2]
+    x = torch.randn(*([2] if batched else []), 3, *[10, 8, 6][:dims]).mul(2).round() - 9  # ties
+
+    def pooled(x: Tensor) -> Any:
+        return [part for options in POOLS for part in pool(x, 2, **options)]
+
+    path = tmp_path / "pools.onnx"
+    tables = {"custom_translation_table": translations(), "verbose": False}
+    torch.onnx.export(Through(pooled).eval(), (x,), path, dynamo=True, **tables)
+    found = onnxruntime.InferenceSession(path).run(None, {"x": x.numpy()})
+    for mine, theirs in zip(found, pooled(x), strict=True):
+        torch.testing.assert_close(torch.from_numpy(mine), theirs, rtol=0, atol=0)
 
 
 def sampled(x: Tensor) -> Tensor:

@@ -165,6 +165,57 @@ def test_a_loaded_program_is_checked_with_the_function(
         opened.save("again.onnx")
 
 
+def test_what_is_no_program_is_refused(
+    written: tuple[AttributionProgram, Path], tmp_path: Path
+) -> None:
+    program, path = written
+    pt2 = tmp_path / "program.pt2"
+    program.save(pt2)
+    graph = torch.export.export(network(), (EXAMPLE,))
+    for number, text in enumerate(("no JSON", '{"route": "captum"}')):
+        torch.export.save(
+            graph, tmp_path / f"facts{number}.pt2", extra_files={"captum_xdnn.json": text}
+        )
+    torch.save(network().state_dict(), tmp_path / "weights.pt2")
+    wholes = {".pt2": pt2.read_bytes(), ".onnx": path.read_bytes()}
+    others = dict(zip(wholes, reversed(wholes.values()), strict=True))
+    for ending, whole in wholes.items():
+        for name, content in (
+            ("empty", b""),
+            ("text", b"text"),
+            ("half", whole[: len(whole) // 2]),
+        ):
+            (tmp_path / f"{name}{ending}").write_bytes(content)
+        (tmp_path / f"other{ending}").write_bytes(others[ending])
+    wrong = [p for p in tmp_path.iterdir() if p != pt2]
+    assert len(wrong) == 11
+    for file in wrong:
+        with pytest.raises(XDNNError, match=f"{file.name} holds no attribution"):
+            load(file)
+    for file in (tmp_path / "missing.pt2", tmp_path / "missing.onnx"):
+        with pytest.raises(FileNotFoundError):
+            load(file)
+
+
+@pytest.mark.parametrize("ending", [".pt2", ".onnx"])
+def test_where_no_file_can_be_none_is_written(
+    ending: str, written: tuple[AttributionProgram, Path], tmp_path: Path
+) -> None:
+    (tmp_path / f"folder{ending}").mkdir()
+    for file in (tmp_path / f"folder{ending}", tmp_path / "missing" / f"program{ending}"):
+        with pytest.raises(OSError, match="cannot write"):
+            written[0].save(file)
+
+
+@pytest.mark.parametrize("given", [np.zeros((3, 10), np.float32), [[0.0] * 10]])
+def test_what_is_no_tensor_is_no_input(
+    given: Any, written: tuple[AttributionProgram, Path]
+) -> None:
+    for program in (written[0], load(written[1])):
+        with pytest.raises(TypeError, match="takes inputs, found 0 tensors"):
+            program(given)
+
+
 @pytest.mark.parametrize("name", ["program.bin", "program"])
 def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
     program = export_attribution(network(), EXAMPLE)

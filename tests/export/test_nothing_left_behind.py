@@ -129,3 +129,61 @@ def test_the_program_keeps_the_weights_that_it_was_exported_with() -> None:
     with torch.no_grad():
         layer.weight.zero_()
     torch.testing.assert_close(program(x).attributions, before, rtol=0, atol=0)
+
+
+class Writing(nn.Module):
+    """Writes into tensors that it keeps: none that the output is computed from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 2)
+        self.register_buffer("calls", torch.zeros(()))
+        self.last, self.by_name, self.bank = (
+            torch.zeros(2),
+            {"last": torch.zeros(2)},
+            [torch.zeros(2)],
+        )
+
+    def held(self) -> list[Tensor]:
+        return [self.get_buffer("calls"), self.last, self.by_name["last"], self.bank[0]]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for tensor in self.held():
+            tensor.add_(1)
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "failing"])
+def test_what_a_module_writes_into_tensors_is_put_back(fails: bool) -> None:
+    writing = Writing()
+    with may_fail(fails=fails):
+        export_attribution(failing(writing, fails=fails), torch.rand(3, 4), target=1)
+    assert not any(tensor.any() for tensor in writing.held())
+    assert all(tensor._version == 0 for tensor in writing.held())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), nn.BatchNorm1d(4)],
+    ids=["spectral norm", "batch norm"],
+)
+def test_statistics_of_training_are_as_they_were(layer: nn.Module) -> None:
+    net = nn.Sequential(layer, nn.Linear(4, 2)).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(TraceError, match=r"model\.eval"):
+        export_attribution(net, torch.rand(3, 4), target=1)
+    for name, value in net.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_inputs_and_arguments_that_a_function_writes_into_are_as_they_were() -> None:
+    x, factor = torch.rand(3, 8), torch.rand(3, 1)
+    before = x.clone(), factor.clone()
+
+    def score(x: Tensor, factor: Tensor) -> Tensor:
+        x *= factor.mul_(2)
+        return net(x)
+
+    with pytest.raises(TraceError, match="remedy"):
+        export_attribution(score, x, target=1, additional_forward_args=factor)
+    torch.testing.assert_close((x, factor), before, rtol=0, atol=0)

@@ -101,6 +101,15 @@ def test_what_is_written_otherwise_than_torch_computes_it_is_named(
     assert not (tmp_path / "other.onnx").exists()
 
 
+def test_what_the_runtime_does_not_run_is_refused(tmp_path: Path) -> None:
+    program = export_attribution(nn.Conv2d(1, 1, 2).double(), torch.rand(3, 1, 2, 2).double())
+    with pytest.raises(
+        TraceError, match=r"(?s)does not run the file.*Conv.*remedy: save it as .pt2"
+    ):
+        program.save(tmp_path / "double.onnx")
+    assert not (tmp_path / "double.onnx").exists()
+
+
 @pytest.mark.parametrize("entry", [0, 50])
 def test_one_other_number_in_the_file_is_found(
     entry: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

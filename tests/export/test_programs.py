@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,29 @@ def test_layers_that_are_told_the_batch_size(layer: torch.nn.Module, dynamic: bo
     assert program.check(torch.rand_like(x)) < EQUAL
     if dynamic:
         assert program.check(torch.rand(7, 4, 5, 6)) < EQUAL
+
+
+def test_threads_export_one_after_the_other() -> None:
+    nets = [torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU()) for _ in range(3)]
+    x = torch.rand(3, 4)
+    with ThreadPoolExecutor(len(nets)) as pool:
+        for program in pool.map(lambda net: export_attribution(net, x, n_steps=3), nets):
+            assert program.check(torch.rand(5, 4)) < EQUAL
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_attention_with_a_mask_that_each_call_gives(need_weights: bool) -> None:
+    attention = torch.nn.MultiheadAttention(8, 2, batch_first=True).eval()
+
+    def score(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        found, _ = attention(x, x, x, key_padding_mask=mask, need_weights=need_weights)
+        return found.mean(1)
+
+    def mask(rows: int) -> torch.Tensor:
+        return torch.arange(5) > 2 + torch.arange(rows).unsqueeze(1) % 3
+
+    x = torch.rand(3, 5, 8)
+    program = export_attribution(score, x, additional_forward_args=mask(3), n_steps=3)
+    for rows in (1, 7):
+        x = torch.rand(rows, 5, 8)
+        assert program.check(x, additional_forward_args=mask(rows)) < EQUAL

@@ -94,6 +94,13 @@ def test_what_a_graph_would_not_show_is_refused(name: str) -> None:
         export_attribution(net, torch.rand(3, 4), target=0)
 
 
+def test_a_hook_of_a_module_on_gradients_is_refused() -> None:
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    net[1].register_full_backward_hook(lambda module, given, gradient: None)
+    with pytest.raises(TraceError, match=r"(?s)acts on the gradient.*remedy"):
+        export_attribution(net, torch.rand(3, 4), target=0)
+
+
 @pytest.mark.parametrize("name", [n for n in CASES if "Function" not in n and "hook" not in n])
 def test_a_refusal_names_the_operation_and_its_module(name: str) -> None:
     function, _ = CASES[name]
@@ -184,6 +191,21 @@ def test_a_function_that_raises_is_named_with_what_it_raises() -> None:
 
 
 @pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (nn.BatchNorm1d(2, track_running_stats=False), "for one row it raises ValueError"),
+        (Layer(torch.squeeze), "one row the function does something else"),
+        (Layer(lambda x: x[:, :1].squeeze()), "one row the function does something else"),
+    ],
+    ids=["raises", "row", "number"],
+)
+def test_a_function_that_one_row_is_not_like_several_for(last: nn.Module, said: str) -> None:
+    net = nn.Sequential(nn.Linear(4, 2), last).eval()
+    with pytest.raises(TraceError, match=rf"(?s){said}.*dynamic_batch=False"):
+        export_attribution(net, torch.rand(3, 4))
+
+
+@pytest.mark.parametrize(
     ("target", "error"),
     [
         ("best", AssertionError),
@@ -196,6 +218,22 @@ def test_a_function_that_raises_is_named_with_what_it_raises() -> None:
 def test_a_wrong_target_is_refused(target: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         export_attribution(nn.Linear(4, 2), torch.rand(3, 4), target=target)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_an_example_that_is_not_finite_is_refused(number: float) -> None:
+    x = torch.rand(3, 4)
+    x[0, 1] = number
+    with pytest.raises(TraceError, match=r"(?s)not finite.*remedy"):
+        export_attribution(nn.Linear(4, 2), x)
+    with pytest.raises(TraceError, match=r"(?s)not finite.*remedy"):
+        export_attribution(nn.Linear(4, 2), torch.rand(3, 4), baselines=number)
+
+
+@pytest.mark.parametrize("layer", ["0", [nn.Linear(4, 2)]])
+def test_what_is_no_layer_is_refused(layer: Any) -> None:
+    with pytest.raises(AssertionError, match=r"one torch\.nn\.Module"):
+        export_attribution(nn.Sequential(nn.Linear(4, 2)), torch.rand(3, 4), layer=layer)
 
 
 def test_wrong_input_raises_captums_errors() -> None:

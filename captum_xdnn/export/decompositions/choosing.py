@@ -56,12 +56,11 @@ def diagonal_backward(
 
 
 def threshold_backward(grad_output: Tensor, self: Tensor, threshold: float) -> Tensor:
-    """The gradient above a threshold: a product, which runtimes compute several times as fast as a choice."""
+    """The gradient above a threshold, of finite ones: a product, which runtimes compute several times as fast as a choice."""
     return (self <= threshold).logical_not().to(grad_output.dtype) * grad_output
 
 
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
-    _aten.threshold_backward.default: threshold_backward,
     _aten.max_pool2d_with_indices_backward.default: _max_pool_backward(2),
     _aten.max_pool3d_with_indices_backward.default: _max_pool_backward(3),
     _aten.adaptive_max_pool2d_backward.default: _max_pool_backward(2),

@@ -37,7 +37,7 @@ def shrink_backward(grad: Tensor, self: Tensor, lambd: float) -> Tensor:
     return torch.where((self >= -lambd) & (self <= lambd), 0.0, grad)
 
 
-_KEPT = (_aten.silu_backward.default, _aten.mish_backward.default)
+_KEPT = (_aten.silu_backward.default, _aten.mish_backward.default, _aten.baddbmm.default)
 WHILE_TRACING: dict[Any, Callable[..., Any]] = {
     _aten.constant_pad_nd.default: constant_pad_nd,
     _aten.softshrink_backward.default: shrink_backward,
