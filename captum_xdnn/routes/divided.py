@@ -19,7 +19,7 @@ from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
 from captum_xdnn.routes.gradients import by_rows
 from captum_xdnn.routes.request import Call, Request
 from captum_xdnn.routes.request import rows as joined
-from captum_xdnn.routes.sizes import Sizes, aligned, clock
+from captum_xdnn.routes.sizes import Sizes, aligned, clock, whole_blocks
 
 SKIPPED = 15
 """So many calls are left whole after one that could not be divided, before one is looked at again."""
@@ -92,13 +92,20 @@ class Passes:
         return found
 
     def _compared(self, block: int, call: Call, steps: Steps) -> tuple[Tensor, ...]:
-        """The sum of all steps at once, and note whether so many by themselves have the same gradients."""
+        """The sum of all steps at once, and note whether so many by themselves have the same gradients.
+
+        More than whole blocks of them are the last ones, backwards: so a row of the last, shorter block of all steps
+        is in a whole one, and the other way round, as where each pass takes one step more.
+        """
         self._gradients = []
+        backwards = block % whole_blocks(call.size) > 0
         try:
-            self._pass(call, steps[:block])
+            self._pass(call, (steps[::-1] if backwards else steps)[:block])
             found = self.at_once(lambda: self._pass(call, steps))
             pairs = zip(*self._gradients, strict=True)
-            same = all(torch.equal(few, rows[: len(few)]) for few, rows in pairs)
+            same = all(
+                torch.equal(few, _first(rows, len(steps), block, backwards)) for few, rows in pairs
+            )
             self.sizes.note_same(block, len(steps), same)
         except OutOfMemory:
             self.sizes.forbid(call.size * len(steps))
@@ -210,3 +217,9 @@ class Passes:
 
 def _sum(total: tuple[Tensor, ...], part: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(map(torch.add, total, part)) if total else part
+
+
+def _first(rows: Tensor, steps: int, count: int, backwards: bool) -> Tensor:
+    """The rows of the first of all steps, or of the last."""
+    parts = rows.chunk(steps)
+    return torch.cat((parts[::-1] if backwards else parts)[:count])

@@ -196,6 +196,14 @@ def test_a_pass_takes_one_more_row_where_that_keeps_its_bits(
     monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
     clocked(monkeypatch, lambda: sum(rows**2 for rows in SEEN))
 
+    compared, run = [], divided.Passes._pass
+
+    def noted(self: Any, call: Any, steps: Any) -> Any:
+        compared.append(steps)
+        return run(self, call, steps)
+
+    monkeypatch.setattr(divided.Passes, "_pass", noted)
+
     def function(x: Tensor) -> Tensor:
         return torch.tanh(x * (1 + 2e-7 * (len(x) == otherwise)))
 
@@ -206,6 +214,10 @@ def test_a_pass_takes_one_more_row_where_that_keeps_its_bits(
         xig.attribute(inputs()[:1], target=1, n_steps=50)
         found.append([rows for rows in SEEN if rows > 2])
     assert found[-1] == passes
+    if otherwise != BLOCK:
+        # Seventeen are compared backwards: those of all steps' last, shorter block are in a whole one.
+        few, whole = compared[2:4]
+        assert few == whole[::-1][:17]
 
 
 def test_all_steps_at_once_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
