@@ -183,9 +183,11 @@ def test_an_infinite_gradient_stays_where_torch_has_it(name: str) -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_products_stand_for_choices_where_all_gradients_are_finite() -> None:
+@pytest.mark.parametrize("target", ["argmax", "given", 1])
+def test_products_stand_for_choices_where_all_gradients_are_finite(target: Any) -> None:
     layers = [nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2)]
-    program: Any = export_attribution(nn.Sequential(*layers), torch.rand(3, 1, 8, 8))._program
+    net, images = nn.Sequential(*layers), torch.rand(3, 1, 8, 8)
+    program: Any = export_attribution(net, images, target=target)._program
     assert table_of(program)[THRESHOLD] is choosing.threshold_backward
 
 

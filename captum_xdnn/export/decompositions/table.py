@@ -29,11 +29,12 @@ TORCHS: dict[OpOverload, Callable[..., Any]] = {
 TABLE = {**TORCHS, **OURS}
 
 _FINITE = """
-    add addmm amax argmax avg_pool2d avg_pool2d_backward _adaptive_avg_pool2d _adaptive_avg_pool2d_backward bmm cat
-    clone convolution convolution_backward detach div embedding eq expand flatten gather getitem leaky_relu
-    leaky_relu_backward max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mul neg new_zeros ones_like
-    permute relu reshape scatter_add select slice _softmax _softmax_backward_data squeeze stack sub sum t
-    threshold_backward transpose unbind unsqueeze view zeros_like
+    _adaptive_avg_pool2d _adaptive_avg_pool2d_backward add addmm alias amax argmax avg_pool2d avg_pool2d_backward
+    bmm cat clone convolution convolution_backward detach div embedding eq expand flatten gather getitem
+    index_select leaky_relu leaky_relu_backward max_pool2d_with_indices max_pool2d_with_indices_backward mean mm mul
+    neg new_zeros ones_like permute relu reshape scatter_add select select_backward slice slice_backward _softmax
+    _softmax_backward_data squeeze stack sub sum t threshold_backward _to_copy transpose unbind unsqueeze view
+    zeros_like
 """
 """Operations that make nothing infinite of finite numbers; of ``div`` that by a number."""
 _BY_MATRICES = {**by_dimension.DECOMPOSITIONS, _aten.unfold_backward.default: None}
