@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 import torchvision
-from captum.attr import IntegratedGradients
+from captum.attr import IntegratedGradients, LayerIntegratedGradients
 from torch import Tensor, nn
 
-from captum_xdnn import XIntegratedGradients, accelerate_captum
+from captum_xdnn import XIntegratedGradients, XLayerIntegratedGradients, accelerate_captum
 
 from .cases import perceptron, torchvisions, under
 from .networks import x_resnet50
@@ -28,6 +28,17 @@ Explain = Callable[[type[IntegratedGradients]], None]
 def _one(model: nn.Module, inputs: Tensor, **given: Any) -> Explain:
     def explain(kind: type[IntegratedGradients]) -> None:
         kind(model.eval()).attribute(inputs, target=1, **given)
+
+    return explain
+
+
+def _last_block(model: Any, layer: str, inputs: Tensor) -> Explain:
+    """By the class for layers: Captum's or ours, as the one that is given."""
+
+    def explain(kind: type[IntegratedGradients]) -> None:
+        ours = kind is XIntegratedGradients
+        by_layer = XLayerIntegratedGradients if ours else LayerIntegratedGradients
+        by_layer(model.eval(), model.get_submodule(layer)).attribute(inputs, target=1)
 
     return explain
 
@@ -225,6 +236,9 @@ PROVED: dict[str, Callable[[], Explain]] = {
     ),
     "X-DNN: ResNet-50-sized at 224": lambda: _one(x_resnet50(), _picture()),
     "softmax on the same": lambda: _one(under(x_resnet50, nn.Softmax(-1))(), _picture()),
+    "the last block of torchvision resnet50 at 224": lambda: _last_block(
+        torchvisions("resnet50")(), "layer4", _picture()
+    ),
 }
 SERIES: dict[str, Callable[[], Explain]] = {
     "texts of 20 lengths": _texts,

