@@ -39,7 +39,7 @@ def seconds_of(
     calls: Mapping[str, Call],
     rounds: int,
     device: torch.device,
-    after_each: Callable[[], object] = bool,
+    after_each: Callable[[], object] = lambda: None,
 ) -> dict[str, list[float]]:
     """The time of each call in each round, all of them in turn. Each has to have been called before."""
 

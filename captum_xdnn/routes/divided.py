@@ -55,7 +55,7 @@ class Passes:
 
     def result(self) -> tuple[Tensor, ...] | None:
         """The attributions; None where all steps run at once, by Captum's code."""
-        memory, compute = self.apart.memory, self.total
+        memory, block = self.apart.memory, None
         if self._fit_at_once():
             size = self.request.call.size
             # For speed alone: not on a GPU, and not the averages of layers, which Captum sums up in ways of its own.
@@ -66,18 +66,17 @@ class Passes:
             ):
                 return None
             block = self.sizes.to_compare(size, self.total_steps)
-            if block is not None:
-                compute = partial(self._compared, block)
         if memory.undivided:
             memory.undivided -= 1
             return None
         call, start = self.request.call, clock()
+        compute = self.total if block is None else partial(self._compared, block)
         try:
             totals = compute(call, list(zip(*self.request.quadrature.nodes(), strict=True)))
         except Together:
             memory.undivided = max(memory.undivided, SKIPPED)
             return None
-        if self.way is None and compute == self.total:
+        if self.way is None and block is None:
             self.sizes.note_divided((clock() - start) / self.total_steps)
         if not self.request.multiply_by_inputs:
             return totals
@@ -156,7 +155,7 @@ class Passes:
         """How many steps to take next."""
         if self.device.type != "cpu":
             return aligned(size, most)
-        met = {rows // size for rows in self.apart.seen}
+        met = {aligned(size, rows // size) for rows in self.apart.seen}
         return self.sizes.together(size, left, self.total_steps, most, met)
 
     def _by_examples(self, call: Call, steps: Steps, most: int) -> tuple[Tensor, ...]:

@@ -56,7 +56,7 @@ def diagonal_backward(
 
 
 def threshold_backward(grad_output: Tensor, self: Tensor, threshold: float) -> Tensor:
-    """The gradient above a threshold, of finite ones: a product, which runtimes compute several times as fast as a choice."""
+    """The gradient above a threshold, of finite ones: a product, which runtimes compute sooner than a choice."""
     return (self <= threshold).logical_not().to(grad_output.dtype) * grad_output
 
 

@@ -1,7 +1,8 @@
 r"""The backward pass of convolutions, by convolutions.
 
-The gradient by the input of a convolution is the transposed one of the gradient, with as much output
-padding as the division by the stride has cut off; that of a transposed one is the plain one. The
+The gradient by the input of a convolution of stride 1 is a plain one of turned kernels, which runtimes
+compute sooner, else the transposed one of the gradient, with as much output padding as the division by
+the stride has cut off; that of a transposed one is the plain one. The
 gradient by the weight is a convolution in which batch and channels change places, and so do stride
 and dilation. In any number of dimensions.
 """
@@ -68,9 +69,7 @@ def _by_input(
                 found = found.narrow(dim + 2, 0, length)
         return found
     padded = [d * (k - 1) - p for d, k, p in zip(dilation, weight.shape[2:], padding, strict=True)]
-    if (
-        set(stride) == {1} and min(padded) >= 0
-    ):  # a plain one of turned kernels, which runtimes do sooner
+    if set(stride) == {1} and min(padded) >= 0:
         turned = weight.reshape([groups, -1, *weight.shape[1:]]).transpose(1, 2).flatten(0, 1)
         plain: Tensor = _aten.convolution.default(
             *(grad, turned.flip([*range(2, turned.dim())]), None),

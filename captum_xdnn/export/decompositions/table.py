@@ -37,7 +37,7 @@ _FINITE = """
     zeros_like
 """
 """Operations that make nothing infinite of finite numbers; of ``div`` that by a number."""
-_BY_MATRICES = {**by_dimension.DECOMPOSITIONS, _aten.unfold_backward.default: None}
+_BY_MATRICES = (*by_dimension.DECOMPOSITIONS, _aten.unfold_backward.default)
 
 
 def table_of(program: ExportedProgram) -> dict[Any, Callable[..., Any]]:
