@@ -7,6 +7,7 @@ below, unless another consequence is named: a call never goes on with half of wh
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.overrides import has_torch_function
 
 MESSAGE = (
     "captum-xdnn relies on parts of torch that torch {version} has not, or has in another form: "
@@ -48,6 +50,9 @@ try:
     ConvNd, ConvTransposeNd = nn.modules.conv._ConvNd, nn.modules.conv._ConvTransposeNd
     DropoutNd = nn.modules.dropout._DropoutNd
     InstanceNorm = nn.modules.instancenorm._InstanceNorm
+    # What differentiates in `torch.autograd.grad`; not tried out at the import, as it starts threads
+    # that a forked child would miss: in another form it raises at the first call.
+    _run_backward: Any = torch.autograd.graph._engine_run_backward
     # Properties of tensors as a TorchFunctionMode is shown them.
     TensorBase: Any = torch._C.TensorBase
     # Packed sequences and `torch.nn.functional.pad`, as a mode is shown them.
@@ -88,6 +93,41 @@ def set_version_counter(tensor: Tensor, version: int) -> None:
         put((tensor,), (version,))
     except TypeError:  # before 2.7
         put(tensor, version)
+
+
+def gradients_from(
+    outputs: Sequence[Any],
+    inputs: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    *,
+    create_graph: bool = False,
+    retain_graph: bool | None = None,
+    allow_unused: bool = False,
+) -> tuple[Any, ...]:
+    """``torch.autograd.grad`` where each seed has the shape of its output.
+
+    That function imports sympy to compare the two: half a second in the first call of a process.
+    """
+    if has_torch_function((*outputs, *inputs)):  # a class of tensors, or a mode, has a say in it
+        return torch.autograd.grad(
+            outputs,
+            inputs,
+            seeds,
+            retain_graph=retain_graph,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+        )
+    kept = create_graph if retain_graph is None else retain_graph
+    found: tuple[Any, ...] = _run_backward(
+        tuple(outputs),
+        tuple(seeds),
+        kept,
+        create_graph,
+        tuple(inputs),
+        allow_unused,
+        accumulate_grad=False,
+    )
+    return found
 
 
 _RELU: Any = torch.ops.aten.relu

@@ -37,3 +37,51 @@ def test_the_models_bring_torchvision_and_no_more() -> None:
     both = _loaded_by("import captum.attr, torchvision.models")
     beyond = _loaded_by("import captum_xdnn.models") - both
     assert not beyond & set(LATER)
+
+
+CALLS = """
+import sys, torch, captum_xdnn
+from torch import nn
+from captum_xdnn import (
+    XIntegratedGradients, XLayerConductance, XLayerIntegratedGradients, XNeuronIntegratedGradients, certify
+)
+free = nn.Sequential(nn.Linear(20, 64, bias=False), nn.ReLU(), nn.Linear(64, 3, bias=False))
+layers = [nn.Conv2d(3, 32, 3, bias=False), nn.ReLU(), nn.Conv2d(32, 32, 3, bias=False), nn.ReLU()]
+late = nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 28 * 28, 3, bias=False), nn.Softmax(1))
+biased = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3))
+rows, images = torch.randn(8, 20), torch.randn(2, 3, 32, 32)
+
+def of(net, x, **options):
+    xig = XIntegratedGradients(net)
+    xig.attribute(x, target=1, **options)
+    return xig.last_route
+
+def layer(kind, *args):
+    method = kind(free, free[0])
+    method.attribute(rows, *args, **({} if args else {"target": 1}))
+    return method.last_route
+
+for name, call in {
+    "single_pass": lambda: of(free, rows),
+    "hoisted": lambda: of(late, images),
+    "captum": lambda: of(biased, rows),
+    "single_pass trained": lambda: of(free, rows, create_graph=True),
+    "captum trained": lambda: of(biased, rows, create_graph=True),
+    "captum by rows": lambda: of(biased, rows, internal_batch_size=8),
+    "captum to a tolerance": lambda: of(biased, rows, tolerance=1e-3),
+    "hoisted to a tolerance": lambda: of(late, images, tolerance=1e-3),
+    "single_pass of a layer": lambda: layer(XLayerIntegratedGradients),
+    "single_pass of a conductance": lambda: layer(XLayerConductance),
+    "single_pass of a neuron": lambda: layer(XNeuronIntegratedGradients, 1),
+    "None": lambda: certify(biased, rows) and None,
+}.items():
+    route = call()
+    assert name.startswith(str(route)), (name, route)
+    loaded = {"sympy", "triton", "torch._dynamo", "torch.utils.flop_counter"} & set(sys.modules)
+    assert not loaded, (name, loaded)
+"""
+
+
+def test_first_calls_load_nothing_heavy() -> None:
+    """Torch's own gradients import sympy where they are given a seed, its counter of operations triton."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", CALLS], check=True)

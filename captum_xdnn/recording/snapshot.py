@@ -94,7 +94,8 @@ class Snapshot:
         for table in tables:
             self._note(table, type(table))
         if dice:
-            shared = (random, getattr(sys.modules.get("numpy"), "random", None))
+            # NumPy imports its own when it is first asked for; nobody has drawn from it before.
+            shared = (random, sys.modules.get("numpy.random"))
             self._dice += [_dice_of(source, is_shared=True) for source in shared if source]
 
     def _note(self, value: Any, kind: type) -> None:

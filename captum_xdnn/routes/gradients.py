@@ -17,12 +17,15 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import gradient_module, run_forward, select_targets
+from captum_xdnn._torch import gradients_from
 from captum_xdnn.recording.tensors import custom_nodes_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 OWN_GRADIENTS = {"grad_outputs", "is_grads_batched"}
 """Options of ``torch.autograd.grad`` that speak of each output by itself."""
+PLAIN_OPTIONS = {"create_graph", "retain_graph", "allow_unused"}
+"""Those that autograd itself takes."""
 
 
 def gradient_of_each(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor, ...]:
@@ -35,14 +38,16 @@ def gradient_of_each(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor,
         and len(outputs) == outputs.numel()
         and OWN_GRADIENTS.isdisjoint(options)
     )
-    if at_once:
-        # Contiguous, as what autograd adds up of the rows.
-        ones = torch.ones_like(outputs, memory_format=torch.contiguous_format)
-        graph = options.get("create_graph", False)
-        options["grad_outputs"] = seed_of(outputs, ones, create_graph=graph)
-    roots = outputs if at_once else torch.unbind(outputs)
-    gradients: tuple[Tensor, ...] = torch.autograd.grad(roots, inputs, **options)
-    return gradients
+    if not at_once:
+        return cast(
+            "tuple[Tensor, ...]", torch.autograd.grad(torch.unbind(outputs), inputs, **options)
+        )
+    # Contiguous, as what autograd adds up of the rows.
+    ones = torch.ones_like(outputs, memory_format=torch.contiguous_format)
+    seed = seed_of(outputs, ones, create_graph=options.get("create_graph", False))
+    if isinstance(inputs, tuple | list) and inputs and PLAIN_OPTIONS.issuperset(options):
+        return gradients_from((outputs,), inputs, (seed,), **options)
+    return cast("tuple[Tensor, ...]", torch.autograd.grad(outputs, inputs, seed, **options))
 
 
 def seed_of(outputs: Tensor, ones: Tensor, *, create_graph: bool) -> Tensor:

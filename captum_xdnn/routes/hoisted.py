@@ -10,6 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import gradients_from
 from captum_xdnn.checks.completeness import FLOAT32
 from captum_xdnn.checks.gradient_law import agree
 from captum_xdnn.errors import is_out_of_memory, without_frames
@@ -158,10 +159,10 @@ def _rehearsed(attempt: Attempt, crossing: Crossing, most: int) -> bool:
     ours = crossing.hoisted(attempt.call, twice, min(2, most)).mean_gradients
     with torch.enable_grad():
         outputs = explained(attempt.watched.output, attempt.call.target)
-        theirs = torch.autograd.grad(
-            outputs,
+        theirs = gradients_from(
+            (outputs,),
             attempt.leaves,
-            torch.ones_like(outputs),
+            (torch.ones_like(outputs),),
             retain_graph=True,
             create_graph=attempt.request.create_graph,
         )

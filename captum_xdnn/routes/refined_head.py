@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import gradients_from
 from captum_xdnn.proof.batch_dim import BatchDim
 from captum_xdnn.recording.node import Node
 from captum_xdnn.routes.plan import Plan
@@ -66,8 +67,8 @@ def _of_rows(crossing: Crossing, call: Call) -> Part:
         examples = groups.to(call.inputs[0].device)
         rows = {n: row(n, degree, low, examples, places) for n, degree, low in crossing.moving}
         chosen = explained(crossing.head(rows, examples), of_examples(call.target, examples))
-        found = torch.autograd.grad(
-            chosen, list(rows.values()), torch.ones_like(chosen), allow_unused=True
+        found = gradients_from(
+            (chosen,), list(rows.values()), (torch.ones_like(chosen),), allow_unused=True
         )
         parts = _shares(crossing, list(map(or_zeros, found, rows.values())), places)
         outputs = chosen.detach()

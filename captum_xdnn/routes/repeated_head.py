@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import gradients_from
 from captum_xdnn.proof.baseline_values import BaselineValues, Unavailable
 from captum_xdnn.proof.batch_dim import BatchDim
 from captum_xdnn.proof.domain import FIXED, Power
@@ -104,7 +105,7 @@ class Crossing:
         """Lead the ``v`` back through the trunk."""
         with torch.enable_grad():
             pairs = zip(cotangents, self.values.values(), strict=True)
-            gradients = torch.autograd.grad(
+            gradients = gradients_from(
                 self._edges,
                 self._leaves,
                 [v.to(h.dtype) for v, h in pairs],
@@ -165,8 +166,8 @@ class Crossing:
             along, lambda output, steps: explained(output, _repeated_target(call.target, steps))
         )
         seed = seed_of(chosen, torch.ones_like(chosen), create_graph=self._graph)
-        gradients = torch.autograd.grad(
-            chosen, along, seed, create_graph=self._graph, allow_unused=True
+        gradients = gradients_from(
+            (chosen,), along, (seed,), create_graph=self._graph, allow_unused=True
         )
         return chosen.reshape(len(points), -1), list(map(or_zeros, gradients, along))
 

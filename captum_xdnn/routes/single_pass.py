@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from captum_xdnn._torch import gradients_from
 from captum_xdnn.checks.gradient_law import NOT_ITS_LAW, PLACES, agree, factor_at
 from captum_xdnn.checks.second_derivative import close_first_pass
 from captum_xdnn.proof.baseline_values import Unavailable
@@ -156,7 +157,7 @@ def differentiated(
         outputs = explained(returned, target)
         again = create_graph and not piecewise_linear  # else all is known of it
         seed = seed_of(outputs, torch.ones_like(outputs), create_graph=again)
-        gradients = torch.autograd.grad(outputs, leaves, seed, create_graph=create_graph)
+        gradients = gradients_from((outputs,), leaves, (seed,), create_graph=create_graph)
         if create_graph and piecewise_linear:
             close_first_pass(outputs, gradients, leaves)
         if degree != 1:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._captum import expand_additional_forward_args, expand_target
+from captum_xdnn._torch import gradients_from
 from captum_xdnn.checks.completeness import COARSE, COARSE_SLACK, SLACK, loosest, precision_of
 from captum_xdnn.errors import is_out_of_memory
 from captum_xdnn.routes.apart import Apart, OutOfMemory, Together
@@ -177,7 +178,7 @@ class _Together(_Points):
     ) -> None:
         """Whether each row's gradient is that of its own output: with other factors it is so many times that."""
         factors = torch.linspace(1, 2, len(inputs[0])).to(outputs)
-        again = torch.autograd.grad(outputs, inputs, factors.reshape(outputs.shape))
+        again = gradients_from((outputs,), inputs, (factors.reshape(outputs.shape),))
         unit = loosest(precision_of(inputs, 0.0), (*inputs, outputs))
         allowed = (COARSE_SLACK if unit > COARSE else SLACK) * unit
         for gradient, scaled in zip(gradients, again, strict=True):
