@@ -86,6 +86,11 @@ top_hooks: Any = getattr(
 )
 
 
+# What `torch.compile` does with each frame of this thread; None while it does nothing. Where torch does
+# not tell, it keeps its compiler from every operation of the watch, which takes longer.
+looking: Any = getattr(torch._C._dynamo.eval_frame, "get_eval_frame_callback", None)
+
+
 def set_version_counter(tensor: Tensor, version: int) -> None:
     """Put back a count of writes, so that autograd does not take what a run wrote for a change."""
     put: Any = torch._C._autograd._unsafe_set_version_counter
@@ -139,6 +144,8 @@ ATTRIBUTES: dict[str, Any] = {
     "_cdata": torch.UntypedStorage,
     # A way to a tensor's memory, which is noted as one.
     "_typed_storage": Tensor,
+    # An overload's function in C++, without the frame of a call in between.
+    "_op": _RELU.default,
     # What an operation takes, writes and shows: the watch, the proof and the routes live on it.
     "_schema": _RELU.default,
     # An operator's name, by which its kernels in Python are found.

@@ -7,6 +7,7 @@ If the output is homogeneous (or affine) along the ray, the attributions of an e
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from operator import attrgetter
 
 import torch
@@ -193,10 +194,15 @@ _BY_BACKEND = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 def precision_of(inputs: tuple[Tensor, ...], coarsest: float) -> float:
     """The unit of rounding that dtypes set: the inputs', the coarsest of the run, autocast's."""
     device = inputs[0].device.type
-    units = [coarsest, *(torch.finfo(tensor.dtype).eps for tensor in inputs)]
+    units = [coarsest, *(_unit_of(tensor.dtype) for tensor in inputs)]
     if device in _BACKENDS and torch.is_autocast_enabled(device):
-        units.append(torch.finfo(torch.get_autocast_dtype(device)).eps)
+        units.append(_unit_of(torch.get_autocast_dtype(device)))
     return max(units)
+
+
+@cache
+def _unit_of(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps
 
 
 def lost_below(precision: float) -> float:

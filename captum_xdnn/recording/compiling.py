@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from captum_xdnn._torch import TorchDispatchMode, compiler
+from captum_xdnn._torch import TorchDispatchMode, compiler, looking
 from captum_xdnn.recording.locks import lock
 
 _P = ParamSpec("_P")
@@ -82,17 +82,35 @@ compiler_left_alone = _left_alone if _SKIPS_FOR_GOOD else nullcontext
 
 
 class BesideCompiler(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """A mode where torch's compiler is at work, which must not compile what the mode does."""
+    """A mode where torch's compiler is loaded, which must not compile what the mode does.
+
+    Torch keeps it from every mode, at the cost of some microseconds an operation. Here that is done only
+    where it looks at the frames of this thread: inside of a function that ``torch.compile`` compiled.
+    """
 
     supports_higher_order_operators = True
 
     def __init__(self, mode: TorchDispatchMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._mode = mode
+        self._mode, self._apart = mode, _shown_apart()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return looking is None
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Show the operation to the mode."""
-        shown: Any = self._mode.__torch_dispatch__
-        return shown(func, types, args, kwargs)
+        if looking is None or looking() is None:
+            shown: Any = self._mode.__torch_dispatch__
+            return shown(func, types, args, kwargs)
+        return self._apart(self._mode, func, types, args, kwargs)
+
+
+@functools.cache
+def _shown_apart() -> Any:
+    """Shows a mode an operation without the compiler; made before that one looks, as making it is its business."""
+    # The frame that asks whether it looks is left alone, and none that it calls.
+    compiler().decorators.skip(BesideCompiler.__torch_dispatch__)
+    return compiler().disable(lambda mode, *shown: mode.__torch_dispatch__(*shown))

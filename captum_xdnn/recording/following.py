@@ -132,7 +132,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ):
                 return self._run_new(func, types, args, kwargs or {})
             self._given = step.given
-            result = func(*args, **kwargs) if kwargs else func(*args)
+            result = step.run(*args, **kwargs) if kwargs else step.run(*args)
             self._advance(step, result, self._group_of(args[0]) if step.shows else None)
             return result
         except Exception:

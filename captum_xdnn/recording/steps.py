@@ -175,6 +175,7 @@ class Step:
         size: Of a tree's root, how many steps are counted for it.
         first: The step that was seen to follow first; ``others`` are the later ones, by signature.
         given: The arguments by position, as in the signature.
+        run: Runs the overload.
         overload: The overload, where nothing but tensors and literals by position (``wanted``), and literals by name
             (``named``), decides what it does, and it does nothing beside returning results, or writing its first
             argument; else None.
@@ -188,6 +189,7 @@ class Step:
         self.first: Step | None = None
         self.others: dict[Any, Step] = {}
         self.overload: Any = None
+        self.run: Any = None
         self.given: tuple[Any, ...] = ()
         self.wanted: tuple[Any, ...] = ()
         self.named: dict[str, Any] = {}
@@ -198,7 +200,7 @@ class Step:
             and operation.is_usual_with(signature[1:-1])
             and not signature[-1].extends()
         ):
-            self.overload = operation.overload
+            self.overload, self.run = operation.overload, operation.overload._op
             self.named = dict(signature[-1].named)
             self.given = signature[1:-1]
             self.wanted = tuple(map(_decoded, self.given))

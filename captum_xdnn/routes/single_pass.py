@@ -174,7 +174,10 @@ def explained(output: Any, target: Any) -> Tensor:
         RuntimeError: If the output is complex.
     """
     outputs = select(output, target)
-    if outputs[0].numel() != 1:
+    of_one = (
+        outputs.shape[1:].numel() if len(outputs.shape) and len(outputs) else outputs[0].numel()
+    )
+    if of_one != 1:
         message = (
             "Target not provided when necessary, cannot take gradient with respect to multiple "
             "outputs."

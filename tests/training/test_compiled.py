@@ -16,7 +16,9 @@ from torch.testing import assert_close
 from trained_networks import perceptron, rows
 
 from captum_xdnn import XIntegratedGradients
+from captum_xdnn._torch import compiled_frames
 from captum_xdnn.priors import expected_gradients, gini_sparsity
+from captum_xdnn.recording import compiling
 from captum_xdnn.recording.compiling import uncompiled
 
 
@@ -158,3 +160,58 @@ def test_what_was_attributed_first_is_compiled_afterwards() -> None:
     assert counter.frame_count == 0
     net(x)
     assert counter.frame_count == 1
+
+
+def _in_parts(inner: nn.Module, count: CompileCounter) -> Callable[..., Any]:
+    """Compiled in two graphs, with a function of the user's between them."""
+
+    def between(x: Tensor) -> Tensor:
+        return torch.relu(x) + x.abs()
+
+    def parts(x: Tensor) -> Tensor:
+        y = inner(x)
+        torch._dynamo.graph_break()
+        return between(y) * 2
+
+    return torch.compile(parts, backend=count)
+
+
+# Torch's own, at a tensor between two graphs.
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+@pytest.mark.parametrize("is_warm", [False, True])
+def test_nothing_of_the_watch_is_compiled(is_warm: bool) -> None:
+    count = CompileCounter()
+    inner, head = perceptron(), nn.Linear(3, 3, bias=False).double()
+    compiled = _in_parts(inner, count)
+    function = lambda x: head(compiled(x))  # noqa: E731
+    if is_warm:
+        function(rows())
+    known, total = count.frame_count, compiled_frames()
+    xig = XIntegratedGradients(function)
+    for _ in range(3):
+        xig.attribute(rows(), target=1)
+    assert xig.last_route == "single_pass"
+    assert count.frame_count == known
+    assert compiled_frames() == total
+    function(rows())
+    assert count.frame_count > 0
+
+
+def test_the_compiler_is_asked_to_step_aside_inside_of_compiled_functions_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is loaded with torchvision; each operation of every network paid for it."""
+    stepped: list[Any] = []
+    shown = compiling._shown_apart()
+
+    def apart(mode: Any, func: Any, *given: Any) -> Any:
+        stepped.append(func)
+        return shown(mode, func, *given)
+
+    disable: Any = torch._dynamo.disable
+    monkeypatch.setattr(compiling, "_shown_apart", lambda: disable(apart))
+    plain, inner = perceptron(), perceptron()
+    XIntegratedGradients(plain).attribute(rows(), target=1)
+    assert not stepped
+    XIntegratedGradients(torch.compile(inner, backend="eager")).attribute(rows(), target=1)
+    assert stepped or compiling._SKIPS_FOR_GOOD  # then compiled functions run as written
