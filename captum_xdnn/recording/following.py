@@ -289,7 +289,7 @@ class Functions(TorchFunctionMode):
                 and (not kwargs or _COMMON.issuperset(map(type, kwargs.values())))
             )
             if (
-                (types and any(map(has_own_functions, types)))
+                (types and types != _PLAIN and any(map(has_own_functions, types)))
                 or len_torch_dispatch_stack() > self._depth
                 or not (usual or event or not self.runs_others(func, args, kwargs))
             ):
