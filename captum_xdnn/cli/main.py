@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +20,28 @@ _COMMANDS = {
 }
 _GLOBAL_OPTIONS = ("-h", "--help", "--version")
 _SCRIPT = "captum-xdnn"
+BROKEN_PIPE = 128 + 13
+"""The exit code of a program that SIGPIPE ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that the command line names, the demo if it names none; give its exit code.
 
-    A command line that is wrong exits with code 2, and one line on stderr.
+    A command line that is wrong exits with code 2, and one line on stderr. Where whoever reads the output
+    has seen enough (``| head``), it ends as other programs do then.
     """
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain at its end that it cannot write what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or (given[0].startswith("-") and given[0] not in _GLOBAL_OPTIONS):
         given = ["demo", *given]

@@ -79,11 +79,7 @@ def save_onnx(
     seal(model.graph)
     model.metadata_props[KEY] = facts.to_json()
     made.save(path)
-    try:
-        _try(program, made, path, places)
-    except BaseException:
-        path.unlink()
-        raise
+    _try(program, made, path, places)
 
 
 def _check_convolutions(program: ExportedProgram, places: Mapping[str, str]) -> None:

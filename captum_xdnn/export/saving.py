@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch.export import ExportedProgram
@@ -34,10 +36,22 @@ def save(
         raise XDNNError(FROM_A_FILE)
     if path.is_dir() or not path.parent.is_dir():
         raise OSError(f"cannot write {path}: it is a folder, or there is none for it")
-    with ONE_AT_A_TIME:
+    with ONE_AT_A_TIME, _whole(path) as new:
         if path.suffix == ".onnx":
-            save_onnx(program, facts, path, places)
+            save_onnx(program, facts, new, places)
         elif compiled:
-            save_compiled(program, facts, path)
+            save_compiled(program, facts, new)
         else:
-            torch.export.save(program, path, extra_files={JSON: facts.to_json()})
+            torch.export.save(program, new, extra_files={JSON: facts.to_json()})
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A file to write, which takes its place when it is done: until then what was there stays."""
+    place = path.resolve()
+    with TemporaryDirectory(prefix=f".{place.stem}.", dir=place.parent) as folder:
+        new = Path(folder, place.name)
+        yield new
+        # A large model has its weights beside it: they come first.
+        for part in sorted(Path(folder).iterdir(), key=lambda file: file == new):
+            part.replace(place.parent / part.name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -161,3 +164,26 @@ def test_a_folder_that_was_there_stays(folder: Path) -> None:
 def test_certify_names_the_class_for_token_ids(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(shlex.split("certify my_model:Words --shape 2,5 --dtype int64")) == 1
     assert "XLayerIntegratedGradients(model, model.embedding)" in capsys.readouterr().out
+
+
+def test_a_reader_who_has_seen_enough_ends_it_without_a_complaint(folder: Path) -> None:
+    """``| head -1``."""
+    command = [
+        sys.executable,
+        "-m",
+        "captum_xdnn",
+        *shlex.split("certify my_model:Net --shape 2,784"),
+    ]
+    places = os.pathsep.join((str(folder), str(Path(captum_xdnn.__file__).parents[1])))
+    ours = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": places},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert ours.stdout is not None
+    ours.stdout.close()
+    _, said = ours.communicate()
+    assert ours.returncode == 141, said
+    assert b"Pipe" not in said

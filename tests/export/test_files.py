@@ -207,6 +207,74 @@ def test_where_no_file_can_be_none_is_written(
             written[0].save(file)
 
 
+def _half_a_file(error: BaseException) -> Any:
+    def write(*given: Any, **_: Any) -> None:
+        path = next(part for part in given if isinstance(part, Path))
+        path.write_bytes(b"half of it")
+        raise error
+
+    return write
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    ("name", "writer", "options"),
+    [
+        ("a.onnx", "captum_xdnn.export.saving.save_onnx", {}),
+        ("a.pt2", "torch.export.save", {}),
+        ("a.pt2", "captum_xdnn.export.saving.save_compiled", {"compiled": True}),
+    ],
+)
+def test_what_fails_leaves_the_earlier_file(
+    name: str, writer: str, options: Any, error: BaseException,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / name
+    path.write_bytes(b"an earlier one")
+    program = export_attribution(network(), EXAMPLE)
+    monkeypatch.setattr(writer, _half_a_file(error))
+    with pytest.raises(type(error)):
+        program.save(path, **options)
+    assert path.read_bytes() == b"an earlier one"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_refused_onnx_leaves_the_earlier_file(
+    written: tuple[AttributionProgram, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, path = written
+    before = path.read_bytes()
+    refused = lambda *_: (_ for _ in ()).throw(RuntimeError("it computes otherwise"))  # noqa: E731
+    monkeypatch.setattr("captum_xdnn.export.onnx_checks.check", refused)
+    with pytest.raises(XDNNError, match="computes otherwise"):
+        program.save(path)
+    assert path.read_bytes() == before
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_a_link_still_leads_to_the_file(tmp_path: Path) -> None:
+    target, link = tmp_path / "program.pt2", tmp_path / "latest.pt2"
+    target.write_bytes(b"an earlier one")
+    link.symlink_to(target)
+    export_attribution(network(), EXAMPLE).save(link)
+    assert link.is_symlink()
+    assert load(target)(EXAMPLE).attributions.shape == EXAMPLE.shape
+
+
+def test_weights_beside_a_large_file_come_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = export_attribution(network(), EXAMPLE)
+    monkeypatch.setattr(
+        "torch.onnx.ONNXProgram.save",
+        lambda made, path, save=torch.onnx.ONNXProgram.save: save(made, path, external_data=True),
+    )
+    program.save(tmp_path / "large.onnx")
+    assert {p.name for p in tmp_path.iterdir()} == {"large.onnx", "large.onnx.data"}
+    found = load(tmp_path / "large.onnx")(EXAMPLE)
+    assert torch.allclose(found.attributions, program(EXAMPLE).attributions, atol=1e-5)
+
+
 @pytest.mark.parametrize("given", [np.zeros((3, 10), np.float32), [[0.0] * 10]])
 def test_what_is_no_tensor_is_no_input(
     given: Any, written: tuple[AttributionProgram, Path]
