@@ -44,7 +44,7 @@ class ChannelScale(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Scale the channels."""
-        return _per_channel(input, self.weight)
+        return _per_channel(input, input.shape, self.weight)
 
     def extra_repr(self) -> str:
         """Number of channels."""
@@ -141,16 +141,18 @@ class UncenteredBatchNorm(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the input."""
-        if self.dimensions and input.dim() not in self.dimensions:
+        shape = (
+            input.shape
+        )  # once: where a run is watched, each question takes as long as an operation
+        if self.dimensions and len(shape) not in self.dimensions:
             expected = " or ".join(map(str, self.dimensions))
-            raise ValueError(
-                f"expected an input of {expected} dimensions, got {tuple(input.shape)}"
-            )
-        _check_channels(input, self.num_features)
+            raise ValueError(f"expected an input of {expected} dimensions, got {tuple(shape)}")
+        _check_channels(shape, self.num_features)
         running = self.running_mean_square
         mean_square = self._of_batch(input) if self.training or running is None else running
         factors = torch.rsqrt(_at_least_single(mean_square) + self.eps)
-        return _per_channel(input, factors if self.weight is None else factors * self.weight)
+        weight = self.weight
+        return _per_channel(input, shape, factors if weight is None else factors * weight)
 
     def _of_batch(self, input: Tensor) -> Tensor:
         """The mean squares of this batch, noted in training mode."""
@@ -178,21 +180,22 @@ class UncenteredBatchNorm(nn.Module):
 
 def _at_least_single(tensor: Tensor) -> Tensor:
     """In single precision, if its own is less: squares of half precision overflow at 256."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    dtype = tensor.dtype
+    wide = torch.promote_types(dtype, torch.float32)
+    return tensor if wide is dtype else tensor.to(wide)
 
 
-def _check_channels(input: Tensor, channels: int) -> None:
-    if input.dim() < 2 or input.shape[1] != channels:
-        raise ValueError(
-            f"expected an input of shape (B, {channels}, ...), got {tuple(input.shape)}"
-        )
+def _check_channels(shape: torch.Size, channels: int) -> None:
+    if len(shape) < 2 or shape[1] != channels:
+        raise ValueError(f"expected an input of shape (B, {channels}, ...), got {tuple(shape)}")
 
 
-def _per_channel(input: Tensor, factors: Tensor) -> Tensor:
+def _per_channel(input: Tensor, shape: torch.Size, factors: Tensor) -> Tensor:
     """Multiply the channels by factors; where these are of a wider dtype, it is rounded once."""
-    _check_channels(input, len(factors))
-    product = input * factors.reshape(1, -1, *(1,) * (input.dim() - 2))
-    return product.to(input.dtype) if input.is_floating_point() else product
+    _check_channels(shape, len(factors))
+    product = input * factors.reshape(1, -1, *(1,) * (len(shape) - 2))
+    dtype = input.dtype
+    return product.to(dtype) if dtype.is_floating_point else product
 
 
 class UncenteredBatchNorm1d(UncenteredBatchNorm):

@@ -44,12 +44,15 @@ def _hand_out(tape: Tape, given: list[Any]) -> None:
         tape.hand_out(given[0])
 
 
-def _measure(tape: Tape, given: list[Any]) -> None:
+def _measure(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """A shape is read: that is a value, where values have decided it."""
-    known = tape.sized.get(id(given[0])) if tape.sized else None
-    # Another tensor may have come to the address of one that is gone.
-    if known is not None and known() is given[0]:
-        tape.note_event(MEASURED, given[:1])
+    if tape.sized:
+        measured = [*args, *kwargs.values()][:1]
+        known = tape.sized.get(id(measured[0]))
+        # Another tensor may have come to the address of one that is gone.
+        if known is not None and known() is measured[0]:
+            tape.note_event(MEASURED, measured)
+    return func(*args, **kwargs) if kwargs else func(*args)
 
 
 def _gather(tape: Tape, given: list[Any]) -> None:
@@ -212,10 +215,6 @@ def _events() -> dict[Any, Event]:
             Tensor.__cuda_array_interface__.__get__,
         ),
         _replace: (*_methods("apply_", "map_", "map2_"), TensorBase.data.__set__),
-        _measure: (
-            TensorBase.shape.__get__,
-            *(Tensor.size, Tensor.__len__, Tensor.numel, Tensor.nelement),
-        ),
         _gather: (*makers, *(getattr(torch, f"sparse_{form}_tensor") for form in sparse)),
         _divide: (PACKING[0], *splitting),
         _index: (Tensor.__getitem__, Tensor.__setitem__),
@@ -225,6 +224,8 @@ def _events() -> dict[Any, Event]:
         ),
     }
     events = {func: _noting(note) for note, functions in noted.items() for func in functions}
+    shapes = (TensorBase.shape.__get__, *_methods("size", "__len__", "numel", "nelement"))
+    events |= dict.fromkeys(shapes, _measure)
     events[torch.autograd.grad] = events[Tensor.backward] = _differentiate
     events[torch.nn.functional.pad] = events[pad] = _pad
     events[torch.nn.functional.one_hot], events[PACKING[1]] = _one_hot, _unpack

@@ -148,6 +148,8 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _is_next(self, step: Step, args: tuple[Any, ...]) -> bool:
         """Whether a step that was seen to follow is what follows now; its new sources are entered."""
+        if step.lengths:
+            args = step.taken_apart(args)
         if (
             len(args) != len(step.wanted)
             or torch.is_grad_enabled() is not step.is_graded

@@ -11,6 +11,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -165,6 +166,11 @@ def _decoded(part: Any) -> Any:
     return float.fromhex(part.hexadecimal) or part
 
 
+def _tensors_in(part: Any) -> int:
+    """How long a list with tensors is; 0 of what is none."""
+    return len(part) if type(part) is tuple and any(type(p) in (Ref, Source) for p in part) else 0
+
+
 class Step:
     """One operation of a run, and the steps that were seen to follow it.
 
@@ -179,6 +185,8 @@ class Step:
         overload: The overload, where nothing but tensors and literals by position (``wanted``), and literals by name
             (``named``), decides what it does, and it does nothing beside returning results, or writing its first
             argument; else None.
+        lengths: Where there are lists of tensors among the arguments, how long each is, 0 for others; ``wanted`` holds
+            the tensors in their place.
     """
 
     def __init__(self, signature: Any, results: Any) -> None:
@@ -192,6 +200,7 @@ class Step:
         self.run: Any = None
         self.given: tuple[Any, ...] = ()
         self.wanted: tuple[Any, ...] = ()
+        self.lengths: tuple[int, ...] = ()
         self.named: dict[str, Any] = {}
         self.is_graded = self.shows = self.writes = False
         operation = None if signature is None else signature[0]
@@ -206,6 +215,11 @@ class Step:
             self.wanted = tuple(map(_decoded, self.given))
             self.is_graded = signature[-1].graded
             self.shows, self.writes = operation.shows, operation.is_in_place
+            lengths = tuple(map(_tensors_in, self.given))
+            if any(lengths) and not (self.shows or self.writes):
+                self.lengths = lengths
+                parts = zip(self.wanted, lengths, strict=True)
+                self.wanted = tuple(chain.from_iterable(p if n else (p,) for p, n in parts))
 
     def append(self, signature: Any, results: Any) -> Step:
         """Note a step that follows this one."""
@@ -215,6 +229,20 @@ class Step:
         else:
             self.others[signature] = step
         return step
+
+    def taken_apart(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, with the tensors of lists for the lists; none where those are of other lengths."""
+        if len(args) != len(self.lengths):
+            return ()
+        found: list[Any] = []
+        for value, length in zip(args, self.lengths, strict=True):
+            if not length:
+                found.append(value)
+            elif type(value) is list and len(value) == length:
+                found += value
+            else:
+                return ()
+        return tuple(found)
 
     @property
     def op(self) -> Any:
