@@ -7,7 +7,7 @@ import math
 import operator
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -156,6 +156,8 @@ def _made(verdict: Verdict) -> Plan | None:
     parts = split(graph, graph.output, propagation)
     if parts is None or not all(map(_is_repeatable, parts.head)):
         return None
+    if any(_is_sized_by(node, parts.head) for node in parts.head):
+        return None
     return Plan(parts, graph.inputs, graph.size, verdict.rows)
 
 
@@ -193,6 +195,15 @@ def _is_repeatable(node: Node) -> bool:
         return False
     known = is_batched(target) or _is_attention(target) or how(target) is not None
     return node.value is not None and known
+
+
+def _is_sized_by(node: Node, head: Collection[Node]) -> bool:
+    """Whether values of the head decide how many entries a result has: not the same at each step."""
+    if not (is_operation(node.target) and operation_of(node.target).sized_by_values):
+        return False
+    first, *indices = node.all_input_nodes
+    masks = [n for n in indices if n.value.dtype in (torch.bool, torch.uint8)]
+    return any(n in head for n in (masks if indices else [first]))
 
 
 @functools.cache  # torch takes as long to say it as for a small operation
