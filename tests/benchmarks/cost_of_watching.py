@@ -1,4 +1,4 @@
-"""What an operation costs under a dispatch mode that does nothing, and under the watch.
+"""What an operation costs under modes of torch that do nothing, and under the watch.
 
 Run ``python -m tests.benchmarks.cost_of_watching``. Between two convolutions Python's own code and
 data have left the processor's caches, so an operation costs more there than in a perceptron.
@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from captum_xdnn.proof.watching import watch
 
 from .cases import perceptron
-from .networks import x_resnet50
+from .networks import x_densenet121, x_resnet50
 
 ROUNDS = 25
 
@@ -33,10 +34,18 @@ class Nothing(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class NoFunctions(TorchFunctionMode):
+    """Calls every function as it is."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
 def main() -> None:
     torch.set_num_threads(1)
     networks = {
         "ResNet-50-sized at 224": (x_resnet50(), torch.randn(1, 3, 224, 224)),
+        "DenseNet-121 after `to_xdnn` at 224": (x_densenet121(), torch.randn(1, 3, 224, 224)),
         "perceptron of 40 layers": (perceptron(*[64] * 41, bias=False), torch.randn(8, 64)),
     }
     for name, (net, x) in networks.items():
@@ -48,7 +57,7 @@ def report(name: str, net: nn.Module, x: Tensor) -> None:
     """Print the microseconds for each operation above the bare forward pass."""
 
     def empty() -> None:
-        with Nothing():
+        with NoFunctions(), Nothing():
             net(x)
 
     ways: list[Callable[[], Any]] = [
