@@ -195,8 +195,11 @@ def ahead_of_time() -> tuple[Any, Any]:
 
 
 def compiler() -> Any:
-    """The module of ``torch.compile`` if anything has imported it, which takes seconds; else None."""
-    return sys.modules.get(_COMPILER)
+    """The module of ``torch.compile`` if it is there, which takes seconds; None before, and while a thread imports it."""
+    module = sys.modules.get(_COMPILER)
+    if module is None or getattr(module.__spec__, "_initializing", False):
+        return None
+    return module
 
 
 def compiled_frames() -> int:

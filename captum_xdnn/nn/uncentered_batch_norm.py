@@ -141,9 +141,8 @@ class UncenteredBatchNorm(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the input."""
-        shape = (
-            input.shape
-        )  # once: where a run is watched, each question takes as long as an operation
+        # Once: where a run is watched, a question about a tensor takes a third of an operation.
+        shape = input.shape
         if self.dimensions and len(shape) not in self.dimensions:
             expected = " or ".join(map(str, self.dimensions))
             raise ValueError(f"expected an input of {expected} dimensions, got {tuple(shape)}")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import types
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import pytest
@@ -215,3 +218,19 @@ def test_the_compiler_is_asked_to_step_aside_inside_of_compiled_functions_alone(
     assert not stepped
     XIntegratedGradients(torch.compile(inner, backend="eager")).attribute(rows(), target=1)
     assert stepped or compiling._SKIPS_FOR_GOOD  # then compiled functions run as written
+
+
+def test_a_compiler_that_another_thread_is_importing_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An optimiser's first step imports it, for seconds, half of what it has is not there meanwhile."""
+    half = types.ModuleType("torch._dynamo")
+    half.__spec__ = ModuleSpec("torch._dynamo", None)
+    half.__spec__._initializing = True  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch._dynamo", half)
+    compiling._shown_apart.cache_clear()
+    xig = XIntegratedGradients(perceptron())
+    for options in ({}, {"create_graph": True}):
+        xig.attribute(rows(), target=1, **options)
+        assert xig.last_route == "single_pass"
+    assert compiled_frames() == 0
