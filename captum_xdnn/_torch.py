@@ -100,6 +100,9 @@ def set_version_counter(tensor: Tensor, version: int) -> None:
         put(tensor, version)
 
 
+_GRAD = torch.autograd.grad
+
+
 def gradients_from(
     outputs: Sequence[Any],
     inputs: Sequence[Tensor],
@@ -113,7 +116,8 @@ def gradients_from(
 
     That function imports sympy to compare the two: half a second in the first call of a process.
     """
-    if has_torch_function((*outputs, *inputs)):  # a class of tensors, or a mode, has a say in it
+    # A class of tensors or a mode has a say in it, or somebody has put another function in its place.
+    if torch.autograd.grad is not _GRAD or has_torch_function((*outputs, *inputs)):
         return torch.autograd.grad(
             outputs,
             inputs,

@@ -353,3 +353,20 @@ def test_the_cost_grows_with_the_rows_and_not_with_their_square(name: str) -> No
         return time.process_time() - start
 
     assert min(seconds(ours) for _ in range(3)) * 4 < seconds(theirs)
+
+
+@pytest.mark.filterwarnings("ignore:the certificate did not hold")
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_function_in_the_place_of_torchs_is_called(
+    bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grad = torch.autograd.grad
+    net, x = nn.Sequential(nn.Linear(6, 3, bias=bias), nn.ReLU()), inputs(4)
+    xig = XIntegratedGradients(net)
+    before = xig.attribute(x, target=1)
+    doubled = lambda *args, **options: tuple(2 * g for g in grad(*args, **options))  # noqa: E731
+    monkeypatch.setattr(torch.autograd, "grad", doubled)
+    found = xig.attribute(x, target=1)
+    expected = captum.attr.IntegratedGradients(net).attribute(x, target=1)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, before)

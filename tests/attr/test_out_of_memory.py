@@ -18,6 +18,7 @@ from layer_family import NAMES, Case, arguments_of, chain, method_of, rows
 from torch import Tensor, nn
 
 import captum_xdnn
+from captum_xdnn import _torch
 from captum_xdnn.errors import without_frames
 from captum_xdnn.recording import steps
 
@@ -83,14 +84,17 @@ class Counted(nn.Module):
 
 @pytest.fixture(autouse=True)
 def _counted(monkeypatch: pytest.MonkeyPatch, always_hoisted: None) -> Any:
-    grad = torch.autograd.grad
+    def counting(function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            for passes in RUNNING:
+                passes.begin()
+            return function(*args, **kwargs)
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        for passes in RUNNING:
-            passes.begin()
-        return grad(*args, **kwargs)
+        return counted
 
-    monkeypatch.setattr(torch.autograd, "grad", counted)
+    monkeypatch.setattr(torch.autograd, "grad", counting(torch.autograd.grad))  # Captum's own calls
+    monkeypatch.setattr(_torch, "_GRAD", torch.autograd.grad)
+    monkeypatch.setattr(_torch, "_run_backward", counting(_torch._run_backward))
     collects = gc.isenabled()
     gc.disable()  # what has to wait for the garbage collector is not free when memory is needed
     yield
