@@ -141,7 +141,7 @@ class UncenteredBatchNorm(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise the input."""
-        # Once: where a run is watched, a question about a tensor takes a third of an operation.
+        # Once: where a run is watched, each question about a tensor takes microseconds.
         shape = input.shape
         if self.dimensions and len(shape) not in self.dimensions:
             expected = " or ".join(map(str, self.dimensions))
