@@ -174,10 +174,7 @@ def explained(output: Any, target: Any) -> Tensor:
         RuntimeError: If the output is complex.
     """
     outputs = select(output, target)
-    of_one = (
-        outputs.shape[1:].numel() if len(outputs.shape) and len(outputs) else outputs[0].numel()
-    )
-    if of_one != 1:
+    if outputs[0].numel() != 1:
         message = (
             "Target not provided when necessary, cannot take gradient with respect to multiple "
             "outputs."
