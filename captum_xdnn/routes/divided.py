@@ -100,7 +100,7 @@ class Passes:
         backwards = block % whole_blocks(call.size) > 0
         try:
             self._pass(call, (steps[::-1] if backwards else steps)[:block])
-            found = self.at_once(lambda: self._pass(call, steps))
+            found = self.at_once(lambda: self._pass(call, steps, divides=False))
             pairs = zip(*self._gradients, strict=True)
             same = all(
                 torch.equal(few, _first(rows, len(steps), block, backwards)) for few, rows in pairs
@@ -164,13 +164,15 @@ class Passes:
             raise Together
         return joined([self.total(part, steps) for part in call.chunks(most)])
 
-    def _pass(self, call: Call, steps: Steps) -> tuple[Tensor, ...]:
+    def _pass(self, call: Call, steps: Steps, *, divides: bool = True) -> tuple[Tensor, ...]:
+        """The sum at some steps; where these are not all, what runs is proved to keep its rows apart."""
         rows = call.size * len(steps)
         weights, places = map(list, zip(*steps, strict=True))
 
         def compute() -> tuple[Tensor, ...]:
             if self.way is None:
-                return self._weighted_sum(call, weights, places, is_known=rows in self.apart.seen)
+                is_new = divides and rows not in self.apart.seen
+                return self._weighted_sum(call, weights, places, is_new=is_new)
             if rows not in self.apart.seen:
                 self._watch(call, places)
             return self.way.compute(call, weights, places)
@@ -178,22 +180,22 @@ class Passes:
         return self.apart.run(rows, compute)
 
     def _weighted_sum(
-        self, call: Call, weights: list[float], places: list[float], *, is_known: bool
+        self, call: Call, weights: list[float], places: list[float], *, is_new: bool
     ) -> tuple[Tensor, ...]:
-        def watched(
-            forward_fn: Any,
-            inputs: tuple[Tensor, ...],
-            target_ind: Any,
-            additional_forward_args: Any,
+        def gradients(
+            forward_fn: Any, inputs: Any, target_ind: Any, additional_forward_args: Any
         ) -> tuple[Tensor, ...]:
-            del forward_fn
-            size = len(inputs[0]) // len(places)
-            found = self.apart.watched(inputs, target_ind, additional_forward_args or (), size)[1]
+            if is_new:
+                size, further = len(inputs[0]) // len(places), additional_forward_args or ()
+                found = self.apart.watched(inputs, target_ind, further, size)[1]
+            else:
+                compute = by_rows(compute_gradients)
+                found = compute(forward_fn, inputs, target_ind, additional_forward_args)
             if self._gradients is not None:
                 self._gradients.append(found)
             return found
 
-        self._captum.gradient_func = by_rows(compute_gradients) if is_known else watched
+        self._captum.gradient_func = gradients
         found: tuple[Tensor, ...] = self._captum._attribute(
             inputs=call.inputs,
             baselines=call.baselines,

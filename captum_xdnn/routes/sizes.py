@@ -40,6 +40,8 @@ CHEAP = 10
 """A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
 PATIENCE = 3
 """So many calls are divided before all steps at once count as faster: one alone may have met a busy machine."""
+CLEARLY = 1.1
+"""What is slower by this counts as slower after one call."""
 AGAIN = 16
 """In one of so many calls passes are tried that have been slower than all steps at once: a machine that was busy
 elsewhere makes them seem so."""
@@ -109,10 +111,12 @@ class Sizes:
         self._same[steps, total, torch.get_num_threads()] = same
 
     def to_compare(self, size: int, total: int) -> int | None:
-        """The steps of a pass that is to be looked at next: whole blocks, then with one step more if there are such."""
+        """The steps of a pass that is to be looked at next: whole blocks, or one step more where these were faster."""
         block = whole_blocks(size)
-        passes = [block, block + 1] if total % block else [block]
-        return next((steps for steps in passes if self.is_same(steps, total) is None), None)
+        if self.is_same(block, total) is None:
+            return block
+        is_next = total % block and self._is_faster() and self.is_same(block + 1, total) is None
+        return block + 1 if is_next else None
 
     def gains(self, size: int, total: int) -> bool:
         """Whether fewer steps in a pass on a CPU may be faster than all at once, and are not known to be slower."""
@@ -123,9 +127,13 @@ class Sizes:
         same = self.is_same(whole_blocks(size), total)
         if same is None:
             return total in self._whole or rows >= CHEAP * BLOCK
-        if self._tried < PATIENCE or self._calls % AGAIN == 0:
-            return same
-        return same and self._at_once >= BETTER * self._divided
+        return same and (self._is_faster() is not False or self._calls % AGAIN == 0)
+
+    def _is_faster(self) -> bool | None:
+        """Whether calls of several passes take no longer than all steps at once; None after too few of them."""
+        if self._tried < (1 if self._divided > CLEARLY * self._at_once else PATIENCE):
+            return None
+        return self._at_once >= BETTER * self._divided
 
     def note_at_once(self, seconds: float, total: int) -> None:
         """Note what a step took in a pass of all of them."""
