@@ -180,8 +180,9 @@ class UncenteredBatchNorm(nn.Module):
 def _at_least_single(tensor: Tensor) -> Tensor:
     """In single precision, if its own is less: squares of half precision overflow at 256."""
     dtype = tensor.dtype
-    wide = torch.promote_types(dtype, torch.float32)
-    return tensor if wide is dtype else tensor.to(wide)
+    if dtype is torch.float32 or dtype is torch.float64:  # of others torch's dispatcher is asked
+        return tensor
+    return tensor.to(torch.promote_types(dtype, torch.float32))
 
 
 def _check_channels(shape: torch.Size, channels: int) -> None:
