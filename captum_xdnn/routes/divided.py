@@ -56,16 +56,17 @@ class Passes:
     def result(self) -> tuple[Tensor, ...] | None:
         """The attributions; None where all steps run at once, by Captum's code."""
         memory, block = self.apart.memory, None
+        spent = memory.spent
         if self._fit_at_once():
             size = self.request.call.size
             # For speed alone: not on a GPU, and not the averages of layers, which Captum sums up in ways of its own.
             if (
                 self.device.type != "cpu"
                 or self.way is not None
-                or not self.sizes.gains(size, self.total_steps)
+                or not self.sizes.gains(size, self.total_steps, spent)
             ):
                 return None
-            block = self.sizes.to_compare(size, self.total_steps)
+            block = self.sizes.to_compare(size, self.total_steps, spent)
         if memory.undivided:
             memory.undivided -= 1
             return None
@@ -77,7 +78,9 @@ class Passes:
             memory.undivided = max(memory.undivided, SKIPPED)
             return None
         if self.way is None and block is None:
-            self.sizes.note_divided((clock() - start) / self.total_steps)
+            seconds = clock() - start
+            spent.note(seconds, self.sizes.lost(seconds, self.total_steps))
+            self.sizes.note_divided(seconds / self.total_steps)
         if not self.request.multiply_by_inputs:
             return totals
         return tuple(map(torch.mul, totals, call.differences()))
@@ -87,7 +90,9 @@ class Passes:
         start = clock()
         found = compute()
         if self.way is None:  # another way through the same structure takes another time
-            self.sizes.note_at_once((clock() - start) / self.total_steps, self.total_steps)
+            seconds = clock() - start
+            self.apart.memory.spent.note(seconds)
+            self.sizes.note_at_once(seconds / self.total_steps, self.total_steps)
         return found
 
     def _compared(self, block: int, call: Call, steps: Steps) -> tuple[Tensor, ...]:
@@ -97,9 +102,10 @@ class Passes:
         is in a whole one, and the other way round, as where each pass takes one step more.
         """
         self._gradients = []
-        backwards = block % whole_blocks(call.size) > 0
+        backwards, start = block % whole_blocks(call.size) > 0, clock()
         try:
             self._pass(call, (steps[::-1] if backwards else steps)[:block])
+            self.apart.memory.spent.note(clock() - start, clock() - start)
             found = self.at_once(lambda: self._pass(call, steps, divides=False))
             pairs = zip(*self._gradients, strict=True)
             same = all(

@@ -36,6 +36,9 @@ all steps at once, which is looked at before steps are divided for speed: a netw
 of another rounding than the last digits (1.5e-3 of an untrained fcn_resnet50's attributions). Most networks round one
 more row as all at once, too; then each pass takes one of the steps that are left, which is less memory: 17, 17 and 16
 rows instead of 16, 16 and 18."""
+SHARE = 0.05
+"""Of the time that a function's calls take, what looking for faster passes may cost beyond its first look: what is fast
+belongs to a structure, and a function that takes texts of all lengths has many, each seen a few times."""
 CHEAP = 10
 """A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
 PATIENCE = 3
@@ -69,6 +72,23 @@ def whole_blocks(size: int) -> int:
 def aligned(size: int, steps: int) -> int:
     """As many steps as make whole blocks of rows, of so many; all of them where they make none."""
     return steps - steps % whole_blocks(size) if steps >= whole_blocks(size) else steps
+
+
+class Spent:
+    """What looking for faster passes has cost one function, and what its calls have taken."""
+
+    def __init__(self) -> None:
+        self._seconds, self._lost, self._has_looked = 0.0, 0.0, False
+
+    def note(self, seconds: float, lost: float = 0.0) -> None:
+        """Note what a call or a look took, and how much of it was lost; less than nothing where it was won."""
+        self._seconds += seconds
+        self._lost += lost
+
+    def allows(self, seconds: float) -> bool:
+        """Whether a look may cost so much; the first one may."""
+        is_first, self._has_looked = not self._has_looked, True
+        return is_first or self._lost + seconds <= SHARE * self._seconds
 
 
 class Sizes:
@@ -110,23 +130,30 @@ class Sizes:
         """Note what was seen."""
         self._same[steps, total, torch.get_num_threads()] = same
 
-    def to_compare(self, size: int, total: int) -> int | None:
+    def lost(self, seconds: float, steps: int) -> float:
+        """How much longer so many steps took than in a pass of all of them; nothing where that is not known."""
+        return 0.0 if math.isinf(self._at_once) else seconds - steps * self._at_once
+
+    def to_compare(self, size: int, total: int, spent: Spent) -> int | None:
         """The steps of a pass that is to be looked at next: whole blocks, or one step more where these were faster."""
         block = whole_blocks(size)
         if self.is_same(block, total) is None:
             return block
-        is_next = total % block and self._is_faster() and self.is_same(block + 1, total) is None
-        return block + 1 if is_next else None
+        further = block + 1
+        is_next = total % block and self._is_faster() and self.is_same(further, total) is None
+        return further if is_next and spent.allows(further * self._at_once) else None
 
-    def gains(self, size: int, total: int) -> bool:
+    def gains(self, size: int, total: int, spent: Spent) -> bool:
         """Whether fewer steps in a pass on a CPU may be faster than all at once, and are not known to be slower."""
         rows = size * total
         # Of fewer steps than two blocks have, all that are left go with the first pass.
         if rows * self.row_bytes < WORTH_DIVIDING or total < 2 * whole_blocks(size):
             return False
-        same = self.is_same(whole_blocks(size), total)
+        block = whole_blocks(size)
+        same = self.is_same(block, total)
         if same is None:
-            return total in self._whole or rows >= CHEAP * BLOCK
+            is_time = total in self._whole or rows >= CHEAP * BLOCK
+            return is_time and spent.allows(block * self._at_once)
         return same and (self._is_faster() is not False or self._calls % AGAIN == 0)
 
     def _is_faster(self) -> bool | None:

@@ -269,6 +269,27 @@ def test_passes_that_were_slow_once_are_tried_again(monkeypatch: pytest.MonkeyPa
     assert others[-1] == [BLOCK] * (ALL // BLOCK)
 
 
+@pytest.mark.parametrize(
+    ("cost", "most"), [(lambda rows: 60 + rows, 1.05), (lambda rows: rows**2, 0.75)]
+)
+def test_what_looking_costs_a_function_of_many_structures(
+    cost: Callable[[int], float], most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of all lengths: each is a structure, and new to each of them is what is fast."""
+    monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
+    monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
+    clocked(monkeypatch, lambda: sum(map(cost, SEEN)))
+    xig = XIntegratedGradients(Seen(torch.tanh))
+    taken: list[float] = []
+    for length in range(6, 46):
+        for _ in range(4):
+            SEEN.clear()
+            xig.attribute(torch.randn(ROWS, length), target=1, n_steps=STEPS)
+            taken.append(sum(cost(rows) for rows in SEEN if rows > ROWS) / cost(ALL))
+    assert max(taken[:4]) > 1.1  # the first structure is looked at
+    assert sum(taken[4:]) < most * len(taken[4:])
+
+
 @pytest.mark.parametrize("of", ["result", "gradient"])
 def test_what_rounds_otherwise_in_a_block_is_never_divided(
     of: str, monkeypatch: pytest.MonkeyPatch
