@@ -28,6 +28,7 @@ from captum_xdnn._torch import (
 )
 from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.places import Place, here
+from captum_xdnn.recording.snapshot import torchs_dice
 from captum_xdnn.recording.steps import LITERALS, READ, REF, Real, Source, Step
 from captum_xdnn.recording.tensors import Entry, Group, makes
 
@@ -74,7 +75,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         touches: What acts on the gradient beside the operations.
         stopped: What ended the run before its end.
         is_noting: Whether an operation is being noted: what is read of tensors then, the tape reads.
-        random_state: Torch's sources of random numbers, as they were.
+        random_state: Torch's sources of random numbers that the run drew from, as they were.
     """
 
     supports_higher_order_operators = True  # else those raise, and leave torch's compiler at odds
@@ -100,6 +101,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.stopped: BaseException | None = None
         self.is_noting = False
         self.random_state: list[Any] = []
+        self._dice = torchs_dice()
         self._keep, self._placed, self._step = keep, placed, root
         self._given: Sequence[Any] = ()
         self._generators: list[Any] = []

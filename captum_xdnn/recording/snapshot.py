@@ -180,7 +180,8 @@ class Snapshot:
     def drawn(self) -> bool:
         """Whether operations of torch drew random numbers, also where nothing came of them."""
         self.close()
-        return any(comparable(d.before) != comparable(d.after) for d in self._drawn)
+        # Inside of ``fork_rng`` a run sets a seed, draws and puts the state back itself.
+        return any(d.is_shared or comparable(d.before) != comparable(d.after) for d in self._drawn)
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor is an attribute or a buffer."""
@@ -240,6 +241,17 @@ def _dice_of(source: Any, *, is_shared: bool) -> Dice:
     bits = source.bit_generator
     write = lambda state: setattr(bits, "state", state)  # noqa: E731
     return Dice(write, lambda: bits.state, bits.state, is_shared)
+
+
+def torchs_dice() -> list[Dice]:
+    """Torch's own sources of random numbers, with the states that they have now."""
+    generator = torch.default_generator
+    read = generator.get_state
+    found = [Dice(generator.set_state, read, read(), is_shared=False)]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        read = torch.cuda.get_rng_state_all
+        found.append(Dice(torch.cuda.set_rng_state_all, read, read(), is_shared=False))
+    return found
 
 
 def _draws(kind: type) -> bool:

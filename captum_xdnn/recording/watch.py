@@ -224,16 +224,19 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         for index, dice in enumerate(self.random_state):
             if dice.after is not None and not dice.is_at(dice.after):
                 self.random_state[index] = dice._replace(is_shared=True)  # somebody else has drawn
+        if generator is torch.default_generator:
+            generator = None
         if generator in self._generators:
             return
         self._generators.append(generator)
-        pairs: list[tuple[Any, Any]] = [(torch.set_rng_state, torch.get_rng_state)]
         if generator is not None:
-            pairs = [(generator.set_state, generator.get_state)]
-        elif torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-            pairs.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all))
-        for write, read in pairs:
-            self.random_state.append(Dice(write, read, read(), is_shared=False))
+            read = generator.get_state
+            self.random_state.append(Dice(generator.set_state, read, read(), is_shared=False))
+            return
+        for dice in self._dice:
+            # The run has set a seed since it began, or somebody else has drawn.
+            moved = not dice.is_at(dice.before)
+            self.random_state.append(dice._replace(is_shared=moved))
 
     def _follow_random_state(self) -> None:
         """Note what the run itself has drawn so far, where there are others who may draw."""

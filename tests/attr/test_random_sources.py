@@ -242,3 +242,58 @@ def test_sources_that_are_not_used_cost_nothing():
     for _ in range(3):
         assert gap(explainer, one, lambda: None) <= CLOSE
     assert states == (one.dice.getstate(), one.others.bit_generator.state, random.getstate())
+
+
+def by_fork(x: Tensor) -> Tensor:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return torch.rand(4, dtype=x.dtype)
+
+
+def by_state(x: Tensor) -> Tensor:
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    drawn = torch.rand(4, dtype=x.dtype)
+    torch.set_rng_state(state)
+    return drawn
+
+
+def by_generator(x: Tensor) -> Tensor:
+    generator = torch.default_generator
+    state = generator.get_state()
+    generator.manual_seed(3)
+    drawn = torch.rand(4, dtype=x.dtype, generator=generator)
+    generator.set_state(state)
+    return drawn
+
+
+REPLAYED = torch.Generator().manual_seed(9).get_state()
+
+
+def by_replay(x: Tensor) -> Tensor:
+    """As reversible networks draw the numbers of the way there again."""
+    with torch.random.fork_rng(devices=[]):
+        torch.set_rng_state(REPLAYED)
+        return F.dropout(torch.ones(4, dtype=x.dtype), 0.5)
+
+
+@pytest.mark.parametrize("draw", [by_fork, by_state, by_generator, by_replay])
+@pytest.mark.parametrize("later", [False, True], ids=["alone", "with dropout behind it"])
+def test_a_seed_that_the_function_sets_and_takes_back(
+    draw: Callable[[Tensor], Tensor], later: bool
+) -> None:
+    """What is drawn after a call is what is drawn after Captum's, and so are its own numbers."""
+    first, second = layers()
+
+    def function(x: Tensor) -> Tensor:
+        return F.dropout(second(first(x * draw(x)).relu()), 0.5, training=later)
+
+    found: list[list[Tensor]] = []
+    for explainer in (IntegratedGradients(function), XIntegratedGradients(function)):
+        torch.manual_seed(11)
+        found.append([])
+        for _ in range(CALLS):
+            found[-1].append(explainer.attribute(inputs(), target=1, n_steps=12))
+            found[-1].append(torch.rand(1))
+    for theirs, ours in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=CLOSE, atol=CLOSE)
