@@ -224,19 +224,17 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         for index, dice in enumerate(self.random_state):
             if dice.after is not None and not dice.is_at(dice.after):
                 self.random_state[index] = dice._replace(is_shared=True)  # somebody else has drawn
-        if generator is torch.default_generator:
-            generator = None
-        if generator in self._generators:
-            return
-        self._generators.append(generator)
-        if generator is not None:
+        if not self._generators:
+            for dice in self._dice:
+                # The run has set a seed since it began, or somebody else has drawn.
+                moved = not dice.is_at(dice.before)
+                self.random_state.append(dice._replace(is_shared=moved))
+            self._generators.append(None)
+        if generator not in self._generators:
+            self._generators.append(generator)
             read = generator.get_state
-            self.random_state.append(Dice(generator.set_state, read, read(), is_shared=False))
-            return
-        for dice in self._dice:
-            # The run has set a seed since it began, or somebody else has drawn.
-            moved = not dice.is_at(dice.before)
-            self.random_state.append(dice._replace(is_shared=moved))
+            # In front: it may be torch's own, of which another object is given, and which is put back last.
+            self.random_state.insert(0, Dice(generator.set_state, read, read(), is_shared=False))
 
     def _follow_random_state(self) -> None:
         """Note what the run itself has drawn so far, where there are others who may draw."""
