@@ -1,5 +1,6 @@
 """The errors and the warning of this package."""
 
+import signal
 import sys
 from typing import TypeVar
 
@@ -107,3 +108,15 @@ def without_frames(error: E) -> E:
             behind.__traceback__ = None
             chain += [behind.__cause__, behind.__context__]
     return error
+
+
+def raised_by_handler(error: BaseException) -> bool:
+    """Whether a handler of signals has raised an error: a time limit of the user's, nothing of the function's."""
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = [getattr(handler, "__code__", None) for handler in handlers]
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False

@@ -21,6 +21,7 @@ from captum_xdnn.attr.layers_here import for_one_call
 from captum_xdnn.errors import NotHomogeneousError, is_out_of_memory, without_frames
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.divided import Way
+from captum_xdnn.routes.known_functions import memory_of
 from captum_xdnn.routes.passes import integrated
 from captum_xdnn.routes.request import Call, Outcome, Quadrature, Request, Weighted
 from captum_xdnn.routes.sizes import sizes_of
@@ -105,7 +106,8 @@ class LayerGradients(Routed):
 
     def _divide(self, layer: LayerCall, quadrature: Quadrature) -> None:
         """Let this object, which is one call's, compute its sum in passes where memory asks for it."""
-        sizes = sizes_of(layer.watched.verdict, layer.call.arguments)
+        known = memory_of(layer.function.base).sizes
+        sizes = sizes_of(layer.watched.verdict, layer.call.arguments, known)
         nodes = replace(quadrature, n_steps=quadrature.n_steps + self.overlap)
         request = Request(
             layer.function.base,

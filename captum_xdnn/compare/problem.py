@@ -18,6 +18,7 @@ from captum_xdnn.compare.measuring import count_flops
 from captum_xdnn.recording.places import modules_of
 from captum_xdnn.recording.snapshot import is_same
 from captum_xdnn.recording.state import put_back_tensors
+from captum_xdnn.recording.tensors import saved_of
 from captum_xdnn.routes.request import Call
 from captum_xdnn.routes.single_pass import explained
 
@@ -103,7 +104,7 @@ def as_it_was(problem: Problem) -> Iterator[Callable[[], None]]:
     weights = {id(p): p for m in modules for p in m.parameters(recurse=False)}.values()
     gradients = [(p, p.requires_grad, p.grad) for p in weights]
     buffers = {id(b): b for m in modules for b in m.buffers(recurse=False)}.values()
-    kept = [(b, b.detach().clone(), b._version) for b in buffers if not b.is_meta]
+    kept = [saved_of(b) for b in buffers if not b.is_meta]
     spaces = [vars(module) for module in modules]
     spaces += [v for space in spaces for v in space.values() if isinstance(v, dict)]
     held, recorded = [(space, dict(space)) for space in spaces], torch.is_grad_enabled()
@@ -113,7 +114,7 @@ def as_it_was(problem: Problem) -> Iterator[Callable[[], None]]:
             if not is_same(space, dict, before):
                 space.clear()
                 space.update(before)
-        put_back_tensors(saved for saved in kept if not torch.equal(*saved[:2]))
+        put_back_tensors(k for k in kept if not torch.equal(k.tensor, k.content))
         for weight, required, gradient in gradients:
             weight.requires_grad_(required)
             weight.grad = gradient

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from captum_xdnn._torch import HOOKS
 from captum_xdnn.recording.places import modules_of, namespace_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
-from captum_xdnn.recording.tensors import is_hollow, version_of
+from captum_xdnn.recording.tensors import is_hollow, saved_of
 
 _CONTAINERS = (dict, list, set, deque)
 _READ = 1000
@@ -38,7 +38,7 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     noted = Noted(function, dice=True, arguments=(*arguments, *containers))
     given = [a for a in arguments if isinstance(a, Tensor)]
     tensors = {id(t): t for t in (*given, *noted.tensors()) if _is_copied(t)}.values()
-    kept = [(t, t.detach().clone(), version_of(t)) for t in tensors]
+    kept = [saved_of(t) for t in tensors]
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     rolled = torch.get_rng_state()
     try:
@@ -48,7 +48,7 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
         if on_gpus is not None:
             torch.cuda.set_rng_state_all(on_gpus)
         noted.put_back()
-        put_back_tensors(k for k in kept if not torch.equal(k[0].detach(), k[1]))
+        put_back_tensors(k for k in kept if not torch.equal(k.tensor.detach(), k.content))
         for scope, name, value in bound:
             if value is _ABSENT:
                 scope.pop(name, None)

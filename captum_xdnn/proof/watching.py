@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from captum_xdnn._torch import pytree
-from captum_xdnn.errors import is_out_of_memory, without_frames
+from captum_xdnn.errors import is_out_of_memory, raised_by_handler, without_frames
 from captum_xdnn.proof import registry
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.findings import Blocker
@@ -22,7 +22,7 @@ from captum_xdnn.recording.following import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of
-from captum_xdnn.recording.tensors import version_of
+from captum_xdnn.recording.tensors import Saved, version_of
 from captum_xdnn.recording.watch import Stopped, Tape
 
 VERDICTS = 4
@@ -46,7 +46,7 @@ class Watched:
         self.noted.put_back()
         put_back_tensors(self.written())
 
-    def written(self) -> list[tuple[Tensor, Tensor, int]]:
+    def written(self) -> list[Saved]:
         """Tensors that the run wrote into, and nobody since, with what they held before."""
         saved = () if self.tape is None else self.tape.saved
         pairs = zip(saved, self.versions, strict=False)
@@ -88,18 +88,20 @@ def watch(
         ):
             returned = call(function, *leaves, *arguments)
     except (Exception, Stopped) as raised:
+        if raised_by_handler(raised):
+            raise
         error = raised
     error = tape.stopped or error  # whoever has caught it
     if error is not None and is_out_of_memory(error):
         without_frames(error)
     noted.close(tape.random_state)
     _put_back_inputs(tape, leaves, arguments)
-    versions = tuple([version_of(tensor) for tensor, _, _ in tape.saved])
+    versions = tuple([version_of(tensor) for tensor, *_ in tape.saved])
     if error is not None:
         if tape.grown:
             steps.settle(key, tape.grown)
         return Watched(None, tape, None, None, error, noted, versions)
-    for tensor, _, _ in tape.saved:  # who else holds it may read what was written
+    for tensor, *_ in tape.saved:  # who else holds it may read what was written
         known = any(tensor is t for t in pytree.tree_leaves([*leaves, *arguments]))
         if not known and not noted.holds(tensor):
             tape.note_event(READ, [tensor])

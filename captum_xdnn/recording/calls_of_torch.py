@@ -79,6 +79,8 @@ def _divide(tape: Tape, given: list[Any]) -> None:
 
 
 def _replace(tape: Tape, given: list[Any]) -> None:
+    if isinstance(given[0], Tensor):
+        tape.keep_content_of(given[0])
     tape.note_event(REPLACED, given)
 
 

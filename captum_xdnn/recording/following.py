@@ -30,7 +30,7 @@ from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.places import Place, here
 from captum_xdnn.recording.snapshot import torchs_dice
 from captum_xdnn.recording.steps import LITERALS, READ, REF, Real, Source, Step
-from captum_xdnn.recording.tensors import Entry, Group, makes
+from captum_xdnn.recording.tensors import Entry, Group, Saved, makes
 
 _COMPARED = LITERALS | {float, list}
 _SEVERAL = frozenset((tuple, list))
@@ -70,7 +70,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kept: By number, the values that were asked for, each with its place in autograd's graph if
             the tensor was written into later.
         written: Numbers of the sources and inputs that the run wrote into.
-        saved: Tensors of the user's that the run wrote into, with copies of what they held and their versions.
+        saved: Tensors of the user's that the run may have written into, as they were.
         sized: By address, weak references to results whose shape values have decided.
         touches: What acts on the gradient beside the operations.
         stopped: What ended the run before its end.
@@ -95,7 +95,7 @@ class Following(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kept: dict[int, tuple[Tensor, Any]] = {}
         self.places: list[Place | None] = []
         self.written: set[int] = set()
-        self.saved: list[tuple[Tensor, Tensor, int]] = []
+        self.saved: list[Saved] = []
         self.sized: dict[int, Any] = {}
         self.touches: list[str] = []
         self.stopped: BaseException | None = None

@@ -9,6 +9,8 @@ import torch
 from captum_xdnn._torch import OpOverload
 
 _STATISTICS: dict[str, tuple[int | None, tuple[int, ...]]] = {
+    "aten::batch_norm": (5, (3, 4)),  # whole, in inference mode; so is the next
+    "aten::instance_norm": (5, (3, 4)),
     "aten::native_batch_norm": (5, (3, 4)),
     "aten::cudnn_batch_norm": (5, (3, 4)),
     "aten::miopen_batch_norm": (5, (3, 4)),

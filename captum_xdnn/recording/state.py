@@ -22,7 +22,7 @@ from captum_xdnn.recording.snapshot import (
     is_same,
     owners_of,
 )
-from captum_xdnn.recording.tensors import is_hollow
+from captum_xdnn.recording.tensors import Saved, is_hollow, is_shown_as
 
 
 class Noted(Snapshot):
@@ -101,11 +101,13 @@ class Noted(Snapshot):
         ]
 
 
-def put_back_tensors(saved: Iterable[tuple[Tensor, Tensor, int]]) -> None:
+def put_back_tensors(saved: Iterable[Saved]) -> None:
     """Put back what tensors held before a run wrote into them, and how often they had been written."""
     with torch.no_grad():
-        for tensor, content, version in saved:
-            if not is_hollow(tensor):
+        for tensor, content, version, form in saved:
+            if not is_hollow(tensor) and not is_hollow(form):
+                if not is_shown_as(tensor, form):
+                    tensor.data = form  # the memory it had, in the form it had
                 tensor.detach().copy_(content)
                 if not tensor.is_inference():
                     set_version_counter(tensor, version)

@@ -2,7 +2,7 @@
 
 import weakref
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -80,6 +80,30 @@ def is_hollow(tensor: Tensor) -> bool:
     last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     needed = (tensor.storage_offset() + last + 1) * tensor.element_size()
     return tensor.untyped_storage().nbytes() < needed
+
+
+class Saved(NamedTuple):
+    """A tensor as it was: a copy of what it held, its version, and another tensor that shows its memory."""
+
+    tensor: Tensor
+    content: Tensor
+    version: int
+    form: Tensor
+
+
+def saved_of(tensor: Tensor) -> Saved:
+    """A tensor as it is now."""
+    form = tensor.detach()
+    return Saved(tensor, form.clone(), version_of(tensor), form)
+
+
+def is_shown_as(tensor: Tensor, form: Tensor) -> bool:
+    """Whether a tensor still shows the memory that another one shows, in the same way."""
+    if tensor.layout is not torch.strided or form.layout is not torch.strided:
+        return tensor.shape == form.shape
+    return tensor.data_ptr() == form.data_ptr() and (
+        (tensor.shape, tensor.stride()) == (form.shape, form.stride())
+    )
 
 
 def is_foreign(kind: Any) -> bool:

@@ -26,11 +26,14 @@ from captum_xdnn.recording.tensors import (
     is_foreign,
     is_hollow,
     lies_in,
+    saved_of,
     tensors_of,
-    version_of,
     without_values,
 )
 from captum_xdnn.recording.values import Values
+
+LARGEST_KEPT = 2**26
+"""Bytes of a tensor of which a copy is kept because code outside of torch got hold of its memory."""
 
 
 class Stopped(BaseException):
@@ -119,8 +122,17 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         group = self._group_of(tensor)
         if group is not None:
             group.handed_out = True
-            if any(group.origin is x for x in self.inputs):
-                self._keep_content(group.origin)
+        self.keep_content_of(tensor)
+
+    def keep_content_of(self, tensor: Tensor) -> None:
+        """Keep what a tensor of the user's holds, or the one whose memory it shows: it may be changed unseen."""
+        entry = self._entries.get(id(tensor))
+        if entry is None or entry.is_held:
+            origin: Tensor | None = tensor
+        else:
+            origin = None if entry.group is None else entry.group.origin
+        if origin is not None and origin.nbytes <= LARGEST_KEPT:
+            self._keep_content(origin)
 
     def _run_with_effects(
         self, operation: Operation, encoded: list[Any], tail: Tail, args: Any, kwargs: Any
@@ -189,7 +201,7 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         origin: Tensor | None = tensor
         if not entry.is_held:
             origin = None if entry.group is None else entry.group.origin
-        if origin is None or any(origin is held for held, _, _ in self.saved):
+        if origin is None or any(origin is saved.tensor for saved in self.saved):
             return []
         number = self._entries[id(origin)].token.number
         number = next((n for n, held in self.sources.items() if held is origin), number)
@@ -202,10 +214,11 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         return [t for t in self.sources.values() if t is not origin and lies_in(t, storage)]
 
     def _keep_content(self, origin: Tensor | None) -> None:
-        if origin is None or any(origin is held for held, _, _ in self.saved) or is_hollow(origin):
+        if origin is None or any(origin is saved.tensor for saved in self.saved):
             return
-        with DisableTorchDispatch(), torch.no_grad():
-            self.saved.append((origin, origin.detach().clone(), version_of(origin)))
+        if not is_hollow(origin):
+            with DisableTorchDispatch(), DisableTorchFunction(), torch.no_grad():
+                self.saved.append(saved_of(origin))
 
     def _set_apart(self, tensor: Tensor) -> None:
         """Copy the kept values whose memory is about to be written into."""

@@ -57,6 +57,7 @@ class Apart:
     def __init__(self, function: Callable[..., Any], sizes: Sizes) -> None:
         self.function, self.sizes, self.memory = function, sizes, memory_of(function)
         self.seen: set[int] = set()
+        self._gives_the_same = False
 
     def run(self, rows: int, compute: Callable[[], T]) -> T:
         """What a pass of so many rows gives.
@@ -91,7 +92,7 @@ class Apart:
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The explained outputs of a run that is proved to keep its rows apart, and Captum's gradients.
 
-        That a batch of ``size`` rows gives the same is looked at once.
+        That a batch of ``size`` rows gives the same is looked at once in a call.
         """
         starts = (0,) * len(inputs)
         watched = watch(self.function, inputs, starts, arguments, placed=False, valued=False)
@@ -112,10 +113,10 @@ class Apart:
         watched.output = None
         if is_kept(watched, verdict):
             raise Together
-        if verdict not in self.memory.apart:
+        if not self._gives_the_same:
             if not gives_the_same(self.function, inputs, arguments, real, verdict, size):
                 raise Together
-            self.memory.apart.add(verdict)
+            self._gives_the_same = True
         return outputs, gradients
 
 
@@ -125,6 +126,8 @@ def keeps_apart(watched: Watched, verdict: Verdict) -> bool:
         return False
     noted = watched.noted
     if noted.changed() or noted.rolled() or noted.drawn() or watched.tape is None:
+        return False
+    if watched.tape.saved:  # tensors of the user's, which it may have written into
         return False
     return not watched.tape.touches and not custom_functions_of(watched.output)
 
@@ -146,7 +149,7 @@ def gives_the_same(
     """Whether the function gives the same rows in a batch of another size, which Python may read.
 
     It runs once more on the first ``size`` rows; on half of them, or twice on a single one, where the run
-    had no more.
+    had no more. What it says of the size is no part of its operations, and may be another in each call.
     """
     whole = len(output) == size
     fewer = max(1, size // 2) if whole else size
@@ -157,9 +160,14 @@ def gives_the_same(
             return value
         return torch.cat([value.detach()[:fewer]] * repeats)
 
-    with torch.no_grad():
-        found = function(*map(part, inputs), *map(part, arguments))
+    if any(isinstance(a, Tensor) and a.layout is not torch.strided for a in arguments):
+        return False
+    leaves = tuple(part(x).requires_grad_() for x in inputs)
+    given, starts = tuple(map(part, arguments)), (0,) * len(inputs)
+    again = watch(function, leaves, starts, given, placed=False, valued=False)
+    again.put_back()
+    found = again.output
     if not isinstance(found, Tensor) or len(found) != fewer * repeats:
         return False
     precision = loosest(precision_of(inputs, verdict.graph.coarsest), (*inputs, output))
-    return not differing(found[:fewer], output[:fewer], precision)
+    return not differing(found[:fewer].detach(), output[:fewer], precision)

@@ -50,6 +50,7 @@ class Attempt:
         self.starts = tuple(known_baseline(b) for b in call.baselines)
         self.form = _form(call, self.starts)
         self.leaves: tuple[Tensor, ...] = ()
+        self.arguments: tuple[Any, ...] = ()
         self.watched = NOT_RUN
         self.is_scripted = False
         self.middle = NOT_RUN
@@ -86,11 +87,12 @@ class Attempt:
         call, request, memory = self.call, self.request, self.memory
         with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
             self.leaves = call.leaves(keep_graph=request.create_graph, copied=memory.scribbles)
+        self.arguments = self._arguments(copied=memory.scribbles)
         self.watched = watch(
             request.forward_func,
             self.leaves,
             self.starts,
-            self._arguments(),
+            self.arguments,
             keep=keep,
             placed=self.form not in memory.forms,
             dice=memory.rolls or not memory.is_fast,
@@ -98,20 +100,22 @@ class Attempt:
         memory.rolls = memory.rolls or self.watched.noted.rolled()
         if isinstance(self.watched.error, Exception) and again:
             raise self.watched.error
-        self._note_scribbles(self.watched, self.leaves)
+        self._note_scribbles(self.watched, (*self.leaves, *self.arguments))
         return self.watched.verdict
 
-    def _arguments(self) -> tuple[Any, ...]:
-        """The further arguments; copies for a function that is known to write into what it is given."""
-        if not self.memory.scribbles:
-            return self.call.arguments
-        return tuple(a.clone() if isinstance(a, Tensor) else a for a in self.call.arguments)
+    def _arguments(self, *, copied: bool) -> tuple[Any, ...]:
+        """The further arguments, of which Captum passes copies: other tensors, that keep their graph.
 
-    def _note_scribbles(self, watched: Watched, leaves: tuple[Tensor, ...]) -> None:
+        ``copied``, they have memory of their own, for a function that is not known not to write into it.
+        """
+        given = self.call.arguments
+        with torch.enable_grad():
+            return tuple([_again(a, copied) if isinstance(a, Tensor) else a for a in given])
+
+    def _note_scribbles(self, watched: Watched, given: tuple[Any, ...]) -> None:
         """Whether the function writes into what it is given, which others may read meanwhile."""
         if watched.tape is not None and watched.tape.saved:
-            given = (*leaves, *self.call.arguments)
-            if any(held is g for held, _, _ in watched.tape.saved for g in given):
+            if any(saved.tensor is g for saved in watched.tape.saved for g in given):
                 self.memory.scribbles = True
 
     def begin_again(self) -> None:
@@ -123,12 +127,11 @@ class Attempt:
         """Run the function in the middle of the ray, first; gives what is proved of the run."""
         pairs = zip(self.call.inputs, self.call.baselines, strict=True)
         halfway = ((x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs)
-        given = zip(halfway, self.call.inputs, strict=True)
-        middle = tuple([h.view_as(h) if x.requires_grad else h for h, x in given])
-        self.middle = watched = watch(
-            self.request.forward_func, middle, self.starts, self._arguments()
-        )
-        self._note_scribbles(watched, middle)
+        both = zip(halfway, self.call.inputs, strict=True)
+        middle = tuple([h.view_as(h) if x.requires_grad else h for h, x in both])
+        given = self._arguments(copied=True)
+        self.middle = watched = watch(self.request.forward_func, middle, self.starts, given)
+        self._note_scribbles(watched, (*middle, *given))
         if isinstance(watched.output, Tensor):
             watched.output = watched.output.detach()
         return watched.verdict
@@ -199,10 +202,11 @@ class Attempt:
         return precision_of(self.call.inputs, max(coarsest, FLOAT32 if self.is_scripted else 0.0))
 
     def at_baseline(self) -> Tensor:
-        """What the function returns at the baseline, by a pass of its own."""
-        with torch.no_grad():
-            value: Tensor = self.request.forward_func(*self.call.starts(), *self.call.arguments)
-        return value
+        """What the function returns at the baseline, by a pass of its own; as Captum runs it, with gradients."""
+        starts = [s.detach().requires_grad_(s.is_floating_point()) for s in self.call.starts()]
+        with torch.enable_grad():
+            value: Tensor = self.request.forward_func(*starts, *self._arguments(copied=True))
+        return value.detach()
 
     def count_as_one_run(self) -> None:
         """Where the run at the inputs began where another had ended: counters count one run."""
@@ -231,6 +235,13 @@ class Attempt:
         kept = [r for r, number in watched.tape.survivors() if number in moving]
         self.memory.leave(kept)
         return bool(kept)
+
+
+def _again(argument: Tensor, copied: bool) -> Tensor:
+    """Another tensor with the values of an argument."""
+    if copied and argument.layout is torch.strided:
+        return argument.clone()
+    return argument.view_as(argument) if argument.requires_grad else argument.detach()
 
 
 def _form(call: Call, starts: tuple[Any, ...]) -> Any:

@@ -176,7 +176,7 @@ def _form(attempt: Attempt) -> Any:
 def _sizes(attempt: Attempt) -> Sizes | None:
     """How the steps of a call may be divided that Captum's code is to answer."""
     verdict = attempt.watched.verdict or attempt.middle.verdict
-    return sizes_of(verdict, attempt.call.arguments)
+    return sizes_of(verdict, attempt.call.arguments, attempt.memory.sizes)
 
 
 def _of_runs(attempt: Attempt) -> Outcome:

@@ -69,7 +69,7 @@ def _made_unseen(attempt: Attempt, verdict: Verdict, sources: dict[int, Tensor])
         return ""
     if attempt.tape.written_since(tape):
         return ELSEWHERE
-    known = set(map(id, tape.sources.values()))
+    known = set(map(id, (*tape.sources.values(), *attempt.arguments)))
     entered: list[Tensor] = []
     for number, tensor in sources.items():
         if id(tensor) in known or tape.number_of(tensor) is not None:

@@ -19,7 +19,7 @@ from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.places import MadeOfAnother
-from captum_xdnn.routes.sizes import Spent
+from captum_xdnn.routes.sizes import Sizes, Spent
 
 CONTRADICTIONS = 3
 """So many verdicts of one function may fail in use before it gets no more."""
@@ -50,7 +50,7 @@ class Memory:
         is_fast: Whether the last call took a fast route.
         scribbles: Whether a run has written into the inputs or arguments that it was given.
         rolls: Whether a run has drawn random numbers of Python's or NumPy's.
-        apart: The verdicts on runs that gave the same rows as one of another size.
+        sizes: What is known of passes of several sizes, for each verdict.
         spent: What looking for faster passes has cost.
         undivided: How many calls are still left whole, after one that could not be divided.
         refusals: For forms of calls that were refused whenever they were looked at: how many calls
@@ -69,7 +69,7 @@ class Memory:
         self.forms: set[Any] = set()
         self.keeps: dict[Any, frozenset[int]] = {}
         self.is_fast = self.rolls = self.scribbles = False
-        self.apart: weakref.WeakSet[Verdict] = weakref.WeakSet()
+        self.sizes: weakref.WeakKeyDictionary[Verdict, Sizes] = weakref.WeakKeyDictionary()
         self.spent, self.undivided = Spent(), 0
         self.refusals: dict[Any, tuple[int, Any]] = {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,6 @@ rows instead of 16, 16 and 18."""
 SHARE = 0.05
 """Of the time that a function's calls take, what looking for faster passes may cost beyond its first look: what is fast
 belongs to a structure, and a function that takes texts of all lengths has many, each seen a few times."""
-CHEAP = 10
-"""A first call of so many blocks looks at that; of fewer, the second: it takes the time of one block."""
 PATIENCE = 3
 """So many calls are divided before all steps at once count as faster: one alone may have met a busy machine."""
 CLEARLY = 1.1
@@ -152,8 +150,8 @@ class Sizes:
         block = whole_blocks(size)
         same = self.is_same(block, total)
         if same is None:
-            is_time = total in self._whole or rows >= CHEAP * BLOCK
-            return is_time and spent.allows(block * self._at_once)
+            # In the second call: many functions are made for one.
+            return total in self._whole and spent.allows(block * self._at_once)
         return same and (self._is_faster() is not False or self._calls % AGAIN == 0)
 
     def _is_faster(self) -> bool | None:
@@ -246,8 +244,10 @@ def _free(device: torch.device) -> int | None:
     return None
 
 
-def sizes_of(verdict: Verdict | None, arguments: tuple[Any, ...]) -> Sizes | None:
-    """What is known of the sizes of passes of such runs; None where the steps stay together."""
+def sizes_of(
+    verdict: Verdict | None, arguments: tuple[Any, ...], known: MutableMapping[Verdict, Sizes]
+) -> Sizes | None:
+    """What is known of the sizes of passes of a function's runs; None where the steps stay together."""
     if verdict is None or verdict.form[2]:
         return None
     size = verdict.graph.size
@@ -257,9 +257,9 @@ def sizes_of(verdict: Verdict | None, arguments: tuple[Any, ...]) -> Sizes | Non
     tensors = [a for a in arguments if isinstance(a, Tensor) and a.dim()]
     if any(len(t) != size for t in tensors):  # Captum repeats them for each step
         return None
-    sizes: Sizes | None = verdict.kept.get("sizes")
+    sizes = known.get(verdict)
     if sizes is None:
-        sizes = verdict.kept["sizes"] = Sizes(bytes_of(verdict.graph.nodes) // size)
+        sizes = known[verdict] = Sizes(bytes_of(verdict.graph.nodes) // size)
     return sizes
 
 
