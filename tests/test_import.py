@@ -42,6 +42,7 @@ def test_the_models_bring_torchvision_and_no_more() -> None:
 CALLS = """
 import sys, torch, captum_xdnn
 from torch import nn
+from torch.nn import functional as F
 from captum_xdnn import (
     XIntegratedGradients, XLayerConductance, XLayerIntegratedGradients, XNeuronIntegratedGradients, certify
 )
@@ -49,6 +50,15 @@ free = nn.Sequential(nn.Linear(20, 64, bias=False), nn.ReLU(), nn.Linear(64, 3, 
 layers = [nn.Conv2d(3, 32, 3, bias=False), nn.ReLU(), nn.Conv2d(32, 32, 3, bias=False), nn.ReLU()]
 late = nn.Sequential(*layers, nn.Flatten(), nn.Linear(32 * 28 * 28, 3, bias=False), nn.Softmax(1))
 biased = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 3))
+scores = {
+    "distances": lambda h: F.pairwise_distance(h, 2 * h) - F.cosine_similarity(h, h.roll(1, 1)) + torch.dist(h, 2 * h),
+    "norms": lambda h: h.norm(dim=1) + h.renorm(2, 0, 1.0).norm(3) + torch.std_mean(h, 1)[0],
+    "gates": lambda h: F.glu(h).sum(1) + torch.special.entr(h).sum(1) + torch.sinc(h).sum(1),
+    "losses": lambda h: sum(loss(h, h.detach() / 2) for loss in LOSSES) + h.logsumexp(1),
+    "entries": lambda h: h.rot90(1, (0, 1)).sum() + h.index_fill(1, torch.tensor([0]), 0.0).sum(1),
+    "quotients": lambda h: torch.addcdiv(h, h, h + 1).sum(1) + torch.xlogy(h, h + 1).sum(1),
+}
+LOSSES = (F.mse_loss, F.huber_loss, F.smooth_l1_loss, F.binary_cross_entropy_with_logits, F.soft_margin_loss)
 rows, images = torch.randn(8, 20), torch.randn(2, 3, 32, 32)
 
 def of(net, x, **options):
@@ -60,6 +70,11 @@ def layer(kind, *args):
     method = kind(free, free[0])
     method.attribute(rows, *args, **({} if args else {"target": 1}))
     return method.last_route
+
+def scored(score):
+    xig = XIntegratedGradients(lambda x: score(biased[:2](x)))
+    xig.attribute(rows)
+    return xig.last_route
 
 for name, call in {
     "single_pass": lambda: of(free, rows),
@@ -74,6 +89,7 @@ for name, call in {
     "single_pass of a conductance": lambda: layer(XLayerConductance),
     "single_pass of a neuron": lambda: layer(XNeuronIntegratedGradients, 1),
     "None": lambda: certify(biased, rows) and None,
+    **{f"captum, {name}": lambda score=score: scored(score) for name, score in scores.items()},
 }.items():
     route = call()
     assert name.startswith(str(route)), (name, route)

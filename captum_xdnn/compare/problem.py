@@ -15,8 +15,8 @@ from captum_xdnn._captum import (
     validate_input,
 )
 from captum_xdnn.compare.measuring import count_flops
+from captum_xdnn.recording.contents import is_same
 from captum_xdnn.recording.places import modules_of
-from captum_xdnn.recording.snapshot import is_same
 from captum_xdnn.recording.state import put_back_tensors
 from captum_xdnn.recording.tensors import saved_of
 from captum_xdnn.routes.request import Call

@@ -8,31 +8,34 @@ import random
 import sys
 import threading
 import time
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
-from operator import is_, itemgetter
-from types import MethodType, ModuleType
+from operator import itemgetter
+from types import CellType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from captum_xdnn.recording.contents import (
+    CONTAINERS,
+    LARGE,
+    PLAIN,
+    by_key,
+    container_of,
+    content_of,
+    is_same,
+)
+from captum_xdnn.recording.nested import Nested, Search, Way, draws
 from captum_xdnn.recording.places import is_module, namespace_of, roots_of
 
-_CONTAINERS = (OrderedDict, dict, list, set, deque)
-PLAIN = (int, float, complex, str, bytes)
 _OWN = len(nn.Module().__dict__)
 """So many attributes every module keeps for itself, before its own."""
-_TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, _CONTAINERS))
+_TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, CONTAINERS))
 """Those of them that are containers: parameters, buffers, modules, hooks of all kinds."""
 _tables_of = itemgetter(*_TABLES)
 _SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
-_LARGE = 1000
-"""Larger containers are vocabularies, not state."""
-_GENERATORS = ("Random", "Generator", "RandomState")
-_LIBRARIES = ("random", "numpy", "torch")
 
 
 class Change(NamedTuple):
@@ -60,19 +63,27 @@ class Dice(NamedTuple):
 
 
 class Snapshot:
-    """The attributes of a function's modules at one time, shallowly, and Python's random numbers.
+    """The attributes of a function's modules at one time, and Python's random numbers.
 
     What a run has changed is noted right after it (``close``). The random numbers of Python and
-    NumPy themselves are noted where ``dice`` says so, those that an attribute holds always.
+    NumPy themselves are noted where ``dice`` says so, those that an attribute holds always. What
+    attributes hold is noted one container deep; where ``deep`` says so, also what lies further
+    within, in objects and in cells of closures: that takes its time.
     """
 
     def __init__(
-        self, function: Callable[..., Any] | None, *, dice: bool, arguments: Sequence[Any] = ()
+        self,
+        function: Callable[..., Any] | None,
+        *,
+        dice: bool,
+        arguments: Sequence[Any] = (),
+        deep: bool = True,
     ) -> None:
         self._function = function
         self._threads = [_others()]
         self._changes: list[Change] | None = None
         self._dice: list[Dice] = []
+        self._sources: set[int] = set()
         self._drawn: list[Dice] = []
         owners = _namespaces(function, arguments)
         spaces = [space for _, space in owners]
@@ -97,13 +108,33 @@ class Snapshot:
             # NumPy imports its own when it is first asked for; nobody has drawn from it before.
             shared = (random, sys.modules.get("numpy.random"))
             self._dice += [_dice_of(source, is_shared=True) for source in shared if source]
+        self._nested: list[Nested] = []
+        if deep:
+            self._look_deeper(owners, arguments)
+
+    def _look_deeper(self, owners: list[tuple[Any, Any]], arguments: Sequence[Any]) -> None:
+        search = Search({id(held) for held, _, _, _ in self._held})
+        search.look(self._function, owners, arguments)
+        self._nested = search.found
+        self._kinds += [(module, type(module)) for module, _ in search.modules]
+        self._modules += [space for _, space in search.modules]
+        for table in self._tables():
+            if id(table) not in self._filled:
+                self._filled.add(id(table))
+                base = container_of(type(table))
+                self._nested.append(Nested(table, base, content_of(base, table), False, Way(), ""))
+        for source in search.sources:
+            if id(source) not in self._sources:
+                with suppress(Exception):  # one of the system's has no state
+                    self._dice.append(_dice_of(source, is_shared=True))
 
     def _note(self, value: Any, kind: type) -> None:
-        if issubclass(kind, _CONTAINERS):
-            base: Any = next(base for base in _CONTAINERS if issubclass(kind, base))
-            if base.__len__(value) < _LARGE:
+        if issubclass(kind, CONTAINERS):
+            base = container_of(kind)
+            if base.__len__(value) < LARGE:
                 self._held.append((value, base, content_of(base, value), False))
-        elif _draws(kind):
+        elif draws(kind):
+            self._sources.add(id(value))
             self._dice.append(_dice_of(value, is_shared=False))
 
     def close(self, drawn: Iterable[Dice] = ()) -> None:
@@ -124,9 +155,12 @@ class Snapshot:
         """The namespaces and the containers that hold something else now."""
         return [
             Change(held, base, before, content_of(base, held), is_space)
-            for held, base, before, is_space in chain(self._held, self._filled_since())
+            for held, base, before, is_space in chain(self._noted(), self._filled_since())
             if not is_same(held, base, before)
         ]
+
+    def _noted(self) -> Iterable[tuple[Any, Any, Any, bool]]:
+        return chain(self._held, [n[:4] for n in self._nested]) if self._nested else self._held
 
     def _tables(self) -> list[Any]:
         """What the modules keep in containers of their own, as far as there is anything in them."""
@@ -139,7 +173,7 @@ class Snapshot:
         """The modules' own containers that were empty and are not any more."""
         for table in self._tables():
             if id(table) not in self._filled:
-                base = next(base for base in _CONTAINERS if _is(table, base))
+                base = container_of(type(table))
                 yield table, base, {} if type(table) is dict else [], False
 
     def _closed(self) -> list[Change]:
@@ -155,18 +189,19 @@ class Snapshot:
                 gone += chain(lost, *(tuple.__iter__(v) for v in lost if _is(v, tuple)))
             elif issubclass(base, dict):
                 gone += [value for _, value in by_key(before).values()]
-            else:
+            elif type(before) is list:
                 gone += before
         return set(map(id, gone))
 
     def plain_changed(self) -> bool:
-        """Whether an attribute changed that held a number or the like."""
+        """Whether an attribute, or a cell, changed that held a number or the like."""
+        changes = self._closed()
         return any(
             after.get(n) is not v and _is(v, PLAIN)
-            for _, _, before, after, is_space in self._closed()
+            for _, _, before, after, is_space in changes
             if is_space
             for n, v in before.items()
-        )
+        ) or any(base is CellType and _is([*b, None][0], PLAIN) for _, base, b, _, _ in changes)
 
     def changed(self) -> bool:
         """Whether anything that was noted has changed."""
@@ -184,7 +219,7 @@ class Snapshot:
         return any(d.is_shared or comparable(d.before) != comparable(d.after) for d in self._drawn)
 
     def holds(self, tensor: Tensor) -> bool:
-        """Whether a tensor is an attribute or a buffer."""
+        """Whether a tensor is an attribute or a buffer, of what is noted of every run."""
         parameters = {id(space.get("_parameters")) for space in self._modules}
         held = [h for h in self._held if id(h[0]) not in parameters]
         tables = [h if space else before for h, _, before, space in held]
@@ -192,8 +227,9 @@ class Snapshot:
 
     def tensors(self) -> Iterator[Tensor]:
         """The tensors that namespaces and containers held at the beginning."""
-        held = (b.values() if isinstance(b, dict) else b for _, _, b, _ in self._held)
-        return (value for values in held for value in values if isinstance(value, Tensor))
+        held = (b for _, _, b, _ in self._noted() if type(b) is not bytes)
+        values = chain.from_iterable(b.values() if isinstance(b, dict) else b for b in held)
+        return (value for value in values if isinstance(value, Tensor))
 
     def _alone(self) -> bool:
         """Whether no other thread has run since the beginning."""
@@ -202,30 +238,6 @@ class Snapshot:
     def _undisturbed(self) -> bool:
         """Whether no other thread ran while the function did."""
         return self._threads[0] == self._threads[1]
-
-
-def content_of(base: Any, held: Any) -> Any:
-    """What a container holds: a copy that calls no code of the user's, not even of its keys."""
-    if type(held) is dict:
-        return held.copy()
-    return list(base.items(held) if issubclass(base, dict) else base.__iter__(held))
-
-
-def is_same(held: Any, base: Any, content: Any) -> bool:
-    """Whether a container holds the very same things, in the same order."""
-    if base.__len__(held) != len(content):
-        return False
-    if type(content) is dict:
-        return all(map(is_, held.values(), content.values())) and all(map(is_, held, content))
-    if issubclass(base, dict):
-        pairs = chain.from_iterable(base.items(held))
-        return all(map(is_, pairs, chain.from_iterable(content)))
-    return all(map(is_, base.__iter__(held), content))
-
-
-def by_key(content: Any) -> dict[int, tuple[Any, Any]]:
-    """The pairs of a dictionary by the address of the key: comparing keys is the user's code."""
-    return {id(pair[0]): pair for pair in (content.items() if type(content) is dict else content)}
 
 
 def _is(value: Any, kinds: Any) -> bool:
@@ -245,21 +257,13 @@ def _dice_of(source: Any, *, is_shared: bool) -> Dice:
 
 def torchs_dice() -> list[Dice]:
     """Torch's own sources of random numbers, with the states that they have now."""
-    generator = torch.default_generator
-    read = generator.get_state
+    generator: Any = torch.default_generator
+    read: Any = generator.get_state
     found = [Dice(generator.set_state, read, read(), is_shared=False)]
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         read = torch.cuda.get_rng_state_all
         found.append(Dice(torch.cuda.set_rng_state_all, read, read(), is_shared=False))
     return found
-
-
-def _draws(kind: type) -> bool:
-    """Whether a class is one of sources of random numbers, of Python, NumPy or torch."""
-    return any(
-        k.__name__ in _GENERATORS and k.__module__.partition(".")[0] in _LIBRARIES
-        for k in kind.__mro__
-    )
 
 
 def comparable(state: Any) -> Any:

@@ -6,22 +6,17 @@ Other threads may change the same objects meanwhile: what they did stays.
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
+from types import CellType
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from captum_xdnn._torch import set_version_counter
+from captum_xdnn.recording.contents import PLAIN, by_key, content_of, is_same, write
+from captum_xdnn.recording.nested import Nested
 from captum_xdnn.recording.places import names_in_code
-from captum_xdnn.recording.snapshot import (
-    PLAIN,
-    Change,
-    Snapshot,
-    by_key,
-    content_of,
-    is_same,
-    owners_of,
-)
+from captum_xdnn.recording.snapshot import Change, Snapshot, owners_of
 from captum_xdnn.recording.tensors import Saved, is_hollow, is_shown_as
 
 
@@ -41,6 +36,8 @@ class Noted(Snapshot):
                     was = were.get(address, (key, value))[1]
                     if was is not value and now.get(address, (key, was))[1] is value:
                         base.__setitem__(held, key, was)
+            elif _is_plain(before) and _is_plain(after) and is_same(held, base, after):
+                _write(held, base, before)
 
     def put_back_appended(self) -> None:
         """Take away what the run appended to lists, where another run has appended as much since."""
@@ -94,11 +91,17 @@ class Noted(Snapshot):
         for held, _, _, is_space in self._held:
             for name, value in held.items() if is_space else ():
                 names.setdefault(id(value), set()).add(name)
-        return [
-            c._replace(after=_only(bound, c.before, c.after)) if c.is_space else c
-            for c in changes
-            if c.is_space or used & names.get(id(c.held), used)
-        ]
+        nested = {id(n.held): n for n in self._nested}
+        found: list[Change] = []
+        for change in changes:
+            within = nested.get(id(change.held))
+            if within is not None and within.way.owners:
+                found += _if_used(change, within, used, bound)
+            elif change.is_space:
+                found.append(_of_names(bound, change))
+            elif used & names.get(id(change.held), used):
+                found.append(change)
+        return found
 
 
 def put_back_tensors(saved: Iterable[Saved]) -> None:
@@ -113,16 +116,30 @@ def put_back_tensors(saved: Iterable[Saved]) -> None:
                     set_version_counter(tensor, version)
 
 
-def _only(bound: set[str], before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What a namespace would hold after the run if that had changed only what its code binds."""
-    others = {name: value for name, value in before.items() if name not in bound}
-    return {**others, **{name: value for name, value in after.items() if name in bound}}
+def _if_used(change: Change, within: Nested, used: set[str], bound: set[str]) -> list[Change]:
+    """A change further within, where the code on the way uses all names of that."""
+    words, binds = within.way.used_and_bound()
+    if not (used | words).issuperset(within.way.names):
+        return []
+    if change.is_space:
+        return [_of_names(bound | binds, change)]
+    return [] if within.name and not within.is_bound() else [change]
+
+
+def _of_names(bound: set[str], change: Change) -> Change:
+    """A change of a namespace as if the run had changed only what its code binds."""
+    others = {name: value for name, value in change.before.items() if name not in bound}
+    its = {name: value for name, value in change.after.items() if name in bound}
+    return change._replace(after={**others, **its})
 
 
 def _undo(change: Change) -> None:
     """Take back what a run did to a container, where it still is as the run left it."""
     held, base, before, after, _ = change
-    if issubclass(base, dict):
+    if base is CellType or type(after) is bytes:
+        if is_same(held, base, after):
+            _write(held, base, before)
+    elif issubclass(base, dict):
         _undo_keys(held, base, by_key(before), by_key(after))
     elif base is set:
         now = set(map(id, set.__iter__(held)))
@@ -174,6 +191,17 @@ def _refill(change: Change) -> None:
         base.clear(held)
         for key, value in by_key(before).values():
             base.__setitem__(held, key, value)
+
+
+def _write(held: Any, base: Any, before: Any) -> None:
+    with suppress(ValueError, BufferError):  # an array that cannot be written by now
+        write(base, held, before)
+
+
+def _is_plain(content: Any) -> bool:
+    """Whether this is what an array holds, or a cell that holds a number or the like."""
+    of_cell = type(content) is list and len(content) == 1 and issubclass(type(content[0]), PLAIN)
+    return of_cell or type(content) is bytes
 
 
 def _plain_pairs(content: Any) -> dict[int, tuple[Any, Any]]:

@@ -98,9 +98,7 @@ class Apart:
         watched = watch(self.function, inputs, starts, arguments, placed=False, valued=False)
         verdict = watched.verdict
         if verdict is None or not keeps_apart(watched, verdict):
-            watched.put_back()
-            if is_out_of_memory(watched.error):
-                raise torch.OutOfMemoryError(str(watched.error))
+            put_back(watched)
             raise Together
         real = watched.output.detach()
         outputs, gradients = real, tuple[Tensor, ...]()
@@ -118,6 +116,17 @@ class Apart:
                 raise Together
             self._gives_the_same = True
         return outputs, gradients
+
+
+def put_back(watched: Watched) -> None:
+    """Leave the network as it was before a run.
+
+    Raises:
+        torch.OutOfMemoryError: If memory ran out in it.
+    """
+    watched.put_back()
+    if is_out_of_memory(watched.error):
+        raise torch.OutOfMemoryError(str(watched.error))
 
 
 def keeps_apart(watched: Watched, verdict: Verdict) -> bool:
@@ -165,7 +174,7 @@ def gives_the_same(
     leaves = tuple(part(x).requires_grad_() for x in inputs)
     given, starts = tuple(map(part, arguments)), (0,) * len(inputs)
     again = watch(function, leaves, starts, given, placed=False, valued=False)
-    again.put_back()
+    put_back(again)
     found = again.output
     if not isinstance(found, Tensor) or len(found) != fewer * repeats:
         return False

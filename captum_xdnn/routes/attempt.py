@@ -96,8 +96,11 @@ class Attempt:
             keep=keep,
             placed=self.form not in memory.forms,
             dice=memory.rolls or not memory.is_fast,
+            # What a known function keeps is put back only where it has changed that before.
+            deep=self.began_in_the_middle or memory.alters or not memory.is_fast,
         )
         memory.rolls = memory.rolls or self.watched.noted.rolled()
+        memory.alters = memory.alters or _alters(self.watched)
         if isinstance(self.watched.error, Exception) and again:
             raise self.watched.error
         self._note_scribbles(self.watched, (*self.leaves, *self.arguments))
@@ -114,9 +117,9 @@ class Attempt:
 
     def _note_scribbles(self, watched: Watched, given: tuple[Any, ...]) -> None:
         """Whether the function writes into what it is given, which others may read meanwhile."""
-        if watched.tape is not None and watched.tape.saved:
-            if any(saved.tensor is g for saved in watched.tape.saved for g in given):
-                self.memory.scribbles = True
+        saved = () if watched.tape is None else watched.tape.saved
+        if any(s.tensor is g for s in saved for g in given):
+            self.memory.scribbles = True
 
     def begin_again(self) -> None:
         """Leave the network as it was before the run at the inputs, and forget that."""
@@ -132,6 +135,7 @@ class Attempt:
         given = self._arguments(copied=True)
         self.middle = watched = watch(self.request.forward_func, middle, self.starts, given)
         self._note_scribbles(watched, (*middle, *given))
+        self.memory.alters = self.memory.alters or _alters(watched)
         if isinstance(watched.output, Tensor):
             watched.output = watched.output.detach()
         return watched.verdict
@@ -235,6 +239,11 @@ class Attempt:
         kept = [r for r, number in watched.tape.survivors() if number in moving]
         self.memory.leave(kept)
         return bool(kept)
+
+
+def _alters(watched: Watched) -> bool:
+    """Whether a run has changed what the function keeps."""
+    return watched.noted.changed() or watched.noted.rolled()
 
 
 def _again(argument: Tensor, copied: bool) -> Tensor:

@@ -636,17 +636,16 @@ def test_the_derivative_is_that_of_captums() -> None:
 def test_inside_of_others() -> None:
     """Captum's own objects, layers, neurons and NoiseTunnel."""
     x = inputs()
-    rows: list[int] = []
     net = network()
-    net.register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
+    net.register_forward_pre_hook(lambda _, args: SEEN.append(len(args[0])))
 
     def check(theirs: Any, ours: Any, **call: Any) -> None:
         torch.manual_seed(0)
         expected = theirs.attribute(x, n_steps=STEPS, **call)
-        rows.clear()
+        SEEN.clear()
         torch.manual_seed(0)
         assert gap(ours.attribute(x, n_steps=STEPS, **call), expected) < 1e-6
-        assert max(rows) < ROWS * STEPS
+        assert max(SEEN) < ROWS * STEPS
 
     own = captum.attr
     check(
@@ -668,10 +667,10 @@ def test_inside_of_others() -> None:
     )
     method = own.IntegratedGradients(net)
     expected = method.attribute(x, target=1, n_steps=STEPS)
-    rows.clear()
+    SEEN.clear()
     with captum_xdnn.accelerate_captum():
         assert gap(method.attribute(x, target=1, n_steps=STEPS), expected) < 1e-6
-    assert max(rows) < ROWS * STEPS
+    assert max(SEEN) < ROWS * STEPS
 
 
 def test_what_is_compiled_for_each_size_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -692,12 +691,12 @@ LAYERED = ("LayerConductance", "InternalInfluence", "NeuronConductance")
 @pytest.mark.parametrize("most", [None, 17, 8, 3])
 @pytest.mark.parametrize("tails", [{}, {"method": "riemann_trapezoid"}])
 def test_averages_of_a_layers_gradient(name: str, most: int | None, tails: dict[str, Any]) -> None:
-    x, rows = inputs(), []
+    x = inputs()
     limits = [None]
     net = network()
 
     def note(_: nn.Module, args: tuple[Tensor]) -> None:
-        rows.append(len(args[0]))
+        SEEN.append(len(args[0]))
         if limits[0] is not None and len(args[0]) > limits[0] and torch.is_grad_enabled():
             raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -711,9 +710,9 @@ def test_averages_of_a_layers_gradient(name: str, most: int | None, tails: dict[
         method.attribute(x, **call)
         limits[0] = most
         for _ in range(3 if most != 3 else 0):
-            rows.clear()
+            SEEN.clear()
             assert gap(method.attribute(x, **call), expected) < 1e-6
-            assert max(rows) < ROWS * STEPS
+            assert max(SEEN) < ROWS * STEPS
     limits[0] = None
     expected = getattr(captum.attr, name)(net, net[2]).attribute(x, **call)
     found = method.attribute(x, **call)
@@ -732,15 +731,19 @@ def test_averages_of_what_is_not_proved(name: str) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
+NOW = [0.0]  # outside of the function, too
+
+
 def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that says that three steps are the best to take, and a row costs more in others."""
-    now, n_steps = [0.0], 60
+    n_steps = 60
+    NOW[0] = 0.0
     monkeypatch.setattr(sizes, "LIGHT", 2**30)
-    clocked(monkeypatch, lambda: now[0])
+    clocked(monkeypatch, lambda: NOW[0])
 
     def function(x: Tensor) -> Tensor:
         steps = len(x) // ROWS
-        now[0] += steps * (1 + abs(steps - 4))
+        NOW[0] += steps * (1 + abs(steps - 4))
         return NET(x)
 
     xig = XIntegratedGradients(Seen(function))
@@ -761,14 +764,13 @@ def test_whole_blocks_of_rows_round_as_all_steps_at_once(name: str, rows: int) -
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.running_mean, std=0.1)
-    seen: list[int] = []
     x = torch.randn(rows, 3, 64, 64)
     expected = captum.attr.IntegratedGradients(model).attribute(x, target=1)
     xig = XIntegratedGradients(model, max_memory=rows * 600 * 2**20)
-    model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    model.register_forward_pre_hook(lambda _, given: SEEN.append(len(given[0])))
     for _ in range(3):
-        seen.clear()
+        SEEN.clear()
         found = xig.attribute(x, target=1)
-        assert max(seen) < 50 * rows
+        assert max(SEEN) < 50 * rows
         assert gap(found, expected) < 1e-6
-    assert any(n % 16 == 0 for n in seen)
+    assert any(n % 16 == 0 for n in SEEN)

@@ -120,7 +120,8 @@ def test_examples_that_are_done_leave_the_batch(device: str) -> None:
     assert hard > 5 * max(easy, other)
     SEEN.clear()
     xig.attribute(x, target=1, tolerance=1e-4)
-    assert sum(SEEN) <= easy + hard + other + 2 * 3  # and the run that is watched
+    # And the run that is watched, and half of the first pass, which is looked at again.
+    assert sum(SEEN) <= easy + hard + other + 2 * 3 + SEEN[1] // 2
     alone = XIntegratedGradients(function)
     found = [alone.attribute(row[None], target=1, tolerance=1e-4) for row in x]
     assert_close(torch.cat(found), xig.attribute(x, target=1, tolerance=1e-4))

@@ -355,18 +355,22 @@ def test_a_mode_that_the_function_sets_itself_is_put_back_beside_others() -> Non
     assert not net.training
 
 
+DRAWN: list[float] = []  # outside of the function: what that holds itself is put back
+
+
 @pytest.mark.parametrize("when", ["in the run", "after it"])
 @pytest.mark.parametrize("own", [False, True])
 def test_torchs_random_numbers_are_handed_out_once(when: str, own: bool) -> None:
-    generator, drawn = torch.Generator().manual_seed(7) if own else None, []
+    generator = torch.Generator().manual_seed(7) if own else None
     torch.manual_seed(7)
+    DRAWN.clear()
 
     def draw() -> None:
-        drawn.append(float(torch.rand((), generator=generator)))
+        DRAWN.append(float(torch.rand((), generator=generator)))
 
     def function(x):
         factor = torch.rand((), generator=generator)
-        drawn.append(float(factor))
+        DRAWN.append(float(factor))
         if when == "in the run":
             POOL.submit(draw).result()
         return x * factor
@@ -376,7 +380,7 @@ def test_torchs_random_numbers_are_handed_out_once(when: str, own: bool) -> None
         POOL.submit(draw).result()
     watched.put_back()
     draw()
-    assert len(set(drawn)) == len(drawn) == 3
+    assert len(set(DRAWN)) == len(DRAWN) == 3
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -82,7 +82,7 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
         ]
         for name in names(
             "add sub rsub mul div maximum minimum atan2 complex copysign fmax fmin fmod hypot isclose "
-            "logical_and logical_or logical_xor remainder"
+            "logical_and logical_or logical_xor remainder floor_divide"
         )
     },
     **{name: along(name) for name in names("softmax log_softmax cumsum cumprod logcumsumexp")},
@@ -158,6 +158,7 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     ],
     "mse_loss": (FLAT, lambda x: aten.mse_loss(x, x.flip(1), 0)),
     "smooth_l1_loss": (FLAT, lambda x: aten.smooth_l1_loss(x, x.flip(1), 0)),
+    "soft_margin_loss": (FLAT, lambda x: aten.soft_margin_loss(x, x.flip(1).detach(), 0)),
     "huber_loss": (FLAT, lambda x: aten.huber_loss(x, x.flip(1), 0)),
     "binary_cross_entropy": (
         FLAT,
@@ -173,6 +174,7 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "norm": (LINE, unary("norm", 2.0, [1, 2])),
     "linalg_vector_norm": (LINE, unary("linalg_vector_norm", 2.0, [1])),
     "flip": (LINE, unary("flip", [1, 2])),
+    "rot90": (LINE, unary("rot90", 1, [1, 2])),
     "roll": [(LINE, unary("roll", [2], [1])), (LINE, unary("roll", [1, 2], [2, 1]))],
     "select": [
         (LINE, unary("select", 1, 2)),
@@ -287,6 +289,10 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "addcdiv": (LINE, lambda x: aten.addcdiv(x, x.flip(1), C4[:, None])),
     "lerp": (LINE, lambda x: aten.lerp(x, x.flip(1), 0.3)),
     "polar": (LINE, lambda x: aten.polar(x.abs(), x.flip(1))),
+    "affine_grid_generator": (
+        LINE,
+        lambda x: aten.affine_grid_generator(x[:, :2, :3], [len(x), 1, 3, 4], False),
+    ),
     "im2col": (IMAGE, unary("im2col", [2, 2], [1, 1], [0, 0], [1, 1])),
     "native_batch_norm": (IMAGE, unary("native_batch_norm", C4, C4, C4, C4, False, 0.1, 1e-5)),
     "_batch_norm_no_update": (IMAGE, unary("_batch_norm_no_update", C4, C4, C4, C4, 0.1, 1e-5)),
@@ -340,6 +346,8 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
         (LINE, lambda x: aten.index_add(x, 2, PAIR, x[:, :, :2].tanh())),
         (LINE, lambda x: aten.index_add(_zeros(x), 1, PAIR, x[:, :2])),
     ],
+    "index_copy": (LINE, lambda x: aten.index_copy(x, 2, PAIR, x[:, :, :2].tanh())),
+    "index_fill": (LINE, unary("index_fill", 1, PAIR, 2.0)),
     "_unsafe_index": (LINE, lambda x: aten._unsafe_index(x, [None, PAIR])),
     "bucketize": (LINE, lambda x: aten.bucketize(x, seeded(6).sort()[0])),
     "searchsorted": (LINE, lambda x: aten.searchsorted(seeded(6).sort()[0], x)),
@@ -359,6 +367,12 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "max_unpool2d": (
         IMAGE,
         lambda x: aten.max_unpool2d(*aten.max_pool2d_with_indices(x, [2, 2]), [6, 6]),
+    ),
+    "max_unpool3d": (
+        VOLUME,
+        lambda x: aten.max_unpool3d(
+            *aten.max_pool3d_with_indices(x, [2] * 3), [4] * 3, [2] * 3, [0] * 3
+        ),
     ),
     "col2im": (LINE, unary("col2im", [3, 4], [2, 2], [1, 1], [0, 0], [1, 1])),
     "gru": [(LINE, recurrent("gru", 3, first=True)), (LINE, recurrent("gru", 3, first=False))],

@@ -75,28 +75,32 @@ def test_what_the_function_keeps_elsewhere_are_real_tensors(kind: str) -> None:
     assert torch.equal(function(x), 2 * x)
 
 
+SEEN: list[Any] = []  # outside of the function: what that holds itself is put back
+
+
 def test_hooks_of_the_user_see_real_tensors() -> None:
-    model, seen = stack(), []
-    model[0].register_forward_hook(lambda module, given, result: seen.append(result.detach()))
+    model = stack()
+    SEEN.clear()
+    model[0].register_forward_hook(lambda module, given, result: SEEN.append(result.detach()))
     assert certify(model, X).homogeneous
-    assert len(seen) == 1
-    torch.testing.assert_close(seen[0], model[0](X).detach())
+    assert len(SEEN) == 1
+    torch.testing.assert_close(SEEN[0], model[0](X).detach())
 
 
 def test_the_function_runs_once_in_a_call() -> None:
-    calls = []
+    SEEN.clear()
 
     def function(x: Tensor) -> Tensor:
-        calls.append(x.shape)
+        SEEN.append(x.shape)
         return x.relu()
 
     assert certify(function, X).homogeneous
-    assert calls == [X.shape]
+    assert [X.shape] == SEEN
     xig = XIntegratedGradients(function)
     xig.attribute(X, target=0)  # where it is new to the explainer, once more to make sure
-    calls.clear()
+    SEEN.clear()
     xig.attribute(X, target=0)
-    assert calls == [X.shape]
+    assert [X.shape] == SEEN
 
 
 def test_parameters_can_be_exchanged_afterwards() -> None:

@@ -15,6 +15,7 @@ UNIFORM = frozenset(f"aten.{name}" for name in MADE.split())
 
 
 @law("full_like zeros_like ones_like", rows=entrywise, overwrites=0)
+@law("zero", rows=entrywise, overwrites=0)
 @law("new_full new_zeros new_ones", rows=FRESH)
 def _like(_self: Any, /, *rest: Any, **__: Any) -> Motion:
     """Only the shape of the tensor is read; a value may be given."""

@@ -10,7 +10,16 @@ from typing import Any
 
 from captum_xdnn.proof.domain import FIXED, SCALE_INVARIANT, Affine, Motion, Unknown, is_constant
 from captum_xdnn.proof.findings import RELU as RELU
-from captum_xdnn.proof.laws import BEND, added, constant, homogeneous, quotient, shared, switched
+from captum_xdnn.proof.laws import (
+    BEND,
+    added,
+    constant,
+    homogeneous,
+    product,
+    quotient,
+    shared,
+    switched,
+)
 from captum_xdnn.proof.operand import Bound, Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import CHOICE, SCALED, law
 from captum_xdnn.proof.row_laws import entrywise
@@ -27,7 +36,8 @@ of_degree("rsqrt", Fraction(-1, 2))
 of_degree("reciprocal", -1)
 of_degree("square", 2)
 of_two("maximum minimum", shared, pieces=CHOICE)
-of_two("fmax fmin hypot fmod.Tensor fmod.Scalar remainder.Tensor remainder.Scalar", shared)
+of_two("fmax fmin hypot", shared)
+of_two("fmod.Tensor fmod.Scalar remainder.Tensor remainder.Scalar remainder.Scalar_Tensor", shared)
 of_two("div.Tensor div.Scalar", quotient, pieces=SCALED)
 of_two("true_divide.Tensor", quotient)
 of_two("complex", added, rows=entrywise)
@@ -62,6 +72,12 @@ def _comparison(self: Any, other: Any) -> Motion:
     return outcome
 
 
+@law("heaviside")
+def _heaviside(self: Any, values: Any) -> Motion:
+    """Where it is zero the values, elsewhere 0 or 1, as the sign says."""
+    return switched(constant(self), values, 1)
+
+
 @law("copysign.Tensor copysign.Scalar")
 def _copysign(self: Any, other: Any) -> Motion:
     """The size of one, the sign of the other."""
@@ -73,7 +89,7 @@ def _copysign(self: Any, other: Any) -> Motion:
 
 
 @law("clamp clamp_min", pieces=CHOICE)
-@law("clamp.Tensor")
+@law("clamp.Tensor clamp_min.Tensor")
 def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
     """Degree 1 when every bound is zero, infinite or scales alike."""
     bounds = [b for b in (min, max) if b is not None and b not in (math.inf, -math.inf)]
@@ -88,6 +104,7 @@ def _clamp(self: Any, min: Any = None, max: Any = None, /) -> Motion:
 
 
 @law("clamp_max", pieces=CHOICE)
+@law("clamp_max.Tensor")
 def _clamp_max(self: Any, max: Any) -> Motion:
     """See clamp."""
     return _clamp(self, None, max)
@@ -126,6 +143,14 @@ def _power_of_tensor(self: Any, exponent: Any) -> Motion:
     return Unknown("a power whose exponent is a tensor", "use a number as the exponent")
 
 
+@law("ldexp.Tensor", pieces=SCALED)
+def _times_power_of_two(self: Any, other: Any) -> Motion:
+    """``self * 2**other``."""
+    if is_constant(motion_of(other)):
+        return product(self, other)
+    return Unknown("an exponent that moves", "use an exponent that does not depend on the input")
+
+
 @law("softshrink hardshrink")
 def _shrink(self: Any, lambd: float = 0.5) -> Motion:
     """The identity where nothing is taken away."""
@@ -141,6 +166,12 @@ def _divide_and_round(self: Any, other: Any, *, rounding_mode: str | None) -> Mo
         return FIXED
     ratio = constant(self, other)
     return Unknown("rounding") if is_zero(other) else ratio
+
+
+@law("floor_divide", rows=entrywise)
+def _floor_divide(self: Any, other: Any) -> Motion:
+    """Rounding allows only a ratio that does not move."""
+    return _divide_and_round(self, other, rounding_mode="floor")
 
 
 @law("polar", rows=entrywise)

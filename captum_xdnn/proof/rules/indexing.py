@@ -6,7 +6,7 @@ from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, Unbatched, rank_o
 from captum_xdnn.proof.domain import FIXED, Motion, Unknown, is_constant
 from captum_xdnn.proof.laws import constant, homogeneous, linear, product, shared, switched
 from captum_xdnn.proof.operand import motion_of
-from captum_xdnn.proof.registry import LINEAR, law
+from captum_xdnn.proof.registry import LINEAR, know, law
 from captum_xdnn.proof.row_laws import along, beside, images
 from captum_xdnn.proof.rules.by_law import of_degree, of_two
 
@@ -56,7 +56,7 @@ def embedded(call: BatchedCall) -> BatchDim | None:
 @law("embedding", rows=embedded)
 @law("take", rows="a flat index may name any row")
 @law("masked_select", rows=ANY_ROW)
-@law("max_unpool2d", rows=images)
+@law("max_unpool2d max_unpool3d", rows=images)
 def _read(self: Any, index: Any, /, *_: Any, **__: Any) -> Motion:
     """Entries at an index or under a mask, of which as many are read all along the ray."""
     return switched(index, self)
@@ -106,3 +106,25 @@ def ordered(call: BatchedCall) -> BatchDim | None:
 of_two("bucketize.Tensor searchsorted.Tensor", constant, rows=ordered)
 of_degree("nonzero", 0, rows=ANY_ROW)  # where entries are zero stays
 of_degree("any any.dim any.dims all all.dim all.dims", 0, rows=along)
+of_degree("count_nonzero count_nonzero.dim_IntList", 0, rows=along)
+ANY_OF = "an entry is looked for among those of all rows"
+of_two("isin.Tensor_Tensor isin.Tensor_Scalar isin.Scalar_Tensor", constant, rows=ANY_OF)
+
+
+def scored(call: BatchedCall) -> BatchDim | None:
+    """A loss for each example, without a mean."""
+    place = BatchDim(0)
+    batched = rank_of(call.data) > 1 and call["reduction"] == 0
+    return place if batched and all(s == place for _, s in call.batched) else None
+
+
+know("nll_loss nll_loss_nd cross_entropy_loss", rows=scored)
+
+
+@law("nll_loss_forward nll_loss2d_forward", rows=scored)
+def _picked(self: Any, target: Any, weight: Any, *_: Any) -> tuple[Motion, Motion]:
+    """Entries at an index times weights, which must not move, or a mean of them; and the weights' sum."""
+    weights = 1 if weight is None else weight
+    if not is_constant(motion_of(weights)):
+        return Unknown("weights of classes that move"), motion_of(weights)
+    return switched(target, product(self, weights)), switched(target, weights)

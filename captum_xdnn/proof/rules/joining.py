@@ -8,7 +8,7 @@ from torch import Tensor
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import FIXED, Motion, Unknown
-from captum_xdnn.proof.laws import added, constant, merged, shared, switched
+from captum_xdnn.proof.laws import added, constant, homogeneous, merged, shared, switched
 from captum_xdnn.proof.operand import Bound, Operand, motion_of
 from captum_xdnn.proof.registry import LINEAR, know, law
 from captum_xdnn.proof.row_laws import before_last, entrywise, padded, sliced
@@ -37,6 +37,7 @@ def joined(call: BatchedCall) -> BatchDim | None:
 
 
 @law("cat stack", rows=joined, pieces=LINEAR)
+@law("block_diag", rows="the rows of each stand beside zeros of their own", pieces=LINEAR)
 def _cat(tensors: list[Any], *_: Any) -> Motion:
     """Parts side by side."""
     return merged(tensors)
@@ -132,6 +133,7 @@ know("index_put", covers=_all_indexed)
 
 
 @law("scatter.src scatter.value scatter_add index_add", rows=put)
+@law("index_copy index_fill.int_Scalar index_fill.int_Tensor", rows=put)
 def _scatter(self: Any, _dim: int, index: Any, src: Any, /, *, alpha: Any = 1) -> Motion:
     """Parts put, or added, where an index says."""
     return switched(index, self, 0 if alpha == 0 else src)
@@ -185,10 +187,22 @@ def _pad(self: Any, _pad: Any, /, value: Any = 0) -> Motion:
     return merged((self, value))
 
 
+@law("mse_loss", rows=entrywise)
+def _squared_difference(self: Any, target: Any, *_: Any) -> Motion:
+    """Squares of differences, or their mean or sum."""
+    return homogeneous(added(self, target), 2)
+
+
 @law("_cdist_forward", rows=before_last)
 def _cdist(x1: Any, x2: Any, p: float, *_: Any) -> Motion:
     """p-norms of differences: degree 1 in both together, except p = 0, which counts."""
     return constant(x1, x2) if p == 0 else shared(x1, x2)
+
+
+@law("dist", rows="it sums over all entries")
+def _distance(self: Any, other: Any, p: float = 2) -> Motion:
+    """See above."""
+    return _cdist(self, other, p)
 
 
 @law("_pdist_forward", rows="the distances are those between rows")

@@ -70,10 +70,10 @@ def as_it_is(call: BatchedCall) -> BatchDim | None:
 
 @law("alias clone detach lift_fresh lift_fresh_copy expand", rows=entrywise, pieces=LINEAR)
 @law("_conj _neg_view", rows=entrywise, pieces=LINEAR)
-@law("_conj_physical neg", pieces=LINEAR)
+@law("_conj_physical neg deg2rad rad2deg", pieces=LINEAR)
 @law("view _unsafe_view _reshape_alias", rows=reshaped, pieces=LINEAR)
 @law("permute transpose.int t unsqueeze", rows=reordered, pieces=LINEAR)
-@law("flip roll select.int squeeze squeeze.dim squeeze.dims", rows=along, pieces=LINEAR)
+@law("flip roll rot90 select.int squeeze squeeze.dim squeeze.dims", rows=along, pieces=LINEAR)
 @law("unbind.int split.Tensor split_with_sizes", rows=along, pieces=LINEAR)
 @law("unsafe_split.Tensor unsafe_split_with_sizes unfold", rows=along, pieces=LINEAR)
 @law("slice.Tensor", rows=sliced, pieces=LINEAR)
@@ -81,6 +81,11 @@ def as_it_is(call: BatchedCall) -> BatchDim | None:
 @law("diagonal diag_embed", rows=on_diagonal, pieces=LINEAR)
 @law("tril triu", rows=before_last_two, pieces=LINEAR)
 @law("view_as_real view_as_complex", rows=before_last, pieces=LINEAR)
+@law(
+    "unfold_backward",
+    rows="torch alone calls it, behind istft; none has been needed",
+    pieces=LINEAR,
+)
 @law("as_strided", rows=as_it_is, pieces=LINEAR)
 @law("sum sum.dim_IntList mean mean.dim nansum cumsum", rows=along, pieces=LINEAR)
 @law("trace", rows="it sums over both dimensions", pieces=LINEAR)
@@ -88,7 +93,7 @@ def as_it_is(call: BatchedCall) -> BatchDim | None:
 @law("avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d", rows=images, pieces=LINEAR)
 @law("adaptive_avg_pool2d adaptive_avg_pool3d", rows=images, pieces=LINEAR)
 @law("_adaptive_avg_pool2d _adaptive_avg_pool3d", rows=images, pieces=LINEAR)
-@law("channel_shuffle im2col col2im", rows=images, pieces=LINEAR)
+@law("channel_shuffle im2col col2im affine_grid_generator", rows=images, pieces=LINEAR)
 @law("pixel_shuffle pixel_unshuffle", rows=before_last_three, pieces=LINEAR)
 @law("_pad_circular", rows="torch makes it other operations", pieces=LINEAR)
 @law("reflection_pad1d reflection_pad2d reflection_pad3d", rows=padded, pieces=LINEAR)
@@ -137,6 +142,12 @@ def _variance_and_mean(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
     return homogeneous(self, 2), linear(self)
 
 
+@law("std_mean.correction", rows=along)
+def _deviation_and_mean(self: Any, *_: Any, **__: Any) -> tuple[Motion, Motion]:
+    """Degree 1; and linear."""
+    return homogeneous(self), linear(self)
+
+
 @law("prod", rows=along)
 def _product(self: Any, **_: Any) -> Motion:
     """Degree times the number of factors."""
@@ -157,7 +168,8 @@ def _power_of_size(self: Operand, size: Any) -> Motion:
     return self.motion if size == 1 else homogeneous(self, Fraction(size))
 
 
+@law("norm.Scalar norm.ScalarOpt_dtype norm.ScalarOpt_dim norm.ScalarOpt_dim_dtype", rows=along)
 @law("linalg_vector_norm", rows=along)
-def _norm(self: Any, ord: float = 2, *_: Any, **__: Any) -> Motion:
+def _norm(self: Any, ord: float | None = 2, /, *_: Any, **__: Any) -> Motion:
     """Degree 1; the 0-norm counts and does not move."""
     return homogeneous(self, 0 if ord == 0 else 1)

@@ -96,6 +96,7 @@ def _bilinear_layer(input1: Any, input2: Any, weight: Any, bias: Any = None) -> 
 @law("addmv", rows=of_vectors, pieces=BILINEAR)
 @law("_sparse_addmm", rows="a sparse matrix has no batch beside its rows", pieces=BILINEAR)
 @law("addbmm", rows="it sums over a batch of matrices", pieces=BILINEAR)
+@law("addr", rows="its rows are single entries of a vector; none has been needed", pieces=BILINEAR)
 def _product_and_sum(
     self: Any, left: Any, right: Any, /, *, beta: float = 1, alpha: float = 1
 ) -> Motion:
@@ -118,6 +119,12 @@ def _solved(self: Any, B: Any, *, unitriangular: bool = False, **_: Any) -> Moti
 def _addcmul(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Motion:
     """``self + value tensor1 * tensor2``."""
     return added(self, 0 if value == 0 else product(tensor1, tensor2))
+
+
+@law("addcdiv")
+def _addcdiv(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Motion:
+    """``self + value tensor1 / tensor2``."""
+    return added(self, 0 if value == 0 else quotient(tensor1, tensor2))
 
 
 @law("lerp.Scalar lerp.Tensor")

@@ -5,7 +5,6 @@ constants (law 7); the entries marked volatile not even those. Recurrent layers 
 refused stand with their families. Of the others it is only known where the rows of a batch stay.
 """
 
-from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse
 from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
@@ -41,19 +40,51 @@ refuse(
     rows=images,  # queries, keys and values of each example; a mask that all share has no batch
 )
 refuse("sigmoid hardsigmoid", "a saturating function", IN_FRONT, assume=SCALE_INVARIANT)
-refuse("tanh erf", "a saturating function", IN_FRONT)
+refuse("tanh erf erfc", "a saturating function", IN_FRONT)
 refuse("log_sigmoid_forward", "a saturating function", IN_FRONT, rows=entrywise)
+refuse("glu", "a gate that saturates", IN_FRONT, rows=along)
 refuse(
     "gelu elu silu mish hardswish celu selu softplus",
     "an activation that is not positively homogeneous",
     RELU,
     rows=entrywise,
 )
+TRANSCENDENTAL = "a transcendental function, which does not scale"
 refuse(
-    "exp exp2 expm1 log log10 log1p log2 sinh cosh asinh acosh atanh sin cos tan asin acos atan",
-    "a transcendental function, which does not scale",
+    "exp exp2 expm1 log log10 log1p log2 sinh cosh asinh acosh atanh sin cos tan asin acos atan "
+    "logit sinc logaddexp logaddexp2 xlogy.Tensor xlogy.Scalar_Self xlogy.Scalar_Other "
+    "lgamma mvlgamma digamma polygamma igamma igammac erfinv i0",
+    TRANSCENDENTAL,
     LEFT_OUT,
 )
+refuse(
+    "special_entr special_log_ndtr special_erfcx special_ndtri special_i0e special_i1 special_i1e "
+    "special_zeta special_zeta.other_scalar special_zeta.self_scalar "
+    "special_xlog1py special_xlog1py.other_scalar special_xlog1py.self_scalar "
+    "special_bessel_j0 special_bessel_j1 special_spherical_bessel_j0",
+    TRANSCENDENTAL,
+    LEFT_OUT,
+)
+refuse("logsumexp logcumsumexp", TRANSCENDENTAL, LEFT_OUT, rows=along)
+refuse(
+    "smooth_l1_loss huber_loss soft_margin_loss binary_cross_entropy "
+    "binary_cross_entropy_with_logits",
+    "a loss that is not homogeneous",
+    LEFT_OUT,
+    rows=entrywise,
+)
+refuse(
+    "multi_margin_loss multilabel_margin_loss_forward",
+    "a loss with a margin, which does not scale",
+    LEFT_OUT,
+)
+refuse(
+    "_euclidean_dist",
+    "distances by way of squared lengths, from which rounding takes small ones away",
+    "torch.cdist(x, y, compute_mode='donot_use_mm_for_euclid_dist')",
+)
+refuse("renorm", "norms are cut at a bound, which does not scale", LEFT_OUT)
+refuse("nextafter", "the next number in floating point, which does not scale", LEFT_OUT)
 refuse(
     "ceil floor round trunc frac round.decimals",
     "rounding to whole numbers",
@@ -121,7 +152,8 @@ refuse(
     volatile=True,
 )
 refuse(
-    "empty.memory_format empty_strided empty_like new_empty new_empty_strided empty_permuted",
+    "empty.memory_format empty_strided empty_like new_empty new_empty_strided empty_permuted "
+    "resize resize_as",
     "uninitialised memory",
     "write every entry: use torch.zeros",
     volatile=True,
@@ -130,17 +162,7 @@ know("bernoulli.p bernoulli.Tensor uniform normal_functional exponential cauchy"
 know("geometric log_normal random random.from random.to", overwrites=0)
 
 
-def scored(call: BatchedCall) -> BatchDim | None:
-    """A loss for each example, without a mean."""
-    place = BatchDim(0)
-    batched = rank_of(call.data) > 1 and call["reduction"] == 0
-    return place if batched and all(s == place for _, s in call.batched) else None
-
-
-know("mse_loss smooth_l1_loss huber_loss", rows=entrywise)
-know("binary_cross_entropy binary_cross_entropy_with_logits", rows=entrywise)
-know("nll_loss nll_loss_forward nll_loss2d_forward nll_loss_nd cross_entropy_loss", rows=scored)
 know("reshape flatten unflatten", rows=reshaped)
-know("contiguous zero", rows=entrywise)
-know("chunk logcumsumexp logsumexp norm std_mean count_nonzero glu", rows=along)
+know("contiguous", rows=entrywise)
+know("chunk", rows=along)
 know("cdist", rows=before_last)

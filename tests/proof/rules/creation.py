@@ -10,6 +10,7 @@ CASES = [
     case("aten.full_like.default", real(), 2.0, table=STILL),
     case("aten.zeros_like.default", real(), table=STILL),
     case("aten.ones_like.default", real(), table=STILL),
+    case("aten.zero.default", real(), table=STILL),
     case("aten.new_full.default", real(), [2, 2], 3.0, table=STILL),
     case("aten.new_zeros.default", real(), [2, 2], table=STILL),
     case("aten.new_ones.default", real(), [2, 2], table=STILL),

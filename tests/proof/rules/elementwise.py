@@ -52,6 +52,16 @@ SIGNS = [
     ),
 ]
 
+STEP: dict[str, Expected] = {
+    "1 F": "0",
+    "2 0": "0",
+    "F 1": "A",
+    "F A": "A",
+    "A F": refused(BEND),
+    "1 1": refused("a choice that depends on the input"),
+}
+SIGNS.append(case("aten.heaviside.default", coarse(4, 5), coarse(4, 5), table=STEP))
+
 AGAINST_ONE: dict[str, Expected] = {"1": refused(COMPARE), "2": refused(COMPARE)}
 
 
@@ -132,6 +142,7 @@ JOINT = [
         case(f"aten.{op}.Scalar", real(), 0.5, table={"1": refused(UNEQUAL), "A": refused(BEND)})
         for op in ("fmod", "remainder")
     ),
+    case("aten.remainder.Scalar_Tensor", 2.0, positive(), table={"1": refused(UNEQUAL)}),
     case(
         "aten.copysign.Tensor", real(), real(),
         table={"1 1": "1", "1 2": "1", "2 F": "2", "F 1": "0", "F 2": "0", "A F": refused(BEND), "1 A": refused(BEND)},
@@ -165,6 +176,15 @@ CLAMPS = [
             "1 2": refused(BOUND),
             "A Z": refused(BEND),
         },
+    ),
+    *(
+        case(
+            f"aten.clamp_{side}.Tensor",
+            real(),
+            real(),
+            table={"1 1": "1", "1 Z": "1", "1 F": refused(BOUND), "A Z": refused(BEND)},
+        )
+        for side in ("min", "max")
     ),
     case("aten.clamp.Tensor", real(), None, real(), table={"1 1": "1", "1 F": refused(BOUND)}),
     case(
@@ -243,6 +263,19 @@ POWERS = [
     ),
     case("aten.pow.Tensor_Tensor", positive(), everywhere(1.0), table={"1 F": "1", "A F": "A"}),
     case("aten.pow.Scalar", 2.0, positive(), table={"1": refused("whose exponent is a tensor")}),
+    case(
+        "aten.ldexp.Tensor",
+        real(),
+        coarse(),
+        table={
+            "1 F": "1",
+            "2 0": "2",
+            "A F": "A",
+            "A 0": refused("a product of a tensor whose value at the baseline is not zero"),
+            "F 1": refused("an exponent that moves"),
+            "1 1": refused("an exponent that moves"),
+        },
+    ),
 ]
 
 OVER = "a division by a tensor whose value at the baseline is not zero"
@@ -273,6 +306,7 @@ QUOTIENTS = [
     case("aten.div.Tensor_mode", positive(), positive(), rounding_mode=None, table=QUOTIENT),
     case("aten.div.Tensor_mode", real(), real(), rounding_mode="floor", table=ROUNDED),
     case("aten.div.Tensor_mode", real(), real(), rounding_mode="trunc", table=ROUNDED),
+    case("aten.floor_divide.default", real(), real(), table=ROUNDED),
     case("aten.div.Scalar_mode", real(), 0.3, rounding_mode="floor", table={"1": refused(UNEQUAL)}),
     case("aten.div.Scalar_mode", real(), 0.3, rounding_mode=None, table=LINEAR),
 ]

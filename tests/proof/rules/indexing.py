@@ -13,6 +13,7 @@ from rules.case import (
     coarse,
     index,
     mask,
+    positive,
     real,
     refused,
     share,
@@ -75,6 +76,12 @@ CASES = [
         [4, 4],
         table=READ,
     ),
+    case(
+        "aten.max_unpool3d.default",
+        *(real(1, 1, 2, 2, 2), index(1, 1, 2, 2, 2, below=64)),
+        *([4, 4, 4], [2, 2, 2], [0, 0, 0]),
+        table=READ,
+    ),
     case("aten.take.default", real(3, 4), index(2, 3, below=12), table=READ),
     case(
         "aten.masked_select.default",
@@ -102,4 +109,31 @@ CASES = [
     case("aten.all.dims", coarse(3, 4), [1], table=TRUE_SOMEWHERE),
     case("aten.bucketize.Tensor", real(3, 4), share(5), table=ORDERED),
     case("aten.searchsorted.Tensor", share(5), real(3, 4), table=ORDERED),
+    case("aten.count_nonzero.default", coarse(3, 4), table=COUNT),
+    case("aten.count_nonzero.dim_IntList", coarse(3, 4), [1], table=COUNT),
+    case("aten.isin.Tensor_Tensor", coarse(3, 4), coarse(3), table=ORDERED),
+    case("aten.isin.Tensor_Scalar", coarse(3, 4), 0.0, table={"1": "0", "A": refused(BEND)}),
+    case("aten.isin.Tensor_Scalar", coarse(3, 4), 1.0, table={"1": refused(ORDERED["1 F"].reason)}),
+    case("aten.isin.Scalar_Tensor", 0.0, coarse(3, 4), table={"1": "0", "A": cautious(BEND)}),
+    case(
+        "aten.nll_loss_forward.default",
+        *(real(3, 4), index(3, below=4), None, 0, -100),
+        table={"1 F": "1, F", "A F": "A, F", "1 0": "1, 0", "A 0": refused("a choice")},
+    ),
+    case(
+        "aten.nll_loss_forward.default",
+        *(real(3, 4), index(3, below=4), positive(4), 1, 2),
+        table={
+            "1 F F": "1, F",
+            "2 0 F": "2, 0",
+            "A F F": "A, F",
+            "F 0 F": "0, 0",
+            "1 F 1": cautious("weights of classes that move"),
+        },
+    ),
+    case(
+        "aten.nll_loss2d_forward.default",
+        *(real(1, 3, 2, 2), index(1, 2, 2, below=3), None, 1, -100),
+        table={"1 F": "1, F", "A F": "A, F", "1 0": "1, 0"},
+    ),
 ]

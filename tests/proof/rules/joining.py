@@ -45,6 +45,7 @@ SUMS = [
 SIDE_BY_SIDE = [
     case("aten.cat.default", [real(2, 3), real(2, 3)], 1, table=SUM),
     case("aten.stack.default", [real(2, 3), real(2, 3)], table=SUM),
+    case("aten.block_diag.default", [real(2, 3), real(2, 3)], table=SUM),
     case("aten.constant_pad_nd.default", real(), [1, 1], table=PLUS_ZERO),
     case("aten.constant_pad_nd.default", real(), [1, 1], 1.0, table=PLUS_NUMBER),
     case("aten.constant_pad_nd.default", real(), [1, 1], float("-inf"), table={"1": "1", "2": "2"}),
@@ -88,6 +89,12 @@ OVERWRITTEN = [
     case("aten.as_strided_scatter.default", real(3, 4), real(2, 2), [2, 2], [1, 2], table=SUM),
 ]
 
+
+def distinct(count: int) -> Value:
+    """Places of three, none of them twice."""
+    return Value((count,), lambda g, s: torch.randperm(3, generator=g)[: s[0]])
+
+
 BY_INDEX = [
     case("aten.scatter.src", real(3, 4), 0, index(2, 4, below=3), real(2, 4), table=WRITTEN),
     case(
@@ -110,6 +117,24 @@ BY_INDEX = [
         "aten.scatter_add.default", real(3, 4), 0, index(2, 4, below=3), real(2, 4), table=WRITTEN
     ),
     case("aten.index_add.default", real(3, 4), 0, index(2, below=3), real(2, 4), table=WRITTEN),
+    case("aten.index_copy.default", real(3, 4), 0, distinct(2), real(2, 4), table=WRITTEN),
+    case("aten.index_fill.int_Tensor", real(3, 4), 0, distinct(2), scalar(), table=WRITTEN),
+    case(
+        "aten.index_fill.int_Scalar",
+        real(3, 4),
+        0,
+        index(2, below=3),
+        0.0,
+        table={"1 0": "1", "2 F": "2", "A F": "A"},
+    ),
+    case(
+        "aten.index_fill.int_Scalar",
+        real(3, 4),
+        0,
+        index(2, below=3),
+        2.0,
+        table={"1 F": "A", "1 0": refused(CHOICE)},
+    ),
     case(
         "aten.index_add.default",
         real(3, 4),
@@ -225,6 +250,33 @@ DISTANCES = [
         0.0,
         None,
         table={"1 1": "0", "1 Z": "0", "1 F": refused(UNEQUAL)},
+    ),
+    case("aten.dist.default", real(), real(), table=PAIRS),
+    *(
+        case("aten.dist.default", real(3, 2), real(3, 2), p, table=PAIRS)
+        for p in (1, 0.5, -1.0, float("inf"), -float("inf"))
+    ),
+    case(
+        "aten.dist.default",
+        coarse(),
+        coarse(),
+        0,
+        table={"1 1": "0", "1 Z": "0", "1 F": refused(UNEQUAL)},
+    ),
+    *(
+        case(
+            "aten.mse_loss.default",
+            *(real(), real(), reduction),
+            table={
+                "1 1": "2",
+                "2 2": "4",
+                "1 Z": "2",
+                "1 F": refused(BEND),
+                "A 1": refused(BEND),
+                "1 2": refused(UNEQUAL),
+            },
+        )
+        for reduction in (0, 1, 2)
     ),
     case("aten._pdist_forward.default", real(4, 2), 2.0, table=scaled("1")),
     case("aten._pdist_forward.default", coarse(4, 2), 0.0, table={"1": "0", "A": cautious(BEND)}),

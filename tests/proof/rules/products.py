@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rules.case import Case, Expected, Value, case, real, refused, scalar
+from rules.case import Case, Expected, Value, case, positive, real, refused, scalar
 from rules.law_tables import LINEAR, PRODUCT, UNEQUAL
 
 VECTOR = real(3)
@@ -157,6 +157,25 @@ TOGETHER = [
     case(
         "aten.addcmul.default", real(), real(), real(), value=0, table={"1 F 2": "1", "2 A A": "2"}
     ),
+    *_summed("aten.addr.default", real(3, 4), real(3), real(4)),
+    case(
+        "aten.addcdiv.default",
+        real(),
+        real(),
+        positive(),
+        table={
+            "F 1 F": "A",
+            "Z 1 F": "1",
+            "1 1 F": "1",
+            "Z F 1": "-1",
+            "1 2 1": "1",
+            "F A F": "A",
+            "1 1 1": refused(UNEQUAL),
+            "Z A 1": refused("a product of a tensor"),
+            "Z F A": refused("a division by a tensor"),
+        },
+    ),
+    case("aten.addcdiv.default", real(), real(), positive(), value=0, table={"1 F 2": "1"}),
     case("aten.lerp.Scalar", real(), real(), 0.3, table=LERP),
     case(
         "aten.lerp.Tensor",

@@ -80,6 +80,7 @@ WITHOUT_DERIVATIVE = (
     "aten.copy.default",  # it stands for copy_, which has one
     "aten.lift_fresh.default",  # it gives back what it was given
     "aten.bincount.default",
+    "aten.heaviside.default",
     "aten._embedding_bag_forward_only.default",
 )
 Course = tuple[list[Tensor] | None, list[Tensor], dict[float, list[Tensor]]]
