@@ -112,7 +112,7 @@ class Attempt:
         ``copied``, they have memory of their own, for a function that is not known not to write into it.
         """
         given = self.call.arguments
-        with torch.enable_grad():
+        with torch.enable_grad() if given else nullcontext():
             return tuple([_again(a, copied) if isinstance(a, Tensor) else a for a in given])
 
     def _note_scribbles(self, watched: Watched, given: tuple[Any, ...]) -> None:
