@@ -13,14 +13,14 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from types import CodeType, FunctionType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from captum_xdnn._torch import HOOKS
-from captum_xdnn.recording.places import modules_of, namespace_of
+from captum_xdnn.recording.places import codes_of, modules_of, namespace_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.tensors import is_hollow, saved_of
 
@@ -99,14 +99,14 @@ def _named_by(function: FunctionType) -> list[Any]:
             held.append(cell.cell_contents)
     held += [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     scope = function.__globals__
-    for code in _codes_of(function.__code__):
+    for code in codes_of(function.__code__):
         held += [scope[n] for n in code.co_names if n in scope]
     return held
 
 
 def _bound_by(function: FunctionType) -> Iterator[Scope]:
     """The globals that a function's code binds."""
-    for code in _codes_of(function.__code__):
+    for code in codes_of(function.__code__):
         stores = {i.argval for i in dis.get_instructions(code) if i.opname == "STORE_GLOBAL"}
         if stores:
             yield function.__globals__, stores
@@ -120,10 +120,3 @@ def _functions_in(space: Any) -> Iterator[Any]:
 
 def _is_torchs(function: FunctionType) -> bool:
     return str(function.__module__).partition(".")[0] in ("torch", "torchvision", "captum")
-
-
-def _codes_of(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for const in code.co_consts:
-        if type(const) is CodeType:
-            yield from _codes_of(const)

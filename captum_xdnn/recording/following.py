@@ -28,7 +28,7 @@ from captum_xdnn._torch import (
 )
 from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.places import Place, here
-from captum_xdnn.recording.snapshot import torchs_dice
+from captum_xdnn.recording.random_state import torchs_dice
 from captum_xdnn.recording.steps import LITERALS, READ, REF, Real, Source, Step
 from captum_xdnn.recording.tensors import Entry, Group, Saved, makes
 

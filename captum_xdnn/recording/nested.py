@@ -7,12 +7,11 @@ depth and number, each once; no code of the user's is called for it.
 import dis
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from types import (
     BuiltinFunctionType,
     CellType,
-    CodeType,
     FunctionType,
     MethodType,
     ModuleType,
@@ -30,7 +29,8 @@ from captum_xdnn.recording.contents import (
     container_of,
     content_of,
 )
-from captum_xdnn.recording.places import MadeOfAnother, names_in_code
+from captum_xdnn.recording.places import MadeOfAnother, codes_of, names_in_code
+from captum_xdnn.recording.random_state import draws
 
 DEPTH = 5
 """So deep in one another things are noted, from what modules and the function hold; tuples do not count."""
@@ -98,7 +98,7 @@ class Nested(NamedTuple):
     def is_bound(self) -> bool:
         """Whether the function that has this cell binds it."""
         owner = self.way.owners[-1]
-        codes = _codes_of(owner.__code__) if type(owner) is FunctionType else ()
+        codes = codes_of(owner.__code__) if type(owner) is FunctionType else ()
         return any(
             i.argval == self.name and i.opname in ("STORE_DEREF", "DELETE_DEREF")
             for code in codes
@@ -285,18 +285,6 @@ class Search:
 _PARTS = ("func", "args", "keywords")
 
 
-def draws(kind: type) -> bool:
-    """Whether a class is one of sources of random numbers, of Python, NumPy or torch."""
-    return any(
-        k.__name__ in _GENERATORS and k.__module__.partition(".")[0] in _LIBRARIES
-        for k in kind.__mro__
-    )
-
-
-_GENERATORS = ("Random", "Generator", "RandomState")
-_LIBRARIES = ("random", "numpy", "torch")
-
-
 def _space_of(value: Any) -> dict[str, Any] | None:
     """The namespace of an object, also an empty one; None where it has none."""
     try:
@@ -322,10 +310,3 @@ def _function_in(value: Any) -> FunctionType | None:
     elif type(value) in (staticmethod, classmethod):
         value = value.__func__
     return value if type(value) is FunctionType else None
-
-
-def _codes_of(code: CodeType) -> Iterator[CodeType]:
-    yield code
-    for const in code.co_consts:
-        if type(const) is CodeType:
-            yield from _codes_of(const)

@@ -272,7 +272,7 @@ def names_in_code(function: Any, owners: Iterable[Any]) -> tuple[set[str], set[s
         read.add(id(value))
         stack.append(value.__dict__.get("__wrapped__"))
         scope = value.__globals__
-        for code in _codes_of(value.__code__):
+        for code in codes_of(value.__code__):
             words = [c for c in code.co_consts if type(c) is str]
             found.update(code.co_names, words)
             bound.update(
@@ -284,9 +284,9 @@ def names_in_code(function: Any, owners: Iterable[Any]) -> tuple[set[str], set[s
     return found, bound
 
 
-def _codes_of(code: types.CodeType) -> Iterator[types.CodeType]:
+def codes_of(code: types.CodeType) -> Iterator[types.CodeType]:
     """A code, and those of the functions that it makes."""
     yield code
     for const in code.co_consts:
         if type(const) is types.CodeType:
-            yield from _codes_of(const)
+            yield from codes_of(const)

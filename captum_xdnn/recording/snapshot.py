@@ -27,8 +27,9 @@ from captum_xdnn.recording.contents import (
     content_of,
     is_same,
 )
-from captum_xdnn.recording.nested import Nested, Search, Way, draws
+from captum_xdnn.recording.nested import Nested, Search, Way
 from captum_xdnn.recording.places import is_module, namespace_of, roots_of
+from captum_xdnn.recording.random_state import Dice, comparable, dice_of, draws
 
 _OWN = len(nn.Module().__dict__)
 """So many attributes every module keeps for itself, before its own."""
@@ -46,20 +47,6 @@ class Change(NamedTuple):
     before: Any
     after: Any
     is_space: bool
-
-
-class Dice(NamedTuple):
-    """A source of random numbers: how to read and write its state; before a run, and after it."""
-
-    write: Callable[[Any], None]
-    read: Callable[[], Any]
-    before: Any
-    is_shared: bool
-    after: Any = None
-
-    def is_at(self, state: Any) -> bool:
-        """Whether this is its state now."""
-        return bool(comparable(self.read()) == comparable(state))
 
 
 class Snapshot:
@@ -107,7 +94,7 @@ class Snapshot:
         if dice:
             # NumPy imports its own when it is first asked for; nobody has drawn from it before.
             shared = (random, sys.modules.get("numpy.random"))
-            self._dice += [_dice_of(source, is_shared=True) for source in shared if source]
+            self._dice += [dice_of(source, is_shared=True) for source in shared if source]
         self._nested: list[Nested] = []
         if deep:
             self._look_deeper(owners, arguments)
@@ -126,7 +113,7 @@ class Snapshot:
         for source in search.sources:
             if id(source) not in self._sources:
                 with suppress(Exception):  # one of the system's has no state
-                    self._dice.append(_dice_of(source, is_shared=True))
+                    self._dice.append(dice_of(source, is_shared=True))
 
     def _note(self, value: Any, kind: type) -> None:
         if issubclass(kind, CONTAINERS):
@@ -135,7 +122,7 @@ class Snapshot:
                 self._held.append((value, base, content_of(base, value), False))
         elif draws(kind):
             self._sources.add(id(value))
-            self._dice.append(_dice_of(value, is_shared=False))
+            self._dice.append(dice_of(value, is_shared=False))
 
     def close(self, drawn: Iterable[Dice] = ()) -> None:
         """Note what the run has changed, right after it; what comes later is not the run's.
@@ -242,39 +229,6 @@ class Snapshot:
 
 def _is(value: Any, kinds: Any) -> bool:
     return issubclass(type(value), kinds)
-
-
-def _dice_of(source: Any, *, is_shared: bool) -> Dice:
-    """A source of random numbers, with the state that it has now."""
-    for setter, getter in (("setstate", "getstate"), ("set_state", "get_state")):
-        if hasattr(source, getter):
-            read = getattr(source, getter)
-            return Dice(getattr(source, setter), read, read(), is_shared)
-    bits = source.bit_generator
-    write = lambda state: setattr(bits, "state", state)  # noqa: E731
-    return Dice(write, lambda: bits.state, bits.state, is_shared)
-
-
-def torchs_dice() -> list[Dice]:
-    """Torch's own sources of random numbers, with the states that they have now."""
-    generator: Any = torch.default_generator
-    read: Any = generator.get_state
-    found = [Dice(generator.set_state, read, read(), is_shared=False)]
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        read = torch.cuda.get_rng_state_all
-        found.append(Dice(torch.cuda.set_rng_state_all, read, read(), is_shared=False))
-    return found
-
-
-def comparable(state: Any) -> Any:
-    """The state of a source of random numbers in a form of which two can be compared."""
-    if isinstance(state, dict):
-        return {name: comparable(value) for name, value in state.items()}
-    if isinstance(state, tuple | list) and len(state) < 10:
-        return tuple(map(comparable, state))
-    if isinstance(state, Tensor):
-        state = state.numpy()
-    return state.tobytes() if hasattr(state, "tobytes") else state
 
 
 def owners_of(function: Any) -> list[Any]:

@@ -19,7 +19,7 @@ from captum_xdnn._torch import (
 )
 from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.operations import Operation, operation_of
-from captum_xdnn.recording.snapshot import Dice
+from captum_xdnn.recording.random_state import Dice
 from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
