@@ -59,9 +59,7 @@ def hooked() -> Explained:
     net, shapes = mlp(), []
     net[0].register_forward_hook(lambda _m, _i, output: output * 1.5)
     net[2].register_forward_pre_hook(lambda _m, given: shapes.append(given[0].dim()))
-    explained = of_rows(net)
-    explained.documented = "the hook's list has seen passes of the batch itself more"
-    return explained
+    return of_rows(net)
 
 
 def gradient_hooked() -> Explained:
@@ -83,9 +81,7 @@ def cached() -> Explained:
             known[key] = len(known)
         return net(x)
 
-    explained = of_rows(function)
-    explained.documented = "the closure has seen a pass of the batch itself more"
-    return explained
+    return of_rows(function)
 
 
 def logged() -> Explained:

@@ -75,8 +75,7 @@ def stateful() -> Explained:
         kept[len(x)] = state.detach()
         return last(y[:, -1])
 
-    differs = "the closure has a state of the batch itself beside that of 50 times the batch"
-    return Explained(function, series(), {"target": 1}, documented=differs)
+    return Explained(function, series(), {"target": 1})
 
 
 def encoder_decoder() -> Explained:
