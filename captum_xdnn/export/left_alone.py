@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from captum_xdnn._torch import HOOKS
 from captum_xdnn.recording.places import codes_of, modules_of, namespace_of
+from captum_xdnn.recording.random_state import torchs_dice
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.tensors import is_hollow, saved_of
 
@@ -39,14 +40,12 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     given = [a for a in arguments if isinstance(a, Tensor)]
     tensors = {id(t): t for t in (*given, *noted.tensors()) if _is_copied(t)}.values()
     kept = [saved_of(t) for t in tensors]
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-    rolled = torch.get_rng_state()
+    rolled = torchs_dice()
     try:
         yield
     finally:
-        torch.set_rng_state(rolled)
-        if on_gpus is not None:
-            torch.cuda.set_rng_state_all(on_gpus)
+        for dice in rolled:
+            dice.write(dice.before)
         noted.put_back()
         put_back_tensors(k for k in kept if not torch.equal(k.tensor.detach(), k.content))
         for scope, name, value in bound:

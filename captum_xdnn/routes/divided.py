@@ -105,7 +105,8 @@ class Passes:
         backwards, start = block % whole_blocks(call.size) > 0, clock()
         try:
             self._pass(call, (steps[::-1] if backwards else steps)[:block])
-            self.apart.memory.spent.note(clock() - start, clock() - start)
+            seconds = clock() - start
+            self.apart.memory.spent.note(seconds, lost=seconds)
             found = self.at_once(lambda: self._pass(call, steps, divides=False))
             pairs = zip(*self._gradients, strict=True)
             same = all(

@@ -32,9 +32,7 @@ _NAMES = {
     """,
     _MOVING_PARAMETER: """
         _batch_norm_with_update _native_batch_norm_legit native_batch_norm
-        nn.functional.batch_norm nn.functional.binary_cross_entropy
-        nn.functional.binary_cross_entropy_with_logits
-        nn.functional.instance_norm
+        nn.functional.batch_norm nn.functional.instance_norm
         nn.functional.linear_cross_entropy.chunked nn.functional.linear_cross_entropy.chunked_none
         nn.functional.multi_head_attention_forward nn.functional.nll_loss nn.functional.prelu
         nn.functional.scaled_dot_product_attention

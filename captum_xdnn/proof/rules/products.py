@@ -9,6 +9,7 @@ from captum_xdnn.proof.operand import Operand, is_zero, motion_of
 from captum_xdnn.proof.registry import BILINEAR, law
 from captum_xdnn.proof.row_laws import before_last, comes_first, entrywise
 from captum_xdnn.proof.rules.by_law import of_two
+from captum_xdnn.proof.rules.refused import LEFT_OUT
 
 
 def of_matrices(call: BatchedCall) -> BatchDim | None:
@@ -125,6 +126,15 @@ def _addcmul(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Moti
 def _addcdiv(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Motion:
     """``self + value tensor1 / tensor2``."""
     return added(self, 0 if value == 0 else quotient(tensor1, tensor2))
+
+
+@law("binary_cross_entropy binary_cross_entropy_with_logits", rows=entrywise)
+def _cross_entropy(self: Any, target: Any, weight: Any = None, *rest: Any) -> Motion:
+    """Linear in the target, and a shift, where nothing else moves."""
+    others = [motion_of(o) for o in (self, weight, *rest) if not isinstance(o, int | None)]
+    if set(others) <= {FIXED}:
+        return added(target, FIXED)
+    return Unknown("a loss that is not homogeneous", LEFT_OUT)
 
 
 @law("lerp.Scalar lerp.Tensor")

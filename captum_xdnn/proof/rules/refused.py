@@ -67,8 +67,7 @@ refuse(
 )
 refuse("logsumexp logcumsumexp", TRANSCENDENTAL, LEFT_OUT, rows=along)
 refuse(
-    "smooth_l1_loss huber_loss soft_margin_loss binary_cross_entropy "
-    "binary_cross_entropy_with_logits",
+    "smooth_l1_loss huber_loss soft_margin_loss",
     "a loss that is not homogeneous",
     LEFT_OUT,
     rows=entrywise,

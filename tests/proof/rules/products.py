@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rules.case import Case, Expected, Value, case, positive, real, refused, scalar
+from rules.case import Case, Expected, Value, case, positive, real, refused, scalar, share
 from rules.law_tables import LINEAR, PRODUCT, UNEQUAL
 
 VECTOR = real(3)
@@ -217,4 +217,14 @@ SYSTEMS = [
     ),
 ]
 
-CASES = PLAIN + _layers() + TOGETHER + SYSTEMS
+TARGETS: dict[str, Expected] = {
+    "F A": "A",
+    "1 F": refused("a loss that is not homogeneous"),
+    "1 1": refused("a loss that is not homogeneous"),
+}
+LOSSES = [
+    case("aten.binary_cross_entropy.default", share(), share(), table=TARGETS),
+    case("aten.binary_cross_entropy_with_logits.default", real(), share(), table=TARGETS),
+]
+
+CASES = PLAIN + _layers() + TOGETHER + SYSTEMS + LOSSES

@@ -50,7 +50,7 @@ def _more() -> list[Case]:
     """Transcendental functions of more than one argument, and losses."""
     one, two = _refused(ONE), {"1 1": refused(ONE), "F 1": refused(ONE), "0 F": "0"}
     above = positive_above(2.0)
-    losses = ("smooth_l1_loss", "huber_loss", "binary_cross_entropy_with_logits")
+    losses = ("smooth_l1_loss", "huber_loss")
     loss = {"1 F": refused("a loss"), "1 1": refused("a loss"), "F 0": "0"}
     margin = {"1 F": refused("a loss with a margin"), "0 F": "0"}
     place, places = index(3, below=4), index(3, 4, below=4)
@@ -70,7 +70,6 @@ def _more() -> list[Case]:
         case("aten.special_zeta.other_scalar", above, 1.0, table={"1": refused(ONE)}),
         case("aten.glu.default", real(), 1, table=_refused("a gate that saturates")),
         *(case(f"aten.{name}.default", real(), share(), table=loss) for name in losses),
-        case("aten.binary_cross_entropy.default", share(), share(), table=loss),
         case("aten.soft_margin_loss.default", real(), real(), table=loss),
         case("aten.multi_margin_loss.default", real(), place, table=margin),
         case(
