@@ -135,9 +135,8 @@ class Attributing:
         self._worked, self._error = True, None
         self.shapes = self.shapes or _shapes(batch)
         finite = np.isfinite(records.columns["output"])
-        for name, column in records.columns.items():
-            if name not in SCALARS:
-                finite &= np.isfinite(column).reshape(len(column), -1).all(1)
+        for column in (c for name, c in records.columns.items() if name not in SCALARS):
+            finite &= np.isfinite(column).reshape(len(column), -1).all(1)
         if finite.all():
             return [records], []
         reason = "the output or an attribution is not finite"
@@ -178,7 +177,7 @@ class Computation:
         def column(value: Tensor | int) -> Any:
             return torch.as_tensor(value).expand(size).cpu().numpy()
 
-        explained = select_targets(outputs, target).double().reshape(size, -1)
+        explained = select_targets(outputs, target).double().reshape(size, -1).sum(1)
         classes = outputs.dim() == 2 and outputs.shape[1] > 1
         route = getattr(method, "last_route", None) or type(method).__name__
         return Records(
@@ -186,7 +185,7 @@ class Computation:
                 "id": id_array(batch.ids),
                 "target": column(_index_of(target, outputs)),
                 "prediction": column(outputs.argmax(1) if classes else NONE),
-                "output": column(explained.sum(1)),
+                "output": column(explained),
                 "route": np.full(size, route),
                 "completeness_gap": column(self._gaps(attributions, outputs, inputs, target)),
                 **settings.reduce(attributions),
@@ -211,22 +210,22 @@ class Computation:
         """Each sample's sum less ``F(x) - F(b)``; one NaN where a method promises no completeness."""
         none = torch.tensor(torch.nan, dtype=torch.float64)
         promised = getattr(self._method, "has_convergence_delta", bool)()
-        if not promised or not getattr(self._method, "multiplies_by_inputs", True):
+        if not (promised and getattr(self._method, "multiplies_by_inputs", True)):
             return none
-        starts = self._baselines
-        starts = starts if isinstance(starts, tuple) else (starts,) * len(inputs)
+        given = self._baselines
+        starts = given if isinstance(given, tuple) else (given,) * len(inputs)
         if any(isinstance(b, Tensor) and len(b) != 1 for b in starts):
             return none  # a distribution of baselines: no one F(b)
         if self._start is None:
-            pairs = zip(inputs, starts, strict=True)
-            start = (torch.zeros_like(x[:1]) + (0 if b is None else b) for x, b in pairs)
+            zeros = (torch.zeros_like(x[:1]) for x in inputs)
+            start = (z + (0 if b is None else b) for z, b in zip(zeros, starts, strict=True))
             self._start = self._forward(tuple(start))
         size = len(outputs)
         ends = (outputs, self._start.expand(size, *self._start.shape[1:]))
         here, there = (select_targets(end, target).double().reshape(size, -1) for end in ends)
         sums = [a.reshape(len(a), -1).double().sum(1).cpu() for a in attributions]
-        gained: Tensor = (here - there).sum(1)
-        return torch.stack(sums).sum(0) - gained.cpu()
+        gained: Tensor = (here - there).sum(1).cpu()
+        return torch.stack(sums).sum(0) - gained
 
     def _forward(self, inputs: Inputs) -> Tensor:
         further = self._settings.arguments.get("additional_forward_args")

@@ -22,7 +22,6 @@ from captum_xdnn._torch import (
     OpOverloadPacket,
     TorchDispatchMode,
     compiler,
-    disabled_torch_function,
     len_torch_dispatch_stack,
     top_hooks,
 )
@@ -30,7 +29,7 @@ from captum_xdnn.recording.compiling import BesideCompiler
 from captum_xdnn.recording.places import Place, here
 from captum_xdnn.recording.random_state import torchs_dice
 from captum_xdnn.recording.steps import LITERALS, READ, REF, Real, Source, Step
-from captum_xdnn.recording.tensors import Entry, Group, Saved, makes
+from captum_xdnn.recording.tensors import Entry, Group, Saved, has_own_functions, makes
 
 _COMPARED = LITERALS | {float, list}
 _SEVERAL = frozenset((tuple, list))
@@ -40,8 +39,6 @@ _COMMON = frozenset((Tensor, Parameter, int, float, bool, type(None), str, tuple
 MAY_RUN_OTHERS = frozenset((python_types.FunctionType, OpOverload, OpOverloadPacket))
 OF_TORCH: set[Any] = set()
 """Torch's own functions in Python that were called; as many as torch has, and no more."""
-_of_tensors: Any = Tensor.__torch_function__
-_PLAIN_FUNCTIONS = (_of_tensors.__func__, disabled_torch_function)
 
 
 def watched(function: Any, *args: Any) -> Any:
@@ -301,9 +298,3 @@ class Functions(TorchFunctionMode):
             if event is not None:
                 return event(tape, func, args, kwargs or {})
         return func(*args, **kwargs) if kwargs else func(*args)
-
-
-def has_own_functions(kind: Any) -> bool:
-    """Whether a class of tensors says itself what torch's functions do with it."""
-    own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
-    return own not in _PLAIN_FUNCTIONS

@@ -9,13 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
-from types import (
-    BuiltinFunctionType,
-    CellType,
-    FunctionType,
-    MethodType,
-    ModuleType,
-)
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -39,12 +33,8 @@ MOST = 200
 _SEEN = 20_000
 """So many are looked at at most."""
 _ALL_BYTES = 8_000_000
-_NOTHING = frozenset(
-    (
-        *(*PLAIN, bool, type(None), type, ModuleType, BuiltinFunctionType),
-        *(Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size),
-    )
-)
+_NOTHING = frozenset((*PLAIN, bool, type(None), type, ModuleType, BuiltinFunctionType))
+_NOTHING |= {Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size}
 """Things of these classes hold nothing further."""
 _OF_MODULES = frozenset(nn.Module().__dict__)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
@@ -226,14 +216,10 @@ class Search:
 
     def _look_into_module(self, module: Any, depth: int, way: Way) -> None:
         space = _space_of(module)
-        if (
-            space is None
-            or "_modules" not in space
-            or issubclass(type(module), torch.jit.ScriptModule)
-        ):
-            return
-        if "_initialize_hook" in space or id(space) in self._known:
+        if space is None or "_modules" not in space or "_initialize_hook" in space:
             return  # the first pass of a lazy module makes another one of it
+        if id(space) in self._known or issubclass(type(module), torch.jit.ScriptModule):
+            return
         self.modules.append((module, space))
         self._push_attributes(module, self._note_space(module, space, way), depth + 1, way)
         self._push(list(space["_modules"].values()), depth, way)

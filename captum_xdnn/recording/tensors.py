@@ -7,10 +7,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from captum_xdnn._torch import NODE_OF_CPP, SCRIPTED, DisableTorchDispatch, disabled_torch_dispatch
+from captum_xdnn._torch import (
+    NODE_OF_CPP,
+    SCRIPTED,
+    DisableTorchDispatch,
+    disabled_torch_dispatch,
+    disabled_torch_function,
+)
 from captum_xdnn.recording.steps import Mixed, Ref, Source, info_of
 
 _TENSORS = frozenset((Ref, Source, Mixed))
+_of_tensors: Any = Tensor.__torch_function__
+_PLAIN_FUNCTIONS = (_of_tensors.__func__, disabled_torch_function)
 
 
 def is_bounded(tensor: Tensor) -> bool:
@@ -20,6 +28,12 @@ def is_bounded(tensor: Tensor) -> bool:
             return not tensor.isinf().any()
         except Exception:  # whatever a class of tensors, a transform, a device without memory says
             return False
+
+
+def has_own_functions(kind: Any) -> bool:
+    """Whether a class of tensors says itself what torch's functions do with it."""
+    own = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+    return own not in _PLAIN_FUNCTIONS
 
 
 class Group(list[Ref]):

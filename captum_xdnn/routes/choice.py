@@ -116,6 +116,7 @@ def _divides(request: Request, attempts: list[Attempt]) -> bool:
     inputs = tuple(x.detach() for x in call.inputs)
     starts = (0,) * len(inputs)
     whole = watch(request.forward_func, inputs, starts, call.arguments, placed=False, graded=False)
+    whole.put_back()  # a run that Captum's code does not make
     verdict, output = whole.verdict, whole.output
     if verdict is None or not verdict.keeps_rows_apart:
         return False

@@ -15,6 +15,8 @@ from torch.testing import assert_close
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.routes import plan
 
+every_pass: list[int] = []  # of a module: closures are put back where Captum makes no pass
+
 
 # The whole batch runs once more without gradients: that its parts are its rows has to be seen.
 @pytest.mark.parametrize(
@@ -26,16 +28,43 @@ def test_internal_batch_size_bounds_the_batch_of_the_pass(most: int, sizes: list
 
     def record(x: Tensor) -> Tensor:
         seen.append(x.shape[0])
+        every_pass.append(x.shape[0])
         return net(x)
 
     xig = XIntegratedGradients(record)
     xig.attribute(x, target=0, internal_batch_size=most)
     seen.clear()
+    every_pass.clear()
     ours = xig.attribute(x, target=[0, 1, 2, 0, 1, 2, 0], internal_batch_size=most)
     assert xig.last_route == "single_pass"
-    assert sorted(seen) == sizes
+    assert sorted(every_pass) == sizes
+    assert sum(seen) == 7
     expected = path_integral(net, (x,), (0,), [0, 1, 2, 0, 1, 2, 0])[0]
     assert_close(ours, expected, rtol=1e-9, atol=1e-12)
+
+
+class Counting(nn.Module):
+    """Keeps count of its passes in a number, a buffer and a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net, self.passes, self.sizes = mlp(), 0, list[int]()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += 1
+        self.passes += 1
+        self.sizes.append(len(x))
+        return self.net(x)
+
+
+def test_the_pass_that_looks_whether_rows_stay_apart_leaves_nothing() -> None:
+    net = Counting()
+    xig = XIntegratedGradients(net)
+    for call in (1, 2, 3):
+        xig.attribute(rows(6), target=0, internal_batch_size=3)
+        assert xig.last_route == "single_pass"
+        assert (net.passes, float(net.seen), net.sizes) == (2 * call, 2 * call, [3, 3] * call)
 
 
 @pytest.mark.parametrize("build", [mlp, affine_output, Normalised])
