@@ -158,12 +158,11 @@ class Computation:
         tensors, labels = batch.data
         settings, method, size = self._settings, self._method, len(batch.ids)
         inputs = tuple(map(self._leaf, settings.at_device(tensors)))
-        outputs = None
         target: Any = settings.target
+        outputs = self._forward(inputs) if target == "predicted" else None
         if target == "label":
             target = labels.to(inputs[0].device, torch.int64)
-        elif target == "predicted":
-            outputs = self._forward(inputs)
+        elif outputs is not None:
             target = outputs.argmax(1)
         attributions = self._attributions(inputs, target)
         wrong = [tuple(a.shape) for a in attributions if a.shape[:1] != (size,)]
