@@ -76,6 +76,21 @@ def scored(score):
     xig.attribute(rows)
     return xig.last_route
 
+def raising(function):
+    try:
+        XIntegratedGradients(function).attribute(rows)
+    except (RuntimeError, IndexError, ValueError):
+        return "raises"
+
+WRONG = {
+    "a linear layer": lambda x: nn.Linear(9, 3)(x),
+    "a sum": lambda x: x + torch.ones(7),
+    "a convolution": lambda x: F.conv1d(x[:, None], torch.ones(2, 5, 3)),
+    "an index": lambda x: x.gather(1, torch.full((8, 1), 77)),
+    "a scatter": lambda x: torch.zeros(2, 5).scatter(1, torch.full((8, 1), 77), x),
+    "a loss": lambda x: F.cross_entropy(x, torch.tensor([99] * 8)),
+}
+
 for name, call in {
     "single_pass": lambda: of(free, rows),
     "hoisted": lambda: of(late, images),
@@ -90,6 +105,7 @@ for name, call in {
     "single_pass of a neuron": lambda: layer(XNeuronIntegratedGradients, 1),
     "None": lambda: certify(biased, rows) and None,
     **{f"captum, {name}": lambda score=score: scored(score) for name, score in scores.items()},
+    **{f"raises: {name}": lambda wrong=wrong: raising(wrong) for name, wrong in WRONG.items()},
 }.items():
     route = call()
     assert name.startswith(str(route)), (name, route)

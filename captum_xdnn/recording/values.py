@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +27,10 @@ from captum_xdnn.recording.tensors import Group, infos_of, is_foreign, leads_to,
 class Values(Following):  # type: ignore[no-untyped-call]
     """The values of one run, and what is noted of them."""
 
+    _failed: Any = None
+    """The operation that raised last, if nothing was noted since."""
+    _note_what_failed: Callable[[], None]
+
     def number_of(self, tensor: Tensor) -> int | None:
         """The number of the value that the run gave a tensor last; None for what it did not compute."""
         entry = self._entries.get(id(tensor))
@@ -49,6 +53,8 @@ class Values(Following):  # type: ignore[no-untyped-call]
 
     def _note(self, signature: Any, result: Any, group: Group | None) -> int:
         """Follow or add a step, and enter its results; gives the number of the first of them."""
+        if self._failed is not None:
+            self._note_what_failed()
         last = self._step
         step = last.first
         if step is not None and step.signature != signature:

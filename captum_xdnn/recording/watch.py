@@ -18,9 +18,11 @@ from captum_xdnn._torch import (
     top_hooks,
 )
 from captum_xdnn.recording.compiling import BesideCompiler
+from captum_xdnn.recording.following import watched
 from captum_xdnn.recording.operations import Operation, operation_of
+from captum_xdnn.recording.places import here
 from captum_xdnn.recording.random_state import Dice
-from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Tail
+from captum_xdnn.recording.steps import RAISED, READ, REF, REPLACED, UNSEEN, Ref, Step, Tail
 from captum_xdnn.recording.tensors import (
     covers_its_storage,
     is_foreign,
@@ -72,19 +74,32 @@ class Tape(Values):  # type: ignore[no-untyped-call]
             raise self.stopped
 
     def _note_failure(self, overload: Any, args: tuple[Any, ...], kwargs: Any) -> None:
-        """Note that an operation has raised: that tells of its values, unless their forms alone say so."""
+        """Keep that an operation has raised, should the function go on: most end there."""
+        if self._failed is not None:
+            self._note_what_failed()
+        forms = pytree.tree_map_only(Tensor, without_values, (args, kwargs))
+        place = here(watched.__code__) if self._placed else None
+        self._failed = (self._step, overload, forms, tuple(self._given), place)
+        self._step = Step(None, None)  # which nothing is known to follow
+
+    def _note_what_failed(self) -> None:
+        """The function goes on: that tells of the operation's values, unless their forms alone say so."""
+        self._step, overload, forms, given, place = self._failed
+        self._failed = None
         kind = READ
         whole = isinstance(overload, HigherOrderOperator)
         operation = None if whole else operation_of(overload)
         if operation is not None and not (operation.reads or operation.sized_by_values):
-            forms = pytree.tree_map_only(Tensor, without_values, (args, kwargs))
             try:
-                overload(*forms[0], **forms[1])
+                with DisableTorchDispatch():
+                    overload(*forms[0], **forms[1])
             except NotImplementedError:
                 pass  # there is no way to tell
             except Exception:
                 kind = RAISED
-        self._note((kind, tuple(self._given)), None, None)
+        self._note((kind, given), None, None)
+        if self._placed:
+            self.places[-1] = place
 
     def _run_unseen(self, operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operator that takes functions (``cond``, ``while_loop``): what they do is not seen."""
