@@ -36,7 +36,7 @@ def left_alone(function: Callable[..., Any], *arguments: Any) -> Iterator[None]:
     """Put back, when the block ends or fails, what the runs in it have changed of the user's."""
     containers, scopes = _held_by_code(function)
     bound = [(s, n, s.get(n, _ABSENT)) for s, names in scopes for n in names]
-    noted = Noted(function, dice=True, arguments=(*arguments, *containers))
+    noted = Noted(function, (*arguments, *containers))
     given = [a for a in arguments if isinstance(a, Tensor)]
     tensors = {id(t): t for t in (*given, *noted.tensors()) if _is_copied(t)}.values()
     kept = [saved_of(t) for t in tensors]

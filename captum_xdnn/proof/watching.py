@@ -61,19 +61,18 @@ def watch(
     *,
     keep: frozenset[int] = frozenset(),
     placed: bool = True,
-    dice: bool = True,
-    deep: bool = True,
+    calm: list[Any] | None = None,
     graded: bool = True,
     valued: bool = True,
 ) -> Watched:
     """Run a function once, watched, and prove what can be proved of the run.
 
     The ``leaves`` are its inputs, of shape ``(B, ...)``, which require gradients. Values of the numbers in
-    ``keep`` are held on to, source lines and modules noted where it is ``placed``, and, to put it back, the state of
-    Python's random numbers where ``dice`` says so, and what objects and closures hold where ``deep`` does. Where the verdict is not ``valued``, it is not asked
+    ``keep`` are held on to, source lines and modules noted where it is ``placed``; state is noted to be put back, that
+    of Python's random numbers unless the function is ``calm``. Where the verdict is not ``valued``, it is not asked
     for what hangs on values; what it says of rows does not.
     """
-    noted = Noted(function, dice=dice, arguments=arguments, deep=deep)
+    noted = Noted(function, arguments, calm=calm)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
     key = (forms, _autocast(leaves[0].device.type))
     root = steps.root_of(key, registry.edition())

@@ -7,10 +7,13 @@ Only the base classes' own methods are called, and only identities compared: wha
 import sys
 from array import array
 from collections import OrderedDict, deque
-from itertools import chain
+from itertools import chain, islice
 from operator import is_
-from types import CellType
-from typing import Any
+from types import CellType, ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
 
 CONTAINERS = (OrderedDict, dict, list, set, deque)
 PLAIN = (int, float, complex, str, bytes)
@@ -18,6 +21,41 @@ LARGE = 1000
 """Larger containers are vocabularies, not state."""
 _BYTES = 1_000_000
 """Larger arrays are data, not state."""
+_OF_MODULES = tuple(nn.Module().__dict__)
+"""The attributes that every module keeps for itself, before its own."""
+_COUNT = len(_OF_MODULES)
+_NOTHING = frozenset((*PLAIN, bool, type(None), type, ModuleType))
+_NOTHING |= {Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size}
+"""Things of these classes hold nothing further."""
+
+
+class Binding(NamedTuple):
+    """A name in a namespace, in a class, or among the slots of an object."""
+
+    owner: Any
+    name: str
+    slot: Any = None
+
+    def value(self) -> Any:
+        """What the name is bound to; an error says that it is not."""
+        if self.slot is not None:
+            return self.slot.__get__(self.owner)
+        return (self.owner if type(self.owner) is dict else self.owner.__dict__)[self.name]
+
+    def bind(self, *value: Any) -> None:
+        """Bind the name to a value, or to none."""
+        owner, name, slot = self
+        if type(owner) is dict:
+            owner.pop(name, None)
+            owner.update(zip((name,), value, strict=False))
+        elif slot is None:
+            type.__setattr__(owner, name, *value) if value else type.__delattr__(owner, name)
+        else:
+            slot.__set__(owner, *value) if value else slot.__delete__(owner)
+
+
+NAMES = (CellType, Binding)
+"""What stands for one value, or for none."""
 
 
 def container_of(kind: type) -> Any:
@@ -49,12 +87,29 @@ def content_of(base: Any, held: Any) -> Any:
         return held.copy()
     if base in CONTAINERS:
         return list(base.items(held) if issubclass(base, dict) else base.__iter__(held))
-    if base is CellType:
+    if base in NAMES:
         try:
-            return [held.cell_contents]
-        except ValueError:  # not bound
+            return [held.cell_contents if base is CellType else held.value()]
+        except (ValueError, AttributeError, KeyError):  # not bound
             return []
     return bytes(bytearray.copy(held) if base is bytearray else base.tobytes(held))
+
+
+def holds_nothing(value: Any) -> bool:
+    """Whether a value is seen to hold nothing further that may change."""
+    kind = type(value)
+    return kind in _NOTHING or (kind is tuple and _NOTHING.issuperset(map(type, value)))
+
+
+def holding(space: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The attributes that may hold something, without those that every module keeps for itself."""
+    start = 0
+    if "_buffers" in space and next(islice(space, _COUNT - 1, None), None) == _OF_MODULES[-1]:
+        start = _COUNT  # so they all come first
+    items = list(islice(space.items(), start, None))
+    if "_buffers" in space and not start:
+        items = [pair for pair in items if pair[0] not in _OF_MODULES]
+    return [pair for pair in items if type(pair[1]) not in _NOTHING and not holds_nothing(pair[1])]
 
 
 def is_same(held: Any, base: Any, content: Any) -> bool:
@@ -63,9 +118,9 @@ def is_same(held: Any, base: Any, content: Any) -> bool:
         if base.__len__(held) != len(content):
             return False
         return all(map(is_, held.values(), content.values())) and all(map(is_, held, content))
-    if base is CellType or type(content) is bytes:
+    if base in NAMES or type(content) is bytes:
         now = content_of(base, held)
-        if base is not CellType:
+        if base not in NAMES:
             return bool(now == content)
         return len(now) == len(content) and all(map(is_, now, content))
     if base.__len__(held) != len(content):
@@ -78,7 +133,9 @@ def is_same(held: Any, base: Any, content: Any) -> bool:
 
 def write(base: Any, held: Any, content: Any) -> None:
     """Put into a cell or an array what it held; not into an array that has got another size."""
-    if base is CellType:
+    if base is Binding:
+        held.bind(*content)
+    elif base is CellType:
         if content:
             held.cell_contents = content[0]
         else:

@@ -4,13 +4,12 @@ A function may set itself up in its first pass wherever it keeps things. Nearest
 depth and number, each once; no code of the user's is called for it.
 """
 
-import dis
 import sys
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +17,16 @@ from torch import Tensor, nn
 from captum_xdnn.recording.contents import (
     CONTAINERS,
     LARGE,
-    PLAIN,
+    Binding,
     array_of,
     container_of,
     content_of,
+    holding,
+    holds_nothing,
 )
-from captum_xdnn.recording.places import MadeOfAnother, codes_of, names_in_code
+from captum_xdnn.recording.places import MadeOfAnother
 from captum_xdnn.recording.random_state import draws
+from captum_xdnn.recording.ways import Nested, Way, function_in, names_of, slots_of
 
 DEPTH = 5
 """So deep in one another things are noted, from what modules and the function hold; tuples do not count."""
@@ -33,67 +35,10 @@ MOST = 200
 _SEEN = 20_000
 """So many are looked at at most."""
 _ALL_BYTES = 8_000_000
-_NOTHING = frozenset((*PLAIN, bool, type(None), type, ModuleType, BuiltinFunctionType))
-_NOTHING |= {Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size}
-"""Things of these classes hold nothing further."""
-_OF_MODULES = frozenset(nn.Module().__dict__)
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 _OPEN = ("argparse", "collections", "functools", "types")
 """Of the standard library's objects only these are state: others stand for threads, files, processes."""
 _OWN = ("captum", "captum_xdnn")
-
-
-class Way(NamedTuple):
-    """How something is reached: by attributes of these names, from these objects and functions."""
-
-    names: tuple[str, ...] = ()
-    owners: tuple[Any, ...] = ()
-
-    def by(self, name: str, owner: Any) -> "Way":
-        """The way to an attribute of what this is the way to."""
-        return Way((*self.names, name), self._with(owner))
-
-    def through(self, owner: Any) -> "Way":
-        """The way to what a function holds that this is the way to."""
-        return Way(self.names, self._with(owner))
-
-    def _with(self, owner: Any) -> tuple[Any, ...]:
-        last = self.owners[-1] if self.owners else None
-        return self.owners if last is owner else (*self.owners, owner)
-
-    def used_and_bound(self) -> tuple[set[str], set[str]]:
-        """The names that the code of those owners uses, and those of attributes that it may bind."""
-        used, bound = set[str](), set[str]()
-        for owner in self.owners:
-            whole = type(owner) is FunctionType
-            found = names_in_code(owner, ()) if whole else names_in_code(None, (owner,))
-            used |= found[0]
-            bound |= found[1]
-        return used, bound
-
-
-class Nested(NamedTuple):
-    """A container, a namespace, a cell or an array, with what it holds.
-
-    The last owner on the way is whose namespace, or cell of that name, it is.
-    """
-
-    held: Any
-    base: Any
-    before: Any
-    is_space: bool
-    way: Way
-    name: str
-
-    def is_bound(self) -> bool:
-        """Whether the function that has this cell binds it."""
-        owner = self.way.owners[-1]
-        codes = codes_of(owner.__code__) if type(owner) is FunctionType else ()
-        return any(
-            i.argval == self.name and i.opname in ("STORE_DEREF", "DELETE_DEREF")
-            for code in codes
-            for i in dis.get_instructions(code)
-        )
 
 
 class Search:
@@ -105,7 +50,7 @@ class Search:
         sources: The sources of random numbers that were met.
     """
 
-    def __init__(self, known: set[int]) -> None:
+    def __init__(self, known: set[Any]) -> None:
         self.found: list[Nested] = []
         self.modules: list[tuple[Any, dict[str, Any]]] = []
         self.sources: list[Any] = []
@@ -118,53 +63,79 @@ class Search:
     def look(
         self,
         function: Any,
-        spaces: Iterable[tuple[Any, dict[str, Any]]],
+        spaces: Iterable[tuple[Any, dict[str, Any], list[tuple[str, Any]]]],
         arguments: Iterable[Any],
     ) -> None:
-        """Look from a function, from objects with their namespaces, and from arguments."""
+        """Look from a function, from objects with their namespaces and what those hold, and from arguments."""
         while issubclass(type(function), MadeOfAnother):
             function = function.base
         way = Way()
         self._push((function, *arguments), 0, way)
-        for owner, space in spaces:
+        for owner, space, attributes in spaces:
             self._seen.add(id(owner))
-            self._push_attributes(owner, space.copy(), 1, way)
+            self._push_attributes(owner, space, attributes, 1, way)
         while self._queue and len(self.found) < MOST and len(self._seen) < _SEEN:
             self._look_at(*self._queue.popleft())
 
     def _push(self, values: Iterable[Any], depth: int, way: Way) -> None:
-        if depth <= DEPTH:
-            for value in values:
-                if type(value) not in _NOTHING and id(value) not in self._seen:
-                    self._seen.add(id(value))
-                    self._queue.append((value, depth, way))
+        for value in values:
+            if not holds_nothing(value):
+                self._push_one(value, depth, way)
 
-    def _push_attributes(self, owner: Any, space: dict[str, Any], depth: int, way: Way) -> None:
-        of_module = "_buffers" in space
-        for name, value in space.items():
-            if type(value) not in _NOTHING and not (of_module and name in _OF_MODULES):
-                self._push((value,), depth, way.by(name, owner))
-        for table in map(space.get, _HOOKS if of_module else ()):
-            if table:
-                self._push(list(table.values()), depth, way.through(owner))
-        self._push_methods(type(owner), depth, way)
+    def _push_one(self, value: Any, depth: int, way: Way) -> None:
+        if depth <= DEPTH and id(value) not in self._seen:
+            self._seen.add(id(value))
+            self._queue.append((value, depth, way))
 
-    def _push_methods(self, kind: type, depth: int, way: Way) -> None:
-        """The methods of a class that was made inside of a function, whose names it may bind."""
-        if kind in self._kinds:
-            return
+    def _push_attributes(
+        self,
+        owner: Any,
+        space: dict[str, Any],
+        attributes: list[tuple[str, Any]],
+        depth: int,
+        way: Way,
+    ) -> None:
+        for name, value in attributes:
+            if id(value) not in self._seen:
+                self._push_one(value, depth, way.by(name, owner))
+        if "_buffers" in space:
+            for table in map(space.get, _HOOKS):
+                if table:
+                    self._push(list(table.values()), depth, way.through(owner))
+        if type(owner) not in self._kinds:
+            self._push_class(type(owner), depth, way)
+
+    def _push_class(self, kind: type, depth: int, way: Way) -> None:
+        """What classes of the user's hold, and what their methods use of closures and globals."""
         self._kinds[kind] = self._is_state(kind)
         for part in kind.__mro__:
-            if part is not object and not _is_foreign(_home_of(part)):
-                functions = map(_function_in, list(part.__dict__.values()))
-                closures = (f for f in functions if f is not None and f.__closure__)
-                named = [f for f in closures if f.__code__.co_freevars != ("__class__",)]
-                self._push(named, depth, way)
+            if part is object or _is_foreign(_home_of(part)):
+                continue
+            space = dict(part.__dict__)
+            functions = [f for v in space.values() if (f := function_in(v)) is not None]
+            for function in functions:
+                if function.__code__.co_freevars not in ((), ("__class__",)) or (
+                    names_of(function.__code__).used
+                ):
+                    self._push_one(function, depth, way)
+            bound = frozenset[str]().union(*(names_of(f.__code__).attributes for f in functions))
+            for name in bound & space.keys():
+                self._note_name(Binding(part, name), way)
+            for name, value in space.items():
+                if issubclass(type(value), CONTAINERS) and not name.startswith("__"):
+                    self._push_one(value, depth + 1, way.by(name, part))
 
     def _note(self, held: Any, base: Any, before: Any, way: Way, name: str = "") -> None:
         if id(held) not in self._known:
             self._known.add(id(held))
             self.found.append(Nested(held, base, before, False, way, name))
+
+    def _note_name(self, binding: Binding, way: Way) -> None:
+        key = (id(binding.owner), binding.name)
+        if key not in self._known:
+            self._known.add(key)
+            before = content_of(Binding, binding)
+            self.found.append(Nested(binding, Binding, before, False, way, ""))
 
     def _note_space(self, owner: Any, space: dict[str, Any], way: Way) -> dict[str, Any]:
         before = space.copy()
@@ -180,7 +151,7 @@ class Search:
         elif issubclass(kind, tuple):
             if tuple.__len__(value) < LARGE:
                 self._push(tuple.__iter__(value), depth, way)
-        elif kind in (FunctionType, MethodType) or issubclass(kind, partial):
+        elif kind in _FUNCTIONS or issubclass(kind, partial):
             self._look_into_function(value, kind, depth, way)
         elif issubclass(kind, nn.Module):
             self._look_into_module(value, depth, way)
@@ -209,10 +180,17 @@ class Search:
 
     def _look_into_object(self, value: Any, kind: type, depth: int, way: Way) -> None:
         if kind not in self._kinds:
-            self._push_methods(kind, depth, way)
-        space = _space_of(value) if self._kinds[kind] else None
+            self._push_class(kind, depth, way)
+        if not self._kinds[kind]:
+            return
+        for slot in slots_of(kind):
+            binding = Binding(value, slot.__name__, slot)
+            self._note_name(binding, way.through(value))
+            self._push(content_of(Binding, binding), depth + 1, way.by(slot.__name__, value))
+        space = _space_of(value)
         if space is not None:
-            self._push_attributes(value, self._note_space(value, space, way), depth + 1, way)
+            attributes = holding(self._note_space(value, space, way))
+            self._push_attributes(value, space, attributes, depth + 1, way)
 
     def _look_into_module(self, module: Any, depth: int, way: Way) -> None:
         space = _space_of(module)
@@ -221,11 +199,14 @@ class Search:
         if id(space) in self._known or issubclass(type(module), torch.jit.ScriptModule):
             return
         self.modules.append((module, space))
-        self._push_attributes(module, self._note_space(module, space, way), depth + 1, way)
+        attributes = holding(self._note_space(module, space, way))
+        self._push_attributes(module, space, attributes, depth + 1, way)
         self._push(list(space["_modules"].values()), depth, way)
 
     def _look_into_function(self, function: Any, kind: type, depth: int, way: Way) -> None:
-        if kind is MethodType:
+        if kind is BuiltinFunctionType:
+            self._push((function.__self__,), depth, way)
+        elif kind is MethodType:
             self._push((function.__self__, function.__func__), depth, way)
         elif kind is FunctionType:
             self._look_into_code(function, depth, way)
@@ -254,6 +235,18 @@ class Search:
         self._push(function.__defaults__ or (), depth + 1, way)
         self._push((function.__kwdefaults__ or {}).values(), depth + 1, way)
         self._push(space.copy().values(), depth + 1, way)
+        if not _is_foreign(home):
+            self._look_at_globals(function, depth, way)
+
+    def _look_at_globals(self, function: FunctionType, depth: int, way: Way) -> None:
+        scope, names = function.__globals__, names_of(function.__code__)
+        for name in names.globals:
+            self._note_name(Binding(scope, name), way)
+        for name in names.used:
+            value = dict.get(scope, name)
+            if not holds_nothing(value):
+                called = type(value) in _FUNCTIONS
+                self._push_one(value, depth if called else depth + 1, way.by(name, function))
 
     def _is_state(self, kind: type) -> bool:
         """Whether the attributes of a class's objects are state of the user's."""
@@ -269,6 +262,7 @@ class Search:
 
 
 _PARTS = ("func", "args", "keywords")
+_FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 
 
 def _space_of(value: Any) -> dict[str, Any] | None:
@@ -288,11 +282,3 @@ def _is_foreign(home: str) -> bool:
     """Whether a module of Python's is none of the user's."""
     first = home.partition(".")[0]
     return first in ("torch", *_OWN) or first in sys.stdlib_module_names
-
-
-def _function_in(value: Any) -> FunctionType | None:
-    if type(value) is property:
-        value = value.fget
-    elif type(value) in (staticmethod, classmethod):
-        value = value.__func__
-    return value if type(value) is FunctionType else None

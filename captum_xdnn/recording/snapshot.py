@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from operator import itemgetter
-from types import CellType, MethodType, ModuleType
+from types import MethodType, ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -21,22 +21,22 @@ from torch import Tensor, nn
 from captum_xdnn.recording.contents import (
     CONTAINERS,
     LARGE,
+    NAMES,
     PLAIN,
     by_key,
     container_of,
     content_of,
+    holding,
     is_same,
 )
-from captum_xdnn.recording.nested import Nested, Search, Way
+from captum_xdnn.recording.nested import Search
 from captum_xdnn.recording.places import is_module, namespace_of, roots_of
 from captum_xdnn.recording.random_state import Dice, comparable, dice_of, draws
+from captum_xdnn.recording.ways import Nested, Way
 
-_OWN = len(nn.Module().__dict__)
-"""So many attributes every module keeps for itself, before its own."""
 _TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, CONTAINERS))
 """Those of them that are containers: parameters, buffers, modules, hooks of all kinds."""
 _tables_of = itemgetter(*_TABLES)
-_SIMPLE = frozenset((*PLAIN, bool, type(None), tuple))
 
 
 class Change(NamedTuple):
@@ -53,18 +53,16 @@ class Snapshot:
     """The attributes of a function's modules at one time, and Python's random numbers.
 
     What a run has changed is noted right after it (``close``). The random numbers of Python and
-    NumPy themselves are noted where ``dice`` says so, those that an attribute holds always. What
-    attributes hold is noted one container deep; where ``deep`` says so, also what lies further
-    within, in objects and in cells of closures: that takes its time.
+    NumPy themselves are noted unless the function is ``calm``: known to draw none with its modules
+    in the modes that they are in (``modes``). Those that an attribute holds are noted always.
     """
 
     def __init__(
         self,
         function: Callable[..., Any] | None,
-        *,
-        dice: bool,
         arguments: Sequence[Any] = (),
-        deep: bool = True,
+        *,
+        calm: list[Any] | None = None,
     ) -> None:
         self._function = function
         self._threads = [_others()]
@@ -81,27 +79,25 @@ class Snapshot:
         ]
         for value in arguments:
             self._note(value, type(value))
-        for held in spaces:
-            of_module = "_buffers" in held
-            for value in islice(held.values(), _OWN if of_module else 0, None):
-                kind = type(value)
-                if kind not in _SIMPLE:
-                    self._note(value, kind)
+        holders = [(owner, space, holding(space)) for owner, space in owners]
+        for _, _, attributes in holders:
+            for _, value in attributes:
+                self._note(value, type(value))
         tables = self._tables()
         self._filled = set(map(id, tables))
         for table in tables:
             self._note(table, type(table))
-        if dice:
+        self.modes = [space.get("training") for space in self._modules]
+        if self.modes != calm:
             # NumPy imports its own when it is first asked for; nobody has drawn from it before.
             shared = (random, sys.modules.get("numpy.random"))
             self._dice += [dice_of(source, is_shared=True) for source in shared if source]
         self._nested: list[Nested] = []
-        if deep:
-            self._look_deeper(owners, arguments)
+        self._look_deeper(holders, arguments)
 
-    def _look_deeper(self, owners: list[tuple[Any, Any]], arguments: Sequence[Any]) -> None:
+    def _look_deeper(self, holders: list[tuple[Any, Any, Any]], arguments: Sequence[Any]) -> None:
         search = Search({id(held) for held, _, _, _ in self._held})
-        search.look(self._function, owners, arguments)
+        search.look(self._function, holders, arguments)
         self._nested = search.found
         self._kinds += [(module, type(module)) for module, _ in search.modules]
         self._modules += [space for _, space in search.modules]
@@ -188,7 +184,7 @@ class Snapshot:
             for _, _, before, after, is_space in changes
             if is_space
             for n, v in before.items()
-        ) or any(base is CellType and _is([*b, None][0], PLAIN) for _, base, b, _, _ in changes)
+        ) or any(base in NAMES and _is([*b, None][0], PLAIN) for _, base, b, _, _ in changes)
 
     def changed(self) -> bool:
         """Whether anything that was noted has changed."""

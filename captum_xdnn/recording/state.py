@@ -7,17 +7,16 @@ Other threads may change the same objects meanwhile: what they did stays.
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from types import CellType
 from typing import Any
 
 import torch
 
 from captum_xdnn._torch import set_version_counter
-from captum_xdnn.recording.contents import PLAIN, by_key, content_of, is_same, write
-from captum_xdnn.recording.nested import Nested
+from captum_xdnn.recording.contents import NAMES, by_key, content_of, is_same, write
 from captum_xdnn.recording.places import names_in_code
 from captum_xdnn.recording.snapshot import Change, Snapshot, owners_of
 from captum_xdnn.recording.tensors import Saved, is_hollow, is_shown_as
+from captum_xdnn.recording.ways import Nested
 
 
 class Noted(Snapshot):
@@ -26,28 +25,6 @@ class Noted(Snapshot):
     Where no other thread has run since the beginning, all that differs is put back; else only what
     the run itself changed.
     """
-
-    def put_back_plain(self) -> None:
-        """Put back what holds numbers and the like, before and now: counters."""
-        for held, base, before, after, _ in self._to_undo()[0]:
-            if issubclass(base, dict):
-                now, were = by_key(content_of(base, held)), _plain_pairs(before)
-                for address, (key, value) in _plain_pairs(after).items():
-                    was = were.get(address, (key, value))[1]
-                    if was is not value and now.get(address, (key, was))[1] is value:
-                        base.__setitem__(held, key, was)
-            elif _is_plain(before) and _is_plain(after) and is_same(held, base, after):
-                _write(held, base, before)
-
-    def put_back_appended(self) -> None:
-        """Take away what the run appended to lists, where another run has appended as much since."""
-        for held, base, before, after, _ in self._of_the_run():
-            if base in (list, deque):
-                now, start, end = list(base.__iter__(held)), len(before), len(after)
-                grown = end > start and is_same(after[:start], list, before)
-                if grown and len(now) == 2 * end - start and is_same(now[:end], list, after):
-                    for index in range(end - 1, start - 1, -1):
-                        base.__delitem__(held, index)
 
     def put_back(self) -> None:
         """Put the attributes, the modules' classes and the random numbers back."""
@@ -136,7 +113,7 @@ def _of_names(bound: set[str], change: Change) -> Change:
 def _undo(change: Change) -> None:
     """Take back what a run did to a container, where it still is as the run left it."""
     held, base, before, after, _ = change
-    if base is CellType or type(after) is bytes:
+    if base in NAMES or type(after) is bytes:
         if is_same(held, base, after):
             _write(held, base, before)
     elif issubclass(base, dict):
@@ -196,18 +173,6 @@ def _refill(change: Change) -> None:
 def _write(held: Any, base: Any, before: Any) -> None:
     with suppress(ValueError, BufferError):  # an array that cannot be written by now
         write(base, held, before)
-
-
-def _is_plain(content: Any) -> bool:
-    """Whether this is what an array holds, or a cell that holds a number or the like."""
-    of_cell = type(content) is list and len(content) == 1 and issubclass(type(content[0]), PLAIN)
-    return of_cell or type(content) is bytes
-
-
-def _plain_pairs(content: Any) -> dict[int, tuple[Any, Any]]:
-    """The pairs of a dictionary whose value is a number or the like."""
-    pairs = by_key(content).items()
-    return {address: pair for address, pair in pairs if issubclass(type(pair[1]), PLAIN)}
 
 
 def _without(items: list[Any], others: list[Any]) -> list[Any]:

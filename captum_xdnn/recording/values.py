@@ -38,10 +38,6 @@ class Values(Following):  # type: ignore[no-untyped-call]
             return None
         return entry.token.number
 
-    def last_number_of(self, tensor: Tensor) -> int:
-        """The number of a tensor's value at the end of the run, whoever made the tensor."""
-        return self._entries[id(tensor)].token.number
-
     def is_placed(self) -> bool:
         """Whether the place of every step was noted."""
         return self._placed

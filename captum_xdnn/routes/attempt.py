@@ -19,13 +19,13 @@ from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Given, Verdict
 from captum_xdnn.proof.watching import Watched, known_baseline, watch
 from captum_xdnn.recording.places import namespace_of
-from captum_xdnn.recording.state import Noted, put_back_tensors
+from captum_xdnn.recording.state import Noted
 from captum_xdnn.recording.watch import Tape
 from captum_xdnn.routes.certification import certificate_of
 from captum_xdnn.routes.known_functions import Memory, root_of
 from captum_xdnn.routes.request import Call, Outcome, Request
 
-NOT_RUN = Watched(None, None, None, None, None, Noted(None, dice=False))
+NOT_RUN = Watched(None, None, None, None, None, Noted(None, calm=[]))
 
 
 class Attempt:
@@ -55,7 +55,7 @@ class Attempt:
         self.is_scripted = False
         self.middle = NOT_RUN
         self.seconds = 0.0
-        self._two_runs = self.counts = False
+        self._goes_on = self.counts = False
 
     @property
     def tape(self) -> Tape:
@@ -95,13 +95,13 @@ class Attempt:
             self.arguments,
             keep=keep,
             placed=self.form not in memory.forms,
-            dice=memory.rolls or not memory.is_fast,
-            # What a known function keeps is put back only where it has changed that before.
-            deep=self.began_in_the_middle or memory.alters or not memory.is_fast,
+            calm=None if memory.rolls or not memory.is_fast else memory.modes,
         )
+        memory.modes = self.watched.noted.modes
         memory.rolls = memory.rolls or self.watched.noted.rolled()
-        memory.alters = memory.alters or _alters(self.watched)
         if isinstance(self.watched.error, Exception) and again:
+            if self._goes_on:  # what the other run has left may be why
+                return self._run_as_the_first()
             raise self.watched.error
         self._note_scribbles(self.watched, (*self.leaves, *self.arguments))
         return self.watched.verdict
@@ -135,7 +135,6 @@ class Attempt:
         given = self._arguments(copied=True)
         self.middle = watched = watch(self.request.forward_func, middle, self.starts, given)
         self._note_scribbles(watched, (*middle, *given))
-        self.memory.alters = self.memory.alters or _alters(watched)
         if isinstance(watched.output, Tensor):
             watched.output = watched.output.detach()
         return watched.verdict
@@ -146,9 +145,24 @@ class Attempt:
         Then the run at the inputs begins where this one has ended: whether it reads that will show.
         """
         self.counts = self.middle.noted.plain_changed()
-        self._two_runs = self._leave(self.middle) or self.counts
-        if not self._two_runs:
+        self._goes_on = self._leave(self.middle) or self.counts
+        if not self._goes_on:
             self.middle.put_back()
+
+    def run_as_the_first(self) -> Verdict | None:
+        """Where the run at the inputs has gone on from another one: run again, from where both began.
+
+        So the function keeps what one run leaves. The other two cannot be taken back where they left
+        it in places that nobody knows; then they stay as they are.
+        """
+        if not self._goes_on or not (self.middle.noted.changed() or self.middle.written()):
+            return self.watched.verdict
+        return self._run_as_the_first()
+
+    def _run_as_the_first(self) -> Verdict | None:
+        self.put_back()
+        self.watched, self._goes_on = NOT_RUN, False
+        return self.run(self.memory.keeps.get(self.form, frozenset()))
 
     def put_back(self) -> None:
         """Leave the network as the caller left it, for Captum's code to run it."""
@@ -212,18 +226,6 @@ class Attempt:
             value: Tensor = self.request.forward_func(*starts, *self._arguments(copied=True))
         return value.detach()
 
-    def count_as_one_run(self) -> None:
-        """Where the run at the inputs began where another had ended: counters count one run."""
-        verdict, watched = self.watched.verdict, self.watched
-        if not self._two_runs or verdict is None:
-            return
-        self.middle.noted.put_back_appended()
-        watched.noted.put_back_plain()
-        moving = verdict.moving
-        put_back_tensors(
-            saved for saved in watched.written() if self.tape.last_number_of(saved[0]) not in moving
-        )
-
     def note_what_is_left(self) -> None:
         """Remember what of the run somebody has kept: a later run may read it."""
         if isinstance(self.watched.output, Tensor) and not self.request.create_graph:
@@ -239,11 +241,6 @@ class Attempt:
         kept = [r for r, number in watched.tape.survivors() if number in moving]
         self.memory.leave(kept)
         return bool(kept)
-
-
-def _alters(watched: Watched) -> bool:
-    """Whether a run has changed what the function keeps."""
-    return watched.noted.changed() or watched.noted.rolled()
 
 
 def _again(argument: Tensor, copied: bool) -> Tensor:

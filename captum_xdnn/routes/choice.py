@@ -163,8 +163,6 @@ def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
         memory.note(form, replace(outcome, returned=None) if lasts else None)
     if outcome.attributions is None:
         attempt.put_back()
-    else:
-        attempt.count_as_one_run()
     attempt.note_what_is_left()
     return outcome
 
@@ -194,6 +192,8 @@ def _of_runs(attempt: Attempt) -> Outcome:
         return found
     certificate = attempt.certificate(found)
     refusal = state(attempt, found)
+    if not refusal and attempt.run_as_the_first() is not found:
+        refusal = REMEMBERS
     if refusal:
         return Outcome(certificate, refusal=refusal)
     if found.homogeneous:

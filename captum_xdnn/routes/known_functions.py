@@ -49,8 +49,8 @@ class Memory:
         keeps: For calls of a form that were hoisted, numbers of the values that the run has to keep.
         is_fast: Whether the last call took a fast route.
         scribbles: Whether a run has written into the inputs or arguments that it was given.
-        alters: Whether a run has changed what the function keeps.
         rolls: Whether a run has drawn random numbers of Python's or NumPy's.
+        modes: In which mode each of its modules was when it ran last.
         sizes: What is known of passes of several sizes, for each verdict.
         spent: What looking for faster passes has cost.
         undivided: How many calls are still left whole, after one that could not be divided.
@@ -69,7 +69,8 @@ class Memory:
         self.proved: dict[Any, Verdict] = {}
         self.forms: set[Any] = set()
         self.keeps: dict[Any, frozenset[int]] = {}
-        self.is_fast = self.rolls = self.scribbles = self.alters = False
+        self.is_fast = self.rolls = self.scribbles = False
+        self.modes: list[Any] | None = None
         self.sizes: weakref.WeakKeyDictionary[Verdict, Sizes] = weakref.WeakKeyDictionary()
         self.spent, self.undivided = Spent(), 0
         self.refusals: dict[Any, tuple[int, Any]] = {}

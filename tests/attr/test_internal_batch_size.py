@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import outside
 import pytest
 import torch
 from bias_free_networks import Normalised, affine_output, mlp, rows
@@ -14,8 +15,6 @@ from torch.testing import assert_close
 
 from captum_xdnn import XIntegratedGradients
 from captum_xdnn.routes import plan
-
-every_pass: list[int] = []  # of a module: closures are put back where Captum makes no pass
 
 
 # The whole batch runs once more without gradients: that its parts are its rows has to be seen.
@@ -28,16 +27,16 @@ def test_internal_batch_size_bounds_the_batch_of_the_pass(most: int, sizes: list
 
     def record(x: Tensor) -> Tensor:
         seen.append(x.shape[0])
-        every_pass.append(x.shape[0])
+        outside.seen.append(x.shape[0])
         return net(x)
 
     xig = XIntegratedGradients(record)
     xig.attribute(x, target=0, internal_batch_size=most)
     seen.clear()
-    every_pass.clear()
+    outside.seen.clear()
     ours = xig.attribute(x, target=[0, 1, 2, 0, 1, 2, 0], internal_batch_size=most)
     assert xig.last_route == "single_pass"
-    assert sorted(every_pass) == sizes
+    assert sorted(outside.seen) == sizes
     assert sum(seen) == 7
     expected = path_integral(net, (x,), (0,), [0, 1, 2, 0, 1, 2, 0])[0]
     assert_close(ours, expected, rtol=1e-9, atol=1e-12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import outside
 import pytest
 import torch
 from torch import nn
@@ -45,15 +46,12 @@ def test_captums_route_is_announced_with_the_first_reason(
     assert capfd.readouterr() == ("", "")
 
 
-COUNTED: list[int] = []  # outside of the function: what that holds itself is put back
-
-
 def test_a_route_that_is_chosen_by_time(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "WORTH_IT", 0.0)
     monkeypatch.setattr(Choice, "note_captum", lambda self, _: setattr(self, "_captum", 0.0))
-    COUNTED.clear()
+    outside.seen.clear()
 
     model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Sigmoid(), nn.Linear(3, 5))
     method, routes = XIntegratedGradients(model), []
@@ -66,10 +64,10 @@ def test_a_route_that_is_chosen_by_time(
     assert _said(caplog)[1:] == [f"Sequential: Captum's Integrated Gradients, because of {why}"]
     assert {r.levelname for r in caplog.records} == {"INFO"}
     assert f"Captum's own IntegratedGradients runs ({why})" in str(method.certificate)
-    model.register_forward_pre_hook(lambda *_: COUNTED.append(1))
+    model.register_forward_pre_hook(lambda *_: outside.seen.append(1))
     for _ in range(20):
         method.attribute(torch.randn(1, 3), target=0)
-    assert 20 < len(COUNTED) < 30  # nearly no call is watched beside Captum's
+    assert 20 < len(outside.seen) < 30  # nearly no call is watched beside Captum's
 
 
 @pytest.mark.usefixtures("always_hoisted")

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import captum.attr
+import outside
 import pytest
 import torch
 from layer_family import NAMES, Case, arguments_of, chain, method_of, rows
@@ -70,23 +71,20 @@ class Passes:
         return net[1:](hidden)
 
 
-RUNNING: list[Passes] = []  # outside of the network, whose state is put back
-
-
 class Counted(nn.Module):
     def __init__(self, net: nn.Sequential) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        return RUNNING[0].through(self.net, x) if RUNNING else self.net(x)
+        return outside.seen[0].through(self.net, x) if outside.seen else self.net(x)
 
 
 @pytest.fixture(autouse=True)
 def _counted(monkeypatch: pytest.MonkeyPatch, always_hoisted: None) -> Any:
     def counting(function: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
-            for passes in RUNNING:
+            for passes in outside.seen:
                 passes.begin()
             return function(*args, **kwargs)
 
@@ -98,7 +96,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch, always_hoisted: None) -> Any:
     collects = gc.isenabled()
     gc.disable()  # what has to wait for the garbage collector is not free when memory is needed
     yield
-    RUNNING.clear()
+    outside.seen.clear()
     if collects:
         gc.enable()
 
@@ -118,10 +116,10 @@ def made(name: str, route: str, device: str, *, ours: bool = True) -> Callable[.
     mode = torch.no_grad if name == "LayerConductance" else nullcontext
 
     def attribute(passes: Passes | None = None) -> Tensor:
-        RUNNING[:] = [] if passes is None else [passes]
+        outside.seen[:] = [] if passes is None else [passes]
         with mode():
             found: Tensor = method.attribute(x, **call)
-        RUNNING.clear()
+        outside.seen.clear()
         return found
 
     attribute.method = method  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import outside
 import pytest
 import torch
 from captum.attr import IntegratedGradients, LayerIntegratedGradients, NoiseTunnel
@@ -20,7 +21,6 @@ from captum_xdnn import NotHomogeneousError, XIntegratedGradients, XLayerIntegra
 from captum_xdnn.recording import steps
 
 TOLERANCE = 1e-3
-SEEN: list[int] = []
 """Rows of each pass; outside of the networks, as what those hold is put back."""
 Net = Callable[..., Tensor]
 
@@ -40,7 +40,7 @@ class Sharp(nn.Module):
         self.inner = nn.GRU(32, 32, batch_first=True)
 
     def forward(self, x: Tensor, scale: Any = 1.0) -> Tensor:
-        SEEN.append(len(x))
+        outside.seen.append(len(x))
         return torch.as_tensor(self.last(self.recur(self.first(torch.sin(self.steep * x))))) * scale
 
     def recur(self, x: Tensor) -> Tensor:
@@ -118,10 +118,10 @@ def test_examples_that_are_done_leave_the_batch(device: str) -> None:
     xig.attribute(x, target=1, tolerance=1e-4)
     easy, hard, other = xig.last_steps.tolist()  # type: ignore[union-attr]
     assert hard > 5 * max(easy, other)
-    SEEN.clear()
+    outside.seen.clear()
     xig.attribute(x, target=1, tolerance=1e-4)
     # And the run that is watched, and half of the first pass, which is looked at again.
-    assert sum(SEEN) <= easy + hard + other + 2 * 3 + SEEN[1] // 2
+    assert sum(outside.seen) <= easy + hard + other + 2 * 3 + outside.seen[1] // 2
     alone = XIntegratedGradients(function)
     found = [alone.attribute(row[None], target=1, tolerance=1e-4) for row in x]
     assert_close(torch.cat(found), xig.attribute(x, target=1, tolerance=1e-4))
@@ -235,9 +235,9 @@ def test_a_bound_of_the_memory(device: str) -> None:
     function, x = Sharp(3.0).double().to(device), inputs().to(device)
     whole = XIntegratedGradients(function).attribute(x, target=1, tolerance=1e-4)
     xig = XIntegratedGradients(function, max_memory=20_000)
-    SEEN.clear()
+    outside.seen.clear()
     found = xig.attribute(x, target=1, tolerance=1e-4)
-    assert max(SEEN) < 40
+    assert max(outside.seen) < 40
     assert_close(found, whole)
 
 
@@ -246,17 +246,17 @@ def test_a_bound_of_the_memory(device: str) -> None:
 def test_memory_that_runs_out_at_any_pass(nth: int, device: str) -> None:
     function, x = Sharp(2.0).double().to(device), 2 * inputs().to(device)
     expected = XIntegratedGradients(function).attribute(x, target=1, tolerance=1e-4)
-    SEEN.clear()
+    outside.seen.clear()
 
     def fail(_: Any, given: Any) -> None:
-        if len(SEEN) == nth and len(given[0]) > 1:
-            SEEN.append(0)
+        if len(outside.seen) == nth and len(given[0]) > 1:
+            outside.seen.append(0)
             message = "CUDA out of memory. Tried to allocate 2.00 GiB."
             raise torch.OutOfMemoryError(message)
 
     with function.register_forward_pre_hook(fail):
         found = XIntegratedGradients(function).attribute(x, target=1, tolerance=1e-4)
-    assert 0 in SEEN
+    assert 0 in outside.seen
     assert_close(found, expected)
 
 
@@ -265,10 +265,10 @@ def test_memory_for_a_few_rows(limit: int) -> None:
     function = Sharp(2.0).double()
     expected = XIntegratedGradients(function).attribute(2 * inputs(), target=1, tolerance=1e-4)
 
-    SEEN.clear()
+    outside.seen.clear()
 
     def fail(_: Any, given: Any) -> None:
-        if len(given[0]) > limit and len(SEEN) > 2:
+        if len(given[0]) > limit and len(outside.seen) > 2:
             raise torch.OutOfMemoryError("out of memory")
 
     with function.register_forward_pre_hook(fail):

@@ -63,7 +63,7 @@ def report(name: str, net: nn.Module, x: Tensor) -> None:
     ways: list[Callable[[], Any]] = [
         lambda: net(x),
         empty,
-        lambda: watch(net, (x,), (0,), placed=False, dice=False),
+        lambda: watch(net, (x,), (0,), placed=False),
     ]
     least = [float("inf")] * len(ways)
     for _ in range(ROUNDS):

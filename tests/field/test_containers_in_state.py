@@ -145,7 +145,7 @@ def test_a_run_is_taken_back_whole(kind: str) -> None:
     net = Net(held, change, bias=False)
     change(held)
     before = content(held)
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     for _ in range(3):
         change(held)
     noted.close()
@@ -226,7 +226,7 @@ def test_what_is_among_the_arguments_can_be_noted() -> None:
             self.count, self.kept = 0, []
 
     net, sink, cache = Counting(bias=True), ["first"], Cache()
-    noted = Noted(None, dice=False, arguments=(sink, cache, net, 3, None, torch.rand(2), "text"))
+    noted = Noted(None, (sink, cache, net, 3, None, torch.rand(2), "text"))
     sink.append("run")
     cache.count += 1
     cache.kept.append("run")

@@ -327,7 +327,7 @@ def test_a_run_is_taken_back_whole() -> None:
     net.kept.more = net.more
     net("before")
     before, objects = net.state()[1], (net.kept, net.kept.table, net.kept.table["a"])
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     net("one")
     noted.close()
     net("two")  # a later run, of ours too
@@ -336,20 +336,10 @@ def test_a_run_is_taken_back_whole() -> None:
     assert (net.kept, net.kept.table, net.kept.table["a"]) == objects
 
 
-def test_what_is_not_noted_deeply_stays() -> None:
-    net = Holding()
-    noted = Noted(net, dice=False, deep=False)
-    net("run")
-    noted.close()
-    assert not noted.changed()
-    noted.put_back()
-    assert net.kept.number == 1
-
-
 def test_what_is_told_of_a_run() -> None:
     net, tensor = Holding(), torch.rand(2)
     net.kept.table["a"]["t"] = net.kept.state = tensor
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     net("run")
     net.kept.state = 2 * tensor
     noted.close()
@@ -375,7 +365,7 @@ def test_no_code_of_the_users_is_called_and_what_others_stand_for_is_left() -> N
     refusing, table, lock = Refusing(), Table(), threading.Condition()
     net.held = [(refusing, table, lock)]
     vars(refusing)["n"] = 0
-    noted = Noted(net, dice=True)
+    noted = Noted(net)
     vars(refusing)["n"] = 1
     dict.__setitem__(table, "n", 1)
     lock.n = 1
@@ -390,7 +380,7 @@ def test_so_many_are_noted_the_nearest_first() -> None:
     net = nn.Module()
     net.many = [[Kept()] for _ in range(900)]
     net.near = Kept()
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     changed(net.near, "run")
     changed(net.many[-1][0], "run")
     noted.close()
@@ -421,7 +411,7 @@ def test_what_another_thread_changes_stays(when: str) -> None:
         return net(x)
 
     thread = threading.Thread(target=lambda: (others(net), done.set(), stop.wait()))
-    noted = Noted(function, dice=False)
+    noted = Noted(function)
     if when == "in the run":
         thread.start()
         done.wait()

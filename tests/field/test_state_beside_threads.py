@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import outside
 import pytest
 import torch
 from captum.attr import IntegratedGradients
@@ -208,7 +209,7 @@ def test_what_nobody_else_changed_is_put_back_whole(company: bool) -> None:
     net = Written()
     before = net.state()
     with a_sleeper(company):
-        noted = Noted(net, dice=False)
+        noted = Noted(net)
         net(1)
         noted.close()
         net(1)  # a later run, of ours too
@@ -222,7 +223,7 @@ def test_what_others_changed_since_is_left() -> None:
     net = Written()
     expected = Written()
     others(expected)
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     net(1)
     noted.close()
     stop = threading.Event()
@@ -241,7 +242,7 @@ def test_what_others_changed_meanwhile_is_left_where_no_code_of_the_networks_nam
     net = Served()
     stop, done = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: (noting(net, 7), done.set(), stop.wait()))
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     thread.start()
     done.wait()
     net(inputs())
@@ -254,55 +255,6 @@ def test_what_others_changed_meanwhile_is_left_where_no_code_of_the_networks_nam
     assert (net.count, net.log, net.table) == (0, [], {"n": 0})
 
 
-def test_what_one_of_two_runs_appended_is_taken_away() -> None:
-    net = Served()
-    net.log.append("before")
-    first = Noted(net, dice=False)
-    net(inputs())
-    first.close()
-    net.log[-1] = marked = "of the first run"
-    first = Noted(Served(), dice=False)  # another one notes nothing of it
-    first.put_back_appended()
-    assert net.log == ["before", marked]
-    first = Noted(net, dice=False)
-    net.log.append("of the first run")
-    first.close()
-    net.log.append("of the second")
-    first.put_back_appended()
-    first.put_back_appended()
-    assert net.log == ["before", marked, "of the second"]
-    net.log.append("later")
-    first.put_back_appended()
-    assert net.log == ["before", marked, "of the second", "later"]
-
-
-def test_what_others_append_as_often_as_a_run_is_not_taken_for_two_runs_of_one() -> None:
-    """Another thread appends once in each of two runs: that is what a list of the network's own shows."""
-    net, append = Served(), threading.Event()
-    done = threading.Semaphore(0)
-
-    def work() -> None:
-        for step in range(2):
-            append.wait(10)
-            append.clear()
-            net.requests.append(step)
-            done.release()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    noted = Noted(net, dice=False)
-    append.set()
-    done.acquire(timeout=10)
-    net.log.append("run")
-    noted.close()
-    append.set()
-    done.acquire(timeout=10)
-    net.log.append("run")
-    noted.put_back_appended()
-    thread.join()
-    assert (net.requests, net.log) == ([0, 1], ["run"])
-
-
 class Asking(nn.Module):
     """Asks another thread, which lives longer than the run, for something in its first pass."""
 
@@ -313,13 +265,12 @@ class Asking(nn.Module):
     def forward(self, x):
         # Reads `training` and binds nothing.
         y = torch.nn.functional.dropout(self.net(x), self.drop if self.training else 0.0)
-        if WISHES:
-            POOL.submit(WISHES.pop()).result()
+        if outside.seen:
+            POOL.submit(outside.seen.pop()).result()
         return y
 
 
 POOL = ThreadPoolExecutor(1)
-WISHES: list[Callable[[], Any]] = []
 
 
 @pytest.mark.parametrize("begin", [False, True])
@@ -333,7 +284,7 @@ def test_a_mode_that_another_thread_sets_meanwhile_stays(how: str, begin: bool) 
             "attribute": lambda net=net: setattr(net, "training", not begin),
             "of a part": lambda net=net: net.net.train(not begin),
         }
-        WISHES[:] = [wishes[how]]
+        outside.seen[:] = [wishes[how]]
         kind(net).attribute(inputs().double(), target=1, n_steps=4)
         modes.append([module.training for module in net.modules()])
     assert modes[0] == modes[1]
@@ -348,14 +299,11 @@ def test_a_mode_that_the_function_sets_itself_is_put_back_beside_others() -> Non
             return super().forward(x).sin()
 
     net = Switching().eval()
-    noted = Noted(net, dice=False)
+    noted = Noted(net)
     net(inputs())
     noted.close()
     noted.put_back()
     assert not net.training
-
-
-DRAWN: list[float] = []  # outside of the function: what that holds itself is put back
 
 
 @pytest.mark.parametrize("when", ["in the run", "after it"])
@@ -363,14 +311,14 @@ DRAWN: list[float] = []  # outside of the function: what that holds itself is pu
 def test_torchs_random_numbers_are_handed_out_once(when: str, own: bool) -> None:
     generator = torch.Generator().manual_seed(7) if own else None
     torch.manual_seed(7)
-    DRAWN.clear()
+    outside.seen.clear()
 
     def draw() -> None:
-        DRAWN.append(float(torch.rand((), generator=generator)))
+        outside.seen.append(float(torch.rand((), generator=generator)))
 
     def function(x):
         factor = torch.rand((), generator=generator)
-        DRAWN.append(float(factor))
+        outside.seen.append(float(factor))
         if when == "in the run":
             POOL.submit(draw).result()
         return x * factor
@@ -380,7 +328,7 @@ def test_torchs_random_numbers_are_handed_out_once(when: str, own: bool) -> None
         POOL.submit(draw).result()
     watched.put_back()
     draw()
-    assert len(set(DRAWN)) == len(DRAWN) == 3
+    assert len(set(outside.seen)) == len(outside.seen) == 3
 
 
 @pytest.mark.parametrize("own", [False, True])

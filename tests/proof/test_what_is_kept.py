@@ -7,6 +7,7 @@ import gc
 import weakref
 from typing import Any
 
+import outside
 import pytest
 import torch
 from torch import Tensor
@@ -75,32 +76,29 @@ def test_what_the_function_keeps_elsewhere_are_real_tensors(kind: str) -> None:
     assert torch.equal(function(x), 2 * x)
 
 
-SEEN: list[Any] = []  # outside of the function: what that holds itself is put back
-
-
 def test_hooks_of_the_user_see_real_tensors() -> None:
     model = stack()
-    SEEN.clear()
-    model[0].register_forward_hook(lambda module, given, result: SEEN.append(result.detach()))
+    outside.seen.clear()
+    model[0].register_forward_hook(lambda module, given, result: outside.seen.append(result.detach()))
     assert certify(model, X).homogeneous
-    assert len(SEEN) == 1
-    torch.testing.assert_close(SEEN[0], model[0](X).detach())
+    assert len(outside.seen) == 1
+    torch.testing.assert_close(outside.seen[0], model[0](X).detach())
 
 
 def test_the_function_runs_once_in_a_call() -> None:
-    SEEN.clear()
+    outside.seen.clear()
 
     def function(x: Tensor) -> Tensor:
-        SEEN.append(x.shape)
+        outside.seen.append(x.shape)
         return x.relu()
 
     assert certify(function, X).homogeneous
-    assert [X.shape] == SEEN
+    assert [X.shape] == outside.seen
     xig = XIntegratedGradients(function)
     xig.attribute(X, target=0)  # where it is new to the explainer, once more to make sure
-    SEEN.clear()
+    outside.seen.clear()
     xig.attribute(X, target=0)
-    assert [X.shape] == SEEN
+    assert [X.shape] == outside.seen
 
 
 def test_parameters_can_be_exchanged_afterwards() -> None:

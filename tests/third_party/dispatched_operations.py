@@ -85,7 +85,7 @@ def dispatched(network: Network) -> set[str]:
     function, tensors = network.make()
     leaves = tuple(t.clone().requires_grad_() for t in tensors)
     steps.forget()
-    watched = watch(function, leaves, (0,) * len(leaves), placed=False, dice=False)
+    watched = watch(function, leaves, (0,) * len(leaves), placed=False)
     watched.put_back()
     if watched.verdict is None:
         raise watched.error or ValueError("it was not watched to its end")

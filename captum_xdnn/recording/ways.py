@@ -1,0 +1,104 @@
+"""How what a function holds is reached from it, and which names the code on the way uses and binds."""
+
+import dis
+from collections.abc import Iterator
+from functools import lru_cache
+from types import CodeType, FunctionType, MemberDescriptorType
+from typing import Any, NamedTuple
+
+from captum_xdnn.recording.places import codes_of, names_in_code
+
+
+class Way(NamedTuple):
+    """How something is reached: by attributes of these names, from these objects and functions."""
+
+    names: tuple[str, ...] = ()
+    owners: tuple[Any, ...] = ()
+
+    def by(self, name: str, owner: Any) -> "Way":
+        """The way to an attribute of what this is the way to."""
+        return Way((*self.names, name), self._with(owner))
+
+    def through(self, owner: Any) -> "Way":
+        """The way to what a function holds that this is the way to."""
+        return Way(self.names, self._with(owner))
+
+    def _with(self, owner: Any) -> tuple[Any, ...]:
+        last = self.owners[-1] if self.owners else None
+        return self.owners if last is owner else (*self.owners, owner)
+
+    def used_and_bound(self) -> tuple[set[str], set[str]]:
+        """The names that the code of those owners uses, and those of attributes that it may bind."""
+        used, bound = set[str](), set[str]()
+        for owner in self.owners:
+            whole = type(owner) is FunctionType
+            found = names_in_code(owner, ()) if whole else names_in_code(None, (owner,))
+            used |= found[0]
+            bound |= found[1]
+        return used, bound
+
+
+class Nested(NamedTuple):
+    """A container, a namespace, a cell, an array or a name, with what it holds.
+
+    The last owner on the way is whose namespace, or cell of that name, it is.
+    """
+
+    held: Any
+    base: Any
+    before: Any
+    is_space: bool
+    way: Way
+    name: str
+
+    def is_bound(self) -> bool:
+        """Whether the function that has this cell binds it."""
+        owner = self.way.owners[-1]
+        return type(owner) is FunctionType and self.name in names_of(owner.__code__).cells
+
+
+class CodeNames(NamedTuple):
+    """Names in a function's code, and in that of functions which it makes."""
+
+    used: tuple[str, ...]  # of globals
+    globals: tuple[str, ...]  # those that it binds
+    cells: frozenset[str]  # that it binds
+    attributes: frozenset[str]  # that it binds, of whatever object
+
+
+@lru_cache(maxsize=4096)
+def names_of(code: CodeType) -> CodeNames:
+    """The names that a function's code uses and binds."""
+    by: dict[str, dict[str, None]] = {}
+    for operation, name in _names_by_operation(code):
+        by.setdefault(operation, {})[name] = None
+    bound = {**by.get("STORE_GLOBAL", {}), **by.get("DELETE_GLOBAL", {})}
+    return CodeNames(
+        tuple({**by.get("LOAD_GLOBAL", {}), **by.get("LOAD_NAME", {}), **bound}),
+        tuple(bound),
+        frozenset((*by.get("STORE_DEREF", ()), *by.get("DELETE_DEREF", ()))),
+        frozenset(by.get("STORE_ATTR", ())),
+    )
+
+
+def _names_by_operation(code: CodeType) -> Iterator[tuple[str, str]]:
+    for part in codes_of(code):
+        for instruction in dis.get_instructions(part):
+            if isinstance(instruction.argval, str):
+                yield instruction.opname, instruction.argval
+
+
+def function_in(value: Any) -> FunctionType | None:
+    """The function that an attribute of a class stands for."""
+    if type(value) is property:
+        value = value.fget
+    elif type(value) in (staticmethod, classmethod):
+        value = value.__func__
+    return value if type(value) is FunctionType else None
+
+
+def slots_of(kind: type) -> Iterator[Any]:
+    """The places for attributes that a class declares, if it does."""
+    for part in kind.__mro__:
+        if "__slots__" in part.__dict__:
+            yield from (v for v in part.__dict__.values() if type(v) is MemberDescriptorType)
