@@ -26,6 +26,8 @@ from captum_xdnn.recording.run import Graph, overwritten, shown_again
 from captum_xdnn.recording.steps import OPAQUE, TensorInfo
 
 NO_RULE = "write one with captum_xdnn.register_rule"
+COARSEST = 2.0**-7
+"""The unit of rounding of bfloat16; what is coarser (float8) is no rounding any more."""
 LARGEST = 2**24
 """Of larger tensors it is not looked whether all parts were written."""
 OF_PROCESSES = "c10d."
@@ -47,7 +49,7 @@ def outcome_of(node: Node, operands: Operands, inside: Inside | None, *, reached
     if node.flaw:
         return FIXED if motions <= {FIXED} and node.flaw != OPAQUE else Unknown(node.flaw)
     if not is_operation(node.target):
-        return _of_write(node, operands)
+        return _checked(_of_write(node, operands), node.value, limitless=False)
     name = registry.name_of(node.target)
     if any(isinstance(source.value, tuple) for source in sources):
         return Unknown(f"{name} takes a list of results", NO_RULE)
@@ -132,8 +134,12 @@ def _checked(motion: Motion, info: TensorInfo | None, *, limitless: bool) -> Mot
     if isinstance(motion, Affine) and limitless:
         return Unknown("the value at the baseline depends on the input")
     scales = isinstance(motion, Affine) or (isinstance(motion, Power) and motion.degree != 0)
-    if scales and info is not None and not (info.is_floating_point() or info.is_complex()):
+    if not scales or info is None:
+        return motion
+    if not (info.is_floating_point() or info.is_complex()):
         return Unknown("a whole number that would have to scale")
+    if torch.finfo(info.dtype).eps > COARSEST:
+        return Unknown(f"numbers in {info.dtype}, which truncates", "stay in a floating dtype")
     return motion
 
 

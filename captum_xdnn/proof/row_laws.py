@@ -5,7 +5,6 @@ Each takes the operation as a :class:`~captum_xdnn.proof.batch_dim.BatchedCall` 
 """
 
 from functools import partial
-from math import prod
 from typing import Any
 
 from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
@@ -28,24 +27,25 @@ def along(call: BatchedCall) -> BatchDim | None:
     """Along dimensions that do not hold the batch; those of the result are dropped or kept."""
     if "other" in call.arguments:  # the pairwise overloads of max and min
         return entrywise(call)
-    state = call.lone()
+    state, rank = call.lone(), rank_of(call.data)
     names = [n for n in ("dim", "dims", "dimension") if n in call.arguments]
-    rank, shape = rank_of(call.data), call.data.value.shape
     if len(call.shape) == rank and not names:
         return None
-    dims = dims_of(call[names[0]] if names else None, rank)
-    if _squeezes(call):
-        dims = {d for d in dims if shape[d] == 1}
+    return _without(dims_of(call[names[0]] if names else None, rank), state, call)
+
+
+def squeezed(call: BatchedCall) -> BatchDim | None:
+    """Without dimensions of one entry, of all or of those that are named."""
+    shape = call.data.value.shape
+    dims = {d for d in dims_of(call["dim"], len(shape)) if shape[d] == 1}
+    return _without(dims, call.lone(), call)
+
+
+def _without(dims: set[int], state: BatchDim, call: BatchedCall) -> BatchDim | None:
     if state.dim in dims:
         return None
-    kept = len(call.shape) >= rank
+    kept = len(call.shape) >= rank_of(call.data)
     return state if kept else state.at(state.dim - sum(d < state.dim for d in dims))
-
-
-def _squeezes(call: BatchedCall) -> bool:
-    """Whether the operation only drops dimensions of one entry."""
-    drops = set(call.arguments) <= {"self", "dim"}
-    return drops and prod(call.shape) == prod(call.data.value.shape)
 
 
 def before(call: BatchedCall, last: int) -> BatchDim | None:
@@ -67,7 +67,10 @@ def comes_first(call: BatchedCall, others: list[Node]) -> BatchDim | None:
     if type(call.data) is not Node or rank_of(call.data) < 3:
         return None
     places = {state for _, state in call.batched}
-    apart = all(node.value.shape[0] == 1 for node in others)
+    # A factor for each channel has no rows, though there may be as many channels.
+    apart = all(rank_of(node) > 2 for node, _ in call.batched) and all(
+        node.value.shape[0] == 1 for node in others
+    )
     if len(places) != 1 or not apart or (place := places.pop()).dim != 0:
         return None
     return place

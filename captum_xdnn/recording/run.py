@@ -131,6 +131,12 @@ class _Reading:
         node.ungraded_write = bool(operation.writes) and not tail.graded
         if operation.by_storage and not (tail.extra or same_form(node)):
             node.flaw = BY_STORAGE
+        if (
+            node.flaw == ""
+            and operation.writes
+            and any(map(overlaps_itself, forms_in(step.results)))
+        ):
+            node.flaw = BY_STORAGE
         self._results(node)
         for held in operation.written_beside(args, kwargs):
             beside = Node(f"written_{self._step}", written_beside, (node, held), value=held.value)
@@ -188,14 +194,16 @@ class _Reading:
     def _overwritten(self, value: Node, before: Node, write: Node) -> Node:
         """A tensor after one write into its memory."""
         target = write.args[0] if write.args and type(write.args[0]) is Node else None
-        if target is not None:
+        bits = _shows_bits(target) or _shows_bits(before)
+        if target is not None and not bits and not overlaps_itself(before.value):
             down = _views(target, before)
             if down is not None:  # a part of it was written
                 return Node("overwritten", overwritten, (value, write, down), value=before.value)
             up = _views(before, target)
             if up is not None:  # it is a part of what was written
                 return Node("shown_again", shown_again, (write, up), value=before.value)
-        return Node("mixed", written_beside, (value, write), value=before.value)
+        flaw = OF_BITS if bits else ""
+        return Node("mixed", written_beside, (value, write), value=before.value, flaw=flaw)
 
 
 def in_form(node: Node, result: Any) -> Any:
@@ -208,6 +216,7 @@ def in_form(node: Node, result: Any) -> Any:
     return result
 
 
+OF_BITS = "its memory is written as numbers of another dtype"
 BY_STORAGE = "what it shows depends on memory that is not the tensor's own"
 
 
@@ -252,10 +261,32 @@ def _views(node: Node, base: Node) -> tuple[Any, ...] | None:
     return tuple(reversed(chain))
 
 
+def _shows_bits(node: Any) -> bool:
+    """Whether a tensor shows the bits of another one as numbers of another dtype."""
+    while type(node) is Node and isinstance(node.target, OpOverload) and _shows(node.target):
+        if node.target is torch.ops.aten.view.dtype:
+            return True
+        node = node.args[0]
+    return False
+
+
 def _shows(overload: Any) -> bool:
     schema = overload._schema
     first = schema.arguments[0].alias_info
     return first is not None and not first.is_write and not schema.is_mutable
+
+
+def overlaps_itself(form: Any) -> bool:
+    """Whether two entries of a tensor may lie at the same place in memory."""
+    if not isinstance(form, TensorInfo) or form.strides is None or not form.numel():
+        return False
+    last = 0
+    for stride, length in sorted(zip(form.strides, form.shape, strict=True)):
+        if length > 1:
+            if stride <= last:
+                return True
+            last += (length - 1) * stride
+    return False
 
 
 def same_form(node: Node) -> bool:

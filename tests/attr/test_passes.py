@@ -732,8 +732,6 @@ def test_averages_of_what_is_not_proved(name: str) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-
-
 def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that says that three steps are the best to take, and a row costs more in others."""
     n_steps = 60

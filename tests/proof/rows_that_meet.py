@@ -29,6 +29,23 @@ WRONG: dict[str, tuple[tuple[int, ...], Function]] = {
     "roll of the batch": (LINE, lambda x: x.roll(1, 0)),
     "roll of all entries": (LINE, lambda x: x.roll(1)),
     "cumsum over the batch": (LINE, lambda x: x.cumsum(0)),
+    "cummax over the batch": (LINE, lambda x: x.cummax(0)[0]),
+    "cummin over the batch, places": (LINE, lambda x: x.cummin(-3)[1]),
+    "cumprod over the batch": (LINE, lambda x: x.cumprod(0)),
+    "logcumsumexp over the batch": (LINE, lambda x: x.logcumsumexp(0)),
+    "factors of channels from rows": (
+        IMAGE,
+        lambda x: aten.group_norm(x[:, :1].expand(-1, len(x), -1, -1), 1, x[:, 0, 0, 0]),
+    ),
+    "a point of each row to one of its own": (
+        LINE,
+        lambda x: torch.cdist(x, seeded(len(x), 4, 6), compute_mode="use_mm_for_euclid_dist"),
+    ),
+    "points that are rows": (FLAT, lambda x: torch.cdist(seeded(1, 4, 6), x[None])[0].t()),
+    "losses of the same labels": (
+        FLAT,
+        lambda x: x * aten.nll_loss_nd(x, torch.arange(len(x)) % 6, None, 0)[:, None],
+    ),
     "sort of the batch": (LINE, lambda x: x.sort(0)[0]),
     "argsort of the batch": (LINE, lambda x: x.argsort(0)),
     "cat along the batch": (LINE, lambda x: torch.cat([x, x])),

@@ -79,7 +79,9 @@ def test_what_the_function_keeps_elsewhere_are_real_tensors(kind: str) -> None:
 def test_hooks_of_the_user_see_real_tensors() -> None:
     model = stack()
     outside.seen.clear()
-    model[0].register_forward_hook(lambda module, given, result: outside.seen.append(result.detach()))
+    model[0].register_forward_hook(
+        lambda module, given, result: outside.seen.append(result.detach())
+    )
     assert certify(model, X).homogeneous
     assert len(outside.seen) == 1
     torch.testing.assert_close(outside.seen[0], model[0](X).detach())

@@ -115,7 +115,9 @@ def scored(call: BatchedCall) -> BatchDim | None:
     """A loss for each example, without a mean."""
     place = BatchDim(0)
     batched = rank_of(call.data) > 1 and call["reduction"] == 0
-    return place if batched and all(s == place for _, s in call.batched) else None
+    both = [call.data, call["target"]]
+    apart = all(call.state(each) == place for each in both)
+    return place if batched and apart and all(n in both for n, _ in call.batched) else None
 
 
 know("nll_loss nll_loss_nd cross_entropy_loss", rows=scored)

@@ -193,10 +193,24 @@ def _squared_difference(self: Any, target: Any, *_: Any) -> Motion:
     return homogeneous(added(self, target), 2)
 
 
-@law("_cdist_forward", rows=before_last)
+def distances(call: BatchedCall) -> BatchDim | None:
+    """Of each point of the first set, which is of a row, to all of the second, which all rows share."""
+    state = before_last(call)
+    place = 0 if state is None else state.dim - rank_of(call.data)
+    shared_by_all = all(
+        rank_of(n) <= 2 or -place > rank_of(n) or n.value.shape[place] == 1
+        for n, _ in call.unbatched
+    )
+    return state if shared_by_all else None
+
+
+@law("_cdist_forward", rows=distances)
 def _cdist(x1: Any, x2: Any, p: float, *_: Any) -> Motion:
     """p-norms of differences: degree 1 in both together, except p = 0, which counts."""
     return constant(x1, x2) if p == 0 else shared(x1, x2)
+
+
+know("cdist", rows=distances)
 
 
 @law("dist", rows="it sums over all entries")

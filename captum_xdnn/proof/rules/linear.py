@@ -20,6 +20,7 @@ from captum_xdnn.proof.row_laws import (
     padded,
     reshaped,
     sliced,
+    squeezed,
 )
 from captum_xdnn.proof.rules.by_law import of_degree
 from captum_xdnn.recording.run import same_form
@@ -73,7 +74,8 @@ def as_it_is(call: BatchedCall) -> BatchDim | None:
 @law("_conj_physical neg deg2rad rad2deg", pieces=LINEAR)
 @law("view _unsafe_view _reshape_alias", rows=reshaped, pieces=LINEAR)
 @law("permute transpose.int t unsqueeze", rows=reordered, pieces=LINEAR)
-@law("flip roll rot90 select.int squeeze squeeze.dim squeeze.dims", rows=along, pieces=LINEAR)
+@law("flip roll rot90 select.int", rows=along, pieces=LINEAR)
+@law("squeeze squeeze.dim squeeze.dims", rows=squeezed, pieces=LINEAR)
 @law("unbind.int split.Tensor split_with_sizes", rows=along, pieces=LINEAR)
 @law("unsafe_split.Tensor unsafe_split_with_sizes unfold", rows=along, pieces=LINEAR)
 @law("slice.Tensor", rows=sliced, pieces=LINEAR)

@@ -7,7 +7,7 @@ refused stand with their families. Of the others it is only known where the rows
 
 from captum_xdnn.proof.domain import SCALE_INVARIANT
 from captum_xdnn.proof.registry import know, refuse
-from captum_xdnn.proof.row_laws import along, before_last, entrywise, images, reshaped
+from captum_xdnn.proof.row_laws import along, entrywise, images, reshaped
 from captum_xdnn.proof.rules.elementwise import RELU
 
 AS_IT_IS = "captum_xdnn.nn.Homogenized(model) takes one pass as it is, and explains it at one length of the input"
@@ -164,4 +164,3 @@ know("geometric log_normal random random.from random.to", overwrites=0)
 know("reshape flatten unflatten", rows=reshaped)
 know("contiguous", rows=entrywise)
 know("chunk", rows=along)
-know("cdist", rows=before_last)
