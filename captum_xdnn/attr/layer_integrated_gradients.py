@@ -154,9 +154,10 @@ class XLayerIntegratedGradients(Tolerating, LayerIntegratedGradients):
         )
         if grad_kwargs or len(self.device_ids or ()) > 1:
             return gradient_func
-        layers = layers_of(self.layer)
+        # Captum's gradient is of this function, which may be another than that of ``ig`` by now.
+        forward_func, layers = self.forward_func, layers_of(self.layer)
         bounds = tuple(num_outputs_cumsum.tolist())
         return differentiates(
             gradient_func,
-            lambda forward_func: FromLayers(forward_func, layers, attribute_to_layer_input, bounds),
+            lambda _: FromLayers(forward_func, layers, attribute_to_layer_input, bounds),
         )

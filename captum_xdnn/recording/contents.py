@@ -54,6 +54,20 @@ class Binding(NamedTuple):
             slot.__set__(owner, *value) if value else slot.__delete__(owner)
 
 
+class _Variable:
+    """The value of a context variable, as if it were a slot of that."""
+
+    def __get__(self, variable: Any, kind: Any = None) -> Any:
+        return variable.get() if variable is not None else self
+
+    def __set__(self, variable: Any, value: Any) -> None:
+        variable.set(value)
+
+    def __delete__(self, variable: Any) -> None:
+        """Nobody can but who has the token: it stays."""
+
+
+VARIABLE = _Variable()
 NAMES = (CellType, Binding)
 """What stands for one value, or for none."""
 
@@ -90,7 +104,7 @@ def content_of(base: Any, held: Any) -> Any:
     if base in NAMES:
         try:
             return [held.cell_contents if base is CellType else held.value()]
-        except (ValueError, AttributeError, KeyError):  # not bound
+        except (ValueError, AttributeError, LookupError):  # not bound
             return []
     return bytes(bytearray.copy(held) if base is bytearray else base.tobytes(held))
 

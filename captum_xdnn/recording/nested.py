@@ -5,8 +5,10 @@ depth and number, each once; no code of the user's is called for it.
 """
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable
+from contextvars import ContextVar
 from functools import partial
 from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from captum_xdnn.recording.contents import (
     CONTAINERS,
     LARGE,
+    VARIABLE,
     Binding,
     array_of,
     container_of,
@@ -36,7 +39,7 @@ _SEEN = 20_000
 """So many are looked at at most."""
 _ALL_BYTES = 8_000_000
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-_OPEN = ("argparse", "collections", "functools", "types")
+_OPEN = ("_thread", "argparse", "collections", "functools", "queue", "types", "weakref")
 """Of the standard library's objects only these are state: others stand for threads, files, processes."""
 _OWN = ("captum", "captum_xdnn")
 
@@ -119,11 +122,15 @@ class Search:
                 ):
                     self._push_one(function, depth, way)
             bound = frozenset[str]().union(*(names_of(f.__code__).attributes for f in functions))
-            for name in bound & space.keys():
-                self._note_name(Binding(part, name), way)
-            for name, value in space.items():
-                if issubclass(type(value), CONTAINERS) and not name.startswith("__"):
-                    self._push_one(value, depth + 1, way.by(name, part))
+            self._look_at_class(part, bound & space.keys(), depth, way)
+
+    def _look_at_class(self, kind: type, bound: Iterable[str], depth: int, way: Way) -> None:
+        """The attributes of a class that code binds, and its containers."""
+        for name in bound:
+            self._note_name(Binding(kind, name), way)
+        for name, value in dict(kind.__dict__).items():
+            if issubclass(type(value), CONTAINERS) and not name.startswith("__"):
+                self._push_one(value, depth + 1, way.by(name, kind))
 
     def _note(self, held: Any, base: Any, before: Any, way: Way, name: str = "") -> None:
         if id(held) not in self._known:
@@ -157,6 +164,8 @@ class Search:
             self._look_into_module(value, depth, way)
         elif draws(kind):
             self.sources.append(value)
+        elif kind is ContextVar:
+            self._look_at_name(Binding(value, value.name, VARIABLE), depth, way)
         elif (base := array_of(value)) is not None:
             before = content_of(base, value)
             self._bytes += len(before)
@@ -184,13 +193,16 @@ class Search:
         if not self._kinds[kind]:
             return
         for slot in slots_of(kind):
-            binding = Binding(value, slot.__name__, slot)
-            self._note_name(binding, way.through(value))
-            self._push(content_of(Binding, binding), depth + 1, way.by(slot.__name__, value))
+            self._look_at_name(Binding(value, slot.__name__, slot), depth, way)
         space = _space_of(value)
         if space is not None:
             attributes = holding(self._note_space(value, space, way))
             self._push_attributes(value, space, attributes, depth + 1, way)
+
+    def _look_at_name(self, binding: Binding, depth: int, way: Way) -> None:
+        self._note_name(binding, way.through(binding.owner))
+        content = content_of(Binding, binding)
+        self._push(content, depth + 1, way.by(binding.name, binding.owner))
 
     def _look_into_module(self, module: Any, depth: int, way: Way) -> None:
         space = _space_of(module)
@@ -243,8 +255,11 @@ class Search:
         for name in names.globals:
             self._note_name(Binding(scope, name), way)
         for name in names.used:
-            value = dict.get(scope, name)
-            if not holds_nothing(value):
+            value: Any = dict.get(scope, name)
+            if issubclass(type(value), type):
+                if not _is_foreign(_home_of(value)):
+                    self._look_at_class(value, names.attributes, depth, way)
+            elif not holds_nothing(value):
                 called = type(value) in _FUNCTIONS
                 self._push_one(value, depth if called else depth + 1, way.by(name, function))
 
@@ -267,8 +282,9 @@ _FUNCTIONS = (FunctionType, MethodType, BuiltinFunctionType)
 
 def _space_of(value: Any) -> dict[str, Any] | None:
     """The namespace of an object, also an empty one; None where it has none."""
+    of_thread = issubclass(type(value), threading.local)
     try:
-        space = object.__getattribute__(value, "__dict__")
+        space = (threading.local if of_thread else object).__getattribute__(value, "__dict__")
     except AttributeError:
         return None
     return space if type(space) is dict else None

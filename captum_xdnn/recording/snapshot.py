@@ -87,6 +87,9 @@ class Snapshot:
         self._filled = set(map(id, tables))
         for table in tables:
             self._note(table, type(table))
+        tables = [space.get("_parameters") or {} for space in self._modules]
+        weights = (w for table in tables for w in table.values() if type(w) is nn.Parameter)
+        self._graded = [(w, w.requires_grad) for w in weights]
         self.modes = [space.get("training") for space in self._modules]
         if self.modes != calm:
             # NumPy imports its own when it is first asked for; nobody has drawn from it before.
@@ -159,6 +162,10 @@ class Snapshot:
                 base = container_of(type(table))
                 yield table, base, {} if type(table) is dict else [], False
 
+    def _turned(self) -> list[tuple[Tensor, bool]]:
+        """Parameters of which another kind of run would record gradients now, with how it was."""
+        return [(weight, was) for weight, was in self._graded if weight.requires_grad is not was]
+
     def _closed(self) -> list[Change]:
         self.close()
         return self._changes or []
@@ -188,7 +195,7 @@ class Snapshot:
 
     def changed(self) -> bool:
         """Whether anything that was noted has changed."""
-        return bool(self._closed())
+        return bool(self._closed() or self._turned())
 
     def rolled(self) -> bool:
         """Whether random numbers were drawn, of those whose state is noted."""

@@ -32,6 +32,8 @@ class Noted(Snapshot):
         for owner, kind in self._kinds if alone else ():
             if type(owner) is not kind:  # a parametrization makes another class of a module
                 object.__setattr__(owner, "__class__", kind)
+        for weight, was in self._turned() if alone else ():
+            weight.requires_grad_(was)
         for change in changes:
             _undo(change)
             if alone and not is_same(*change[:3]):

@@ -73,11 +73,12 @@ def names_of(code: CodeType) -> CodeNames:
     for operation, name in _names_by_operation(code):
         by.setdefault(operation, {})[name] = None
     bound = {**by.get("STORE_GLOBAL", {}), **by.get("DELETE_GLOBAL", {})}
+    sets = "setattr" in by.get("LOAD_GLOBAL", ())
     return CodeNames(
         tuple({**by.get("LOAD_GLOBAL", {}), **by.get("LOAD_NAME", {}), **bound}),
         tuple(bound),
         frozenset((*by.get("STORE_DEREF", ()), *by.get("DELETE_DEREF", ()))),
-        frozenset(by.get("STORE_ATTR", ())),
+        frozenset((*by.get("STORE_ATTR", ()), *(by.get("LOAD_CONST", ()) if sets else ()))),
     )
 
 

@@ -125,8 +125,8 @@ def put_back(watched: Watched) -> None:
         torch.OutOfMemoryError: If memory ran out in it.
     """
     watched.put_back()
-    if is_out_of_memory(watched.error):
-        raise torch.OutOfMemoryError(str(watched.error))
+    if watched.error is not None and is_out_of_memory(watched.error):
+        raise watched.error
 
 
 def keeps_apart(watched: Watched, verdict: Verdict) -> bool:

@@ -7,6 +7,7 @@ come back as constants, and state that a run reads and an earlier one has left.
 
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext
 from typing import Any
 
@@ -239,7 +240,8 @@ class Attempt:
         watched.tape.kept.clear()
         moving = watched.verdict.moving
         kept = [r for r, number in watched.tape.survivors() if number in moving]
-        self.memory.leave(kept)
+        # Whether somebody keeps what the run was given will show when it is gone otherwise.
+        self.memory.leave([*map(weakref.ref, watched.tape.inputs), *kept])
         return bool(kept)
 
 

@@ -17,7 +17,6 @@ from captum_xdnn.checks.completeness import (
     lost_below,
 )
 from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.routes.known_functions import MOST
 from captum_xdnn.routes.request import NOT_FINITE
 
 if TYPE_CHECKING:
@@ -40,15 +39,14 @@ def state(attempt: Attempt, verdict: Verdict) -> str:
     sources = {n: t for n, t in attempt.tape.sources.items() if n in needed}
     replaced = attempt.watched.noted.replaced()
     remembers = (
-        verdict in memory.remembering
+        memory.remembers
         or (bool(replaced) and any(id(t) in replaced for t in sources.values()))
         or memory.reads_what_was_left(sources.values())
         or (attempt.counts and attempt.middle.tape is not None and not _repeats(attempt))
     )
     if remembers:
-        if len(memory.remembering) >= MOST:
-            memory.remembering.clear()
-        memory.remembering[verdict] = None
+        # For good: what a fast call leaves is not what Captum's passes leave for the next one to read.
+        memory.remembers = True
         return REMEMBERS
     return "" if attempt.middle.tape is None else _made_unseen(attempt, verdict, sources)
 

@@ -41,8 +41,8 @@ class Memory:
         contradictions: How many calls contradicted their verdicts.
         given_up: The refusal of every further call, after too many of these.
         confirmed: The verdicts that were seen to hold in the middle of the ray as well.
-        remembering: The verdicts on runs that were seen to read what an earlier one had left.
-        left: By address, what runs have computed from the inputs and somebody has kept.
+        remembers: Whether a run was seen to read what an earlier one had left.
+        left: By address, what runs were given and have computed of that, as far as somebody has kept it.
         announced: The route that was told last.
         proved: For calls of a form that were proved, the verdict; used without a check only.
         forms: Forms of the calls whose certificate was written.
@@ -63,13 +63,12 @@ class Memory:
         self.contradictions = 0
         self.given_up: Certificate | None = None
         self.confirmed: dict[Verdict, None] = {}
-        self.remembering: dict[Verdict, None] = {}
         self.left: dict[int, Any] = {}
         self.announced = ""
         self.proved: dict[Any, Verdict] = {}
         self.forms: set[Any] = set()
         self.keeps: dict[Any, frozenset[int]] = {}
-        self.is_fast = self.rolls = self.scribbles = False
+        self.is_fast = self.rolls = self.scribbles = self.remembers = False
         self.modes: list[Any] | None = None
         self.sizes: weakref.WeakKeyDictionary[Verdict, Sizes] = weakref.WeakKeyDictionary()
         self.spent, self.undivided = Spent(), 0
@@ -104,14 +103,12 @@ class Memory:
 
     def leave(self, references: Iterable[Any]) -> None:
         """Note what a run has computed from the inputs and somebody has kept."""
-        for reference in references:
-            tensor = reference()
-            if tensor is None:
-                continue
-            with _LOCK:  # another thread's call may forget one as well
-                if len(self.left) >= MOST_LEFT:
-                    self.left.pop(next(iter(self.left)))
-                self.left[id(tensor)] = reference
+        found = {id(t): reference for reference in references if (t := reference()) is not None}
+        with _LOCK:  # another thread's call may forget one as well
+            self.left.update(found)
+            if len(self.left) > MOST_LEFT:
+                alive = [(address, r) for address, r in self.left.items() if r() is not None]
+                self.left = dict(alive[-MOST_LEFT:])
 
     def refused(self, form: Any) -> Any:
         """What came of the last call of a form, if it was refused and this one need not be looked at.
