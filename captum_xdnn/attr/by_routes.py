@@ -14,11 +14,12 @@ from captum_xdnn.errors import NotHomogeneousError
 from captum_xdnn.routes.captum import differentiable_quadrature
 from captum_xdnn.routes.choice import fast_route
 from captum_xdnn.routes.gradients import by_rows
+from captum_xdnn.routes.known_functions import memory_of
 from captum_xdnn.routes.passes import captums_sum
 from captum_xdnn.routes.plan import now
 from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import Outcome, Quadrature, Request
-from captum_xdnn.routes.sizes import Sizes
+from captum_xdnn.routes.sizes import Sizes, clock
 from captum_xdnn.routes.tolerance import to_tolerance
 
 TWO_STEPS = Quadrature(2, "gausslegendre")
@@ -43,9 +44,10 @@ class ByRoutes(Tolerating, Routed):
             outcome = self._try_fast_routes(request, is_known=is_known)
         attributions = outcome.attributions
         if attributions is None:
-            timed, inputs = outcome.timed, request.call.inputs
+            timed, inputs, begun = outcome.timed, request.call.inputs, clock()
             start = 0.0 if timed is None else now(inputs[0].device)
             attributions = self._integrate(request, outcome.sizes, is_known=is_known)
+            memory_of(request.forward_func).looks.took(clock() - begun)
             if timed is not None:
                 timed(now(inputs[0].device) - start)
         return attributions

@@ -175,8 +175,12 @@ class Attempt:
         others = self.call.arguments
         if not all(a is None or type(a) in (int, float, bool, str) for a in others):
             return None
-        training = (namespace_of(root_of(self.request.forward_func)) or {}).get("training")
-        return (self.form, tuple(map(repr, others)), training)
+        return (self.form, tuple(map(repr, others)), self.mode)
+
+    @property
+    def mode(self) -> Any:
+        """Whether the function is a module that trains; None where it is no module."""
+        return namespace_of(root_of(self.request.forward_func)).get("training")
 
     @property
     def began_in_the_middle(self) -> bool:

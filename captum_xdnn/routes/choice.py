@@ -25,11 +25,12 @@ from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
+from captum_xdnn.routes.looks import Looks
 from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
-from captum_xdnn.routes.sizes import Sizes, sizes_of
+from captum_xdnn.routes.sizes import Sizes, clock, sizes_of
 
 logger = logging.getLogger("captum_xdnn")
 
@@ -113,8 +114,7 @@ def _joined(request: Request, parts: list[Call], memory: Memory) -> Outcome:
 def _divides(request: Request, attempts: list[Attempt]) -> bool:
     """Whether the parts are the rows of the whole: no operation and no size of Python's mixes them."""
     call = request.call
-    inputs = tuple(x.detach() for x in call.inputs)
-    starts = (0,) * len(inputs)
+    inputs, starts = tuple(x.detach() for x in call.inputs), (0,) * len(call.inputs)
     whole = watch(request.forward_func, inputs, starts, call.arguments, placed=False, graded=False)
     whole.put_back()  # a run that Captum's code does not make
     verdict, output = whole.verdict, whole.output
@@ -145,9 +145,9 @@ def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
         outcome = unwatched(attempt)
         if outcome is not None:
             return outcome
-    request, memory, form = attempt.request, attempt.memory, _form(attempt)
-    patient = request.hoist and not checked
-    known = memory.refused(form) if patient else None
+    memory, form, start = attempt.memory, _form(attempt), clock()
+    patient = attempt.request.hoist and not checked
+    known = memory.spared(form, attempt.call.numel(), attempt.mode) if patient else None
     if known is not None:
         return cast("Outcome", known)
     outcome = _of_runs(attempt)
@@ -159,12 +159,24 @@ def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
     if patient and not outcome.contradicted:
         if not memory.is_fast and outcome.ran and not outcome.refusal:
             outcome = replace(outcome, sizes=_sizes(attempt))
-        lasts = not memory.is_fast and outcome.timed is None
-        memory.note(form, replace(outcome, returned=None) if lasts else None)
-    if outcome.attributions is None:
+        _remember(attempt, outcome, clock() - start)
+    if not memory.is_fast:
         attempt.put_back()
     attempt.note_what_is_left()
     return outcome
+
+
+def _remember(attempt: Attempt, outcome: Outcome, seconds: float) -> None:
+    """Note what came of a call that was looked at, and what the look took."""
+    memory, form = attempt.memory, _form(attempt)
+    if memory.is_fast or outcome.timed is not None:
+        memory.looks = Looks()
+        memory.note(form, None)
+        return
+    if form not in memory.refusals:
+        alone = replace(outcome, returned=None, sizes=None)  # other forms have sizes of their own
+        memory.looks.note(alone, seconds, attempt.call.numel(), attempt.mode)
+    memory.note(form, replace(outcome, returned=None))
 
 
 def _form(attempt: Attempt) -> Any:
@@ -265,11 +277,8 @@ def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) ->
     """
     certificate = outcome.certificate
     slow = outcome.route == "captum" and outcome.refusal != SLOWER
-    if (
-        certificate is None
-        or outcome.timed is not None
-        or not (slow or logger.isEnabledFor(logging.INFO))
-    ):
+    told = slow or logger.isEnabledFor(logging.INFO)
+    if certificate is None or outcome.timed is not None or not told:
         return
     if outcome.route == "single_pass":
         said = f"single pass, exact (degree {certificate.degree})"

@@ -19,6 +19,7 @@ from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.places import MadeOfAnother
+from captum_xdnn.routes.looks import Looks
 from captum_xdnn.routes.sizes import Sizes, Spent
 
 CONTRADICTIONS = 3
@@ -53,6 +54,7 @@ class Memory:
         modes: In which mode each of its modules was when it ran last.
         sizes: What is known of passes of several sizes, for each verdict.
         spent: What looking for faster passes has cost.
+        looks: What looking at calls of new forms has cost, of a function that was refused in each.
         undivided: How many calls are still left whole, after one that could not be divided.
         refusals: For forms of calls that were refused whenever they were looked at: how many calls
             there were, and what came of the last one that was looked at.
@@ -71,7 +73,7 @@ class Memory:
         self.is_fast = self.rolls = self.scribbles = self.remembers = False
         self.modes: list[Any] | None = None
         self.sizes: weakref.WeakKeyDictionary[Verdict, Sizes] = weakref.WeakKeyDictionary()
-        self.spent, self.undivided = Spent(), 0
+        self.spent, self.looks, self.undivided = Spent(), Looks(), 0
         self.refusals: dict[Any, tuple[int, Any]] = {}
 
     def keep(self, verdict: Verdict, certificate: Certificate) -> None:
@@ -109,6 +111,10 @@ class Memory:
             if len(self.left) > MOST_LEFT:
                 alive = [(address, r) for address, r in self.left.items() if r() is not None]
                 self.left = dict(alive[-MOST_LEFT:])
+
+    def spared(self, form: Any, size: int, mode: Any) -> Any:
+        """What came of an earlier call, where one of this form need not be looked at; else None."""
+        return self.refused(form) if form in self.refusals else self.looks.known(size, mode)
 
     def refused(self, form: Any) -> Any:
         """What came of the last call of a form, if it was refused and this one need not be looked at.

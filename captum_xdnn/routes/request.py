@@ -165,6 +165,10 @@ class Call:
         """The batch size."""
         return self.inputs[0].shape[0]
 
+    def numel(self) -> int:
+        """How many numbers the inputs have."""
+        return sum(x.numel() for x in self.inputs)
+
     def is_plain(self, bound: int | None = None) -> bool:
         """Whether this is a call that a fast route serves; every other one is left to Captum.
 
