@@ -4,3 +4,4 @@ from typing import Any
 
 seen: list[Any] = []
 now = 0.0
+running: list[Any] = []

@@ -77,14 +77,14 @@ class Counted(nn.Module):
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        return outside.seen[0].through(self.net, x) if outside.seen else self.net(x)
+        return outside.running[0].through(self.net, x) if outside.running else self.net(x)
 
 
 @pytest.fixture(autouse=True)
 def _counted(monkeypatch: pytest.MonkeyPatch, always_hoisted: None) -> Any:
     def counting(function: Callable[..., Any]) -> Callable[..., Any]:
         def counted(*args: Any, **kwargs: Any) -> Any:
-            for passes in outside.seen:
+            for passes in outside.running:
                 passes.begin()
             return function(*args, **kwargs)
 
@@ -96,7 +96,7 @@ def _counted(monkeypatch: pytest.MonkeyPatch, always_hoisted: None) -> Any:
     collects = gc.isenabled()
     gc.disable()  # what has to wait for the garbage collector is not free when memory is needed
     yield
-    outside.seen.clear()
+    outside.running.clear()
     if collects:
         gc.enable()
 
@@ -116,10 +116,10 @@ def made(name: str, route: str, device: str, *, ours: bool = True) -> Callable[.
     mode = torch.no_grad if name == "LayerConductance" else nullcontext
 
     def attribute(passes: Passes | None = None) -> Tensor:
-        outside.seen[:] = [] if passes is None else [passes]
+        outside.running[:] = [] if passes is None else [passes]
         with mode():
             found: Tensor = method.attribute(x, **call)
-        outside.seen.clear()
+        outside.running.clear()
         return found
 
     attribute.method = method  # type: ignore[attr-defined]

@@ -276,7 +276,9 @@ def test_what_looking_costs_a_function_of_many_structures(
     """Texts of all lengths: each is a structure, and new to each of them is what is fast."""
     monkeypatch.setattr(divided.Passes, "_fit_at_once", FITS)
     monkeypatch.setattr(sizes, "WORTH_DIVIDING", 0)
-    monkeypatch.setattr(looks, "FIRST", ALL)  # by another clock; what is worth dividing takes so long
+    monkeypatch.setattr(
+        looks, "FIRST", ALL
+    )  # by another clock; what is worth dividing takes so long
     clocked(monkeypatch, lambda: sum(map(cost, outside.seen)))
     xig = XIntegratedGradients(Seen(torch.tanh))
     taken: list[float] = []
