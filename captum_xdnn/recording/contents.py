@@ -21,9 +21,8 @@ LARGE = 1000
 """Larger containers are vocabularies, not state."""
 _BYTES = 1_000_000
 """Larger arrays are data, not state."""
-_OF_MODULES = tuple(nn.Module().__dict__)
+_OF_MODULES = frozenset(nn.Module().__dict__)
 """The attributes that every module keeps for itself, before its own."""
-_COUNT = len(_OF_MODULES)
 _NOTHING = frozenset((*PLAIN, bool, type(None), type, ModuleType))
 _NOTHING |= {Tensor, nn.Parameter, torch.dtype, torch.device, torch.Size}
 """Things of these classes hold nothing further."""
@@ -117,12 +116,15 @@ def holds_nothing(value: Any) -> bool:
 
 def holding(space: dict[str, Any]) -> list[tuple[str, Any]]:
     """The attributes that may hold something, without those that every module keeps for itself."""
-    start = 0
-    if "_buffers" in space and next(islice(space, _COUNT - 1, None), None) == _OF_MODULES[-1]:
-        start = _COUNT  # so they all come first
-    items = list(islice(space.items(), start, None))
-    if "_buffers" in space and not start:
-        items = [pair for pair in items if pair[0] not in _OF_MODULES]
+    items: Any = None
+    if "_buffers" in space:
+        more = len(space) - len(_OF_MODULES)
+        if not more:
+            return []
+        items = list(islice(reversed(space.items()), max(more, 0)))  # they come last, mostly
+        if more < 0 or not _OF_MODULES.isdisjoint([name for name, _ in items]):
+            items = [pair for pair in list(space.items()) if pair[0] not in _OF_MODULES]
+    items = list(space.items()) if items is None else items
     return [pair for pair in items if type(pair[1]) not in _NOTHING and not holds_nothing(pair[1])]
 
 

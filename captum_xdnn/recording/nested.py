@@ -7,14 +7,14 @@ depth and number, each once; no code of the user's is called for it.
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 from functools import partial
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from captum_xdnn.recording.contents import (
     CONTAINERS,
@@ -29,7 +29,17 @@ from captum_xdnn.recording.contents import (
 )
 from captum_xdnn.recording.places import MadeOfAnother
 from captum_xdnn.recording.random_state import draws
-from captum_xdnn.recording.ways import Nested, Way, function_in, names_of, slots_of
+from captum_xdnn.recording.ways import (
+    OWN,
+    Nested,
+    Way,
+    function_in,
+    home_of,
+    is_foreign,
+    is_state,
+    names_of,
+    slots_of,
+)
 
 DEPTH = 5
 """So deep in one another things are noted, from what modules and the function hold; tuples do not count."""
@@ -38,10 +48,9 @@ MOST = 200
 _SEEN = 20_000
 """So many are looked at at most."""
 _ALL_BYTES = 8_000_000
+_LIBRARYS: dict[type, bool] = {}
+"""Classes of libraries alone, which live as long as they do, and whether their objects' attributes are state."""
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks")
-_OPEN = ("_thread", "argparse", "collections", "functools", "queue", "types", "weakref")
-"""Of the standard library's objects only these are state: others stand for threads, files, processes."""
-_OWN = ("captum", "captum_xdnn")
 
 
 class Search:
@@ -66,17 +75,18 @@ class Search:
     def look(
         self,
         function: Any,
-        spaces: Iterable[tuple[Any, dict[str, Any], list[tuple[str, Any]]]],
+        spaces: Sequence[tuple[Any, dict[str, Any], list[tuple[str, Any]]]],
         arguments: Iterable[Any],
     ) -> None:
         """Look from a function, from objects with their namespaces and what those hold, and from arguments."""
         while issubclass(type(function), MadeOfAnother):
             function = function.base
         way = Way()
+        self._seen.update([id(owner) for owner, space, _ in spaces if "_buffers" in space])
         self._push((function, *arguments), 0, way)
         for owner, space, attributes in spaces:
-            self._seen.add(id(owner))
-            self._push_attributes(owner, space, attributes, 1, way)
+            if attributes or type(owner) not in self._kinds or any(map(space.get, _HOOKS)):
+                self._push_attributes(owner, space, attributes, 1, way)
         while self._queue and len(self.found) < MOST and len(self._seen) < _SEEN:
             self._look_at(*self._queue.popleft())
 
@@ -110,10 +120,16 @@ class Search:
 
     def _push_class(self, kind: type, depth: int, way: Way) -> None:
         """What classes of the user's hold, and what their methods use of closures and globals."""
-        self._kinds[kind] = self._is_state(kind)
-        for part in kind.__mro__:
-            if part is object or _is_foreign(_home_of(part)):
-                continue
+        state = _LIBRARYS.get(kind)
+        if state is not None:
+            self._kinds[kind] = state
+            return
+        self._kinds[kind] = is_state(kind)
+        own = [p for p in kind.__mro__ if p is not object and not is_foreign(home_of(p))]
+        home = sys.modules.get(home_of(kind))
+        if not own and getattr(home, kind.__name__, None) is kind:
+            _LIBRARYS[kind] = self._kinds[kind]
+        for part in own:
             space = dict(part.__dict__)
             functions = [f for v in space.values() if (f := function_in(v)) is not None]
             for function in functions:
@@ -230,24 +246,24 @@ class Search:
 
     def _look_into_code(self, function: FunctionType, depth: int, way: Way) -> None:
         home = str(dict.get(function.__globals__, "__name__")).partition(".")[0]
-        if home in _OWN:
+        if home in OWN:
             return
         way = way.through(function)
         space = function.__dict__
-        if not _is_foreign(home) and (space or not depth):
+        if not is_foreign(home) and (space or not depth):
             self._note_space(function, space, way)
         self._push((space.get("__wrapped__"),), depth, way)
         for name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
             content = content_of(CellType, cell)
-            if not _is_foreign(home) and name != "__class__":
+            if not is_foreign(home) and name != "__class__":
                 self._note(cell, CellType, content, way, name)
             self._push(content, depth + 1, way)
         self._push(function.__defaults__ or (), depth + 1, way)
         self._push((function.__kwdefaults__ or {}).values(), depth + 1, way)
         self._push(space.copy().values(), depth + 1, way)
-        if not _is_foreign(home):
+        if not is_foreign(home):
             self._look_at_globals(function, depth, way)
 
     def _look_at_globals(self, function: FunctionType, depth: int, way: Way) -> None:
@@ -257,23 +273,11 @@ class Search:
         for name in names.used:
             value: Any = dict.get(scope, name)
             if issubclass(type(value), type):
-                if not _is_foreign(_home_of(value)):
+                if not is_foreign(home_of(value)):
                     self._look_at_class(value, names.attributes, depth, way)
             elif not holds_nothing(value):
                 called = type(value) in _FUNCTIONS
                 self._push_one(value, depth if called else depth + 1, way.by(name, function))
-
-    def _is_state(self, kind: type) -> bool:
-        """Whether the attributes of a class's objects are state of the user's."""
-        if issubclass(kind, type | ModuleType | Tensor):
-            return False
-        homes = [_home_of(part) for part in kind.__mro__]
-        first, _, rest = homes[0].partition(".")
-        if first in sys.stdlib_module_names and first not in _OPEN:
-            return False
-        if first == "torch" and rest.startswith(("_", "fx")):
-            return False  # graphs, and what compilers hold
-        return not any(home.partition(".")[0] in _OWN for home in homes)
 
 
 _PARTS = ("func", "args", "keywords")
@@ -288,13 +292,3 @@ def _space_of(value: Any) -> dict[str, Any] | None:
     except AttributeError:
         return None
     return space if type(space) is dict else None
-
-
-def _home_of(kind: type) -> str:
-    return str(type.__getattribute__(kind, "__module__"))
-
-
-def _is_foreign(home: str) -> bool:
-    """Whether a module of Python's is none of the user's."""
-    first = home.partition(".")[0]
-    return first in ("torch", *_OWN) or first in sys.stdlib_module_names

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
-from operator import itemgetter
+from operator import itemgetter, methodcaller
 from types import MethodType, ModuleType
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ from captum_xdnn.recording.ways import Nested, Way
 _TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, CONTAINERS))
 """Those of them that are containers: parameters, buffers, modules, hooks of all kinds."""
 _tables_of = itemgetter(*_TABLES)
+_WEIGHTS = methodcaller("get", "_parameters")
 
 
 class Change(NamedTuple):
@@ -87,9 +88,8 @@ class Snapshot:
         self._filled = set(map(id, tables))
         for table in tables:
             self._note(table, type(table))
-        tables = [space.get("_parameters") or {} for space in self._modules]
-        weights = (w for table in tables for w in table.values() if type(w) is nn.Parameter)
-        self._graded = [(w, w.requires_grad) for w in weights]
+        weights = chain.from_iterable([t.values() for t in map(_WEIGHTS, spaces) if t])
+        self._graded = [(w, w.requires_grad) for w in weights if type(w) is nn.Parameter]
         self.modes = [space.get("training") for space in self._modules]
         if self.modes != calm:
             # NumPy imports its own when it is first asked for; nobody has drawn from it before.
@@ -104,7 +104,7 @@ class Snapshot:
         self._nested = search.found
         self._kinds += [(module, type(module)) for module, _ in search.modules]
         self._modules += [space for _, space in search.modules]
-        for table in self._tables():
+        for table in self._tables() if search.modules else ():
             if id(table) not in self._filled:
                 self._filled.add(id(table))
                 base = container_of(type(table))

@@ -1,12 +1,19 @@
 """How what a function holds is reached from it, and which names the code on the way uses and binds."""
 
 import dis
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
-from types import CodeType, FunctionType, MemberDescriptorType
+from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from captum_xdnn.recording.places import codes_of, names_in_code
+
+_OPEN = ("_thread", "argparse", "collections", "functools", "queue", "types", "weakref")
+"""Of the standard library's objects only these are state: others stand for threads, files, processes."""
+OWN = ("captum", "captum_xdnn")
 
 
 class Way(NamedTuple):
@@ -103,3 +110,27 @@ def slots_of(kind: type) -> Iterator[Any]:
     for part in kind.__mro__:
         if "__slots__" in part.__dict__:
             yield from (v for v in part.__dict__.values() if type(v) is MemberDescriptorType)
+
+
+def is_state(kind: type) -> bool:
+    """Whether the attributes of a class's objects are state of the user's."""
+    if issubclass(kind, type | ModuleType | Tensor):
+        return False
+    homes = [home_of(part) for part in kind.__mro__]
+    first, _, rest = homes[0].partition(".")
+    if first in sys.stdlib_module_names and first not in _OPEN:
+        return False
+    if first == "torch" and rest.startswith(("_", "fx")):
+        return False  # graphs, and what compilers hold
+    return not any(home.partition(".")[0] in OWN for home in homes)
+
+
+def home_of(kind: type) -> str:
+    """The module of Python's that a class says it is of."""
+    return str(type.__getattribute__(kind, "__module__"))
+
+
+def is_foreign(home: str) -> bool:
+    """Whether a module of Python's is none of the user's."""
+    first = home.partition(".")[0]
+    return first in ("torch", *OWN) or first in sys.stdlib_module_names
