@@ -177,6 +177,10 @@ class Attempt:
             return None
         return (self.form, tuple(map(repr, others)), self.mode)
 
+    def extent(self) -> tuple[int, Any]:
+        """How many numbers the inputs have, and the mode of the function."""
+        return self.call.numel(), self.mode
+
     @property
     def mode(self) -> Any:
         """Whether the function is a module that trains; None where it is no module."""

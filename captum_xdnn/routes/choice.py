@@ -25,7 +25,6 @@ from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
 from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
-from captum_xdnn.routes.looks import Looks
 from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.refinement import Taken
 from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
@@ -141,15 +140,16 @@ def _attempted(attempt: Attempt, *, checked: bool = False) -> Outcome:
 
 
 def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
-    if not attempt.request.verify and not checked and attempt.request.tolerance is None:
-        outcome = unwatched(attempt)
-        if outcome is not None:
-            return outcome
+    looked = attempt.request.verify or checked or attempt.request.tolerance is not None
+    if not looked and (unlooked := unwatched(attempt)) is not None:
+        return unlooked
     memory, form, start = attempt.memory, _form(attempt), clock()
     patient = attempt.request.hoist and not checked
-    known = memory.spared(form, attempt.call.numel(), attempt.mode) if patient else None
-    if known is not None:
-        return cast("Outcome", known)
+    if patient:
+        is_new = form not in memory.refusals
+        known = memory.looks.known(*attempt.extent()) if is_new else memory.refused(form)
+        if known is not None:
+            return cast("Outcome", known)
     outcome = _of_runs(attempt)
     if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
         outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
@@ -170,12 +170,12 @@ def _remember(attempt: Attempt, outcome: Outcome, seconds: float) -> None:
     """Note what came of a call that was looked at, and what the look took."""
     memory, form = attempt.memory, _form(attempt)
     if memory.is_fast or outcome.timed is not None:
-        memory.looks = Looks()
+        memory.looks.forget()
         memory.note(form, None)
         return
     if form not in memory.refusals:
         alone = replace(outcome, returned=None, sizes=None)  # other forms have sizes of their own
-        memory.looks.note(alone, seconds, attempt.call.numel(), attempt.mode)
+        memory.looks.note(alone, seconds, *attempt.extent())
     memory.note(form, replace(outcome, returned=None))
 
 

@@ -112,10 +112,6 @@ class Memory:
                 alive = [(address, r) for address, r in self.left.items() if r() is not None]
                 self.left = dict(alive[-MOST_LEFT:])
 
-    def spared(self, form: Any, size: int, mode: Any) -> Any:
-        """What came of an earlier call, where one of this form need not be looked at; else None."""
-        return self.refused(form) if form in self.refusals else self.looks.known(size, mode)
-
     def refused(self, form: Any) -> Any:
         """What came of the last call of a form, if it was refused and this one need not be looked at.
 

@@ -38,6 +38,11 @@ class Looks:
         self._lost, self._count = self._lost + seconds, self._count + 1
         self._largest = max(size, self._largest)
 
+    def forget(self) -> None:
+        """Begin again: something was fast."""
+        self._count = 0
+        self._lost = 0.0
+
     def took(self, seconds: float) -> None:
         """Note what a call took."""
         self._taken += seconds
