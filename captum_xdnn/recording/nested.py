@@ -36,6 +36,7 @@ from captum_xdnn.recording.ways import (
     function_in,
     home_of,
     is_foreign,
+    is_installed,
     is_state,
     names_of,
     slots_of,
@@ -126,19 +127,23 @@ class Search:
             return
         self._kinds[kind] = is_state(kind)
         own = [p for p in kind.__mro__ if p is not object and not is_foreign(home_of(p))]
-        home = sys.modules.get(home_of(kind))
-        if not own and getattr(home, kind.__name__, None) is kind:
-            _LIBRARYS[kind] = self._kinds[kind]
+        looked = False
         for part in own:
-            space = dict(part.__dict__)
-            functions = [f for v in space.values() if (f := function_in(v)) is not None]
+            functions = [f for v in dict(part.__dict__).values() if (f := function_in(v))]
+            users = not is_installed(home_of(part))
             for function in functions:
-                if function.__code__.co_freevars not in ((), ("__class__",)) or (
-                    names_of(function.__code__).used
-                ):
+                holds = function.__code__.co_freevars not in ((), ("__class__",))
+                if holds or (users and names_of(function.__code__).used):
                     self._push_one(function, depth, way)
-            bound = frozenset[str]().union(*(names_of(f.__code__).attributes for f in functions))
-            self._look_at_class(part, bound & space.keys(), depth, way)
+                    looked = True
+            if users:
+                names = [names_of(f.__code__).attributes for f in functions]
+                bound = frozenset[str]().union(*names) & part.__dict__.keys()
+                self._look_at_class(part, bound, depth, way)
+                looked = True
+        home = sys.modules.get(home_of(kind))
+        if not looked and getattr(home, kind.__name__, None) is kind:
+            _LIBRARYS[kind] = self._kinds[kind]
 
     def _look_at_class(self, kind: type, bound: Iterable[str], depth: int, way: Way) -> None:
         """The attributes of a class that code binds, and its containers."""
@@ -263,7 +268,7 @@ class Search:
         self._push(function.__defaults__ or (), depth + 1, way)
         self._push((function.__kwdefaults__ or {}).values(), depth + 1, way)
         self._push(space.copy().values(), depth + 1, way)
-        if not is_foreign(home):
+        if not (is_foreign(home) or is_installed(str(dict.get(function.__globals__, "__name__")))):
             self._look_at_globals(function, depth, way)
 
     def _look_at_globals(self, function: FunctionType, depth: int, way: Way) -> None:
@@ -273,7 +278,7 @@ class Search:
         for name in names.used:
             value: Any = dict.get(scope, name)
             if issubclass(type(value), type):
-                if not is_foreign(home_of(value)):
+                if not (is_foreign(home_of(value)) or is_installed(home_of(value))):
                     self._look_at_class(value, names.attributes, depth, way)
             elif not holds_nothing(value):
                 called = type(value) in _FUNCTIONS

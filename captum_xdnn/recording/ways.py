@@ -134,3 +134,13 @@ def is_foreign(home: str) -> bool:
     """Whether a module of Python's is none of the user's."""
     first = home.partition(".")[0]
     return first in ("torch", *OWN) or first in sys.stdlib_module_names
+
+
+def is_installed(home: str) -> bool:
+    """Whether a module of Python's is of an installed package.
+
+    What such a one keeps in globals and classes is none of the user's state: a registration that was made
+    once must not be made twice.
+    """
+    file = str(getattr(sys.modules.get(home), "__file__", None))
+    return "site-packages" in file or "dist-packages" in file

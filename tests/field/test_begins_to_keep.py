@@ -6,13 +6,16 @@ import collections
 import contextvars
 import queue
 import random
+import sys
 import threading
+import types
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 import captum.attr
 import numpy as np
+import outside
 import pytest
 import torch
 from comparing import gap, inputs, linear
@@ -342,3 +345,36 @@ def test_an_explainers_function_exchanged() -> None:
         method.forward_func = lambda x: 2 * net(3 * x)
         found.append(method.attribute(inputs(), target=1))
     torch.testing.assert_close(*found)
+
+
+INSTALLED = """
+import outside
+
+IS_REGISTERED = False
+
+class Registry:
+    is_filled = False
+
+def helper(x):
+    global IS_REGISTERED
+    if not IS_REGISTERED:
+        outside.seen.append("registered")
+        IS_REGISTERED = True
+    if not Registry.is_filled:
+        outside.seen.append("filled")
+        Registry.is_filled = True
+    return x.tanh()
+"""
+
+
+def test_what_an_installed_package_registers_once_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    package: Any = types.ModuleType("installed")
+    package.__file__ = "/somewhere/site-packages/installed.py"
+    monkeypatch.setitem(sys.modules, "installed", package)
+    exec(INSTALLED, package.__dict__)
+    outside.seen.clear()
+    net = linear(2, bias=True)
+    XIntegratedGradients(lambda x: package.helper(net(x))).attribute(inputs(), target=1)
+    helper = package.helper
+    XIntegratedGradients(lambda x: helper(net(x))).attribute(inputs(), target=1)
+    assert outside.seen == ["registered", "filled"]
