@@ -374,7 +374,6 @@ def test_what_an_installed_package_registers_once_stays_so(monkeypatch: pytest.M
     exec(INSTALLED, package.__dict__)
     outside.seen.clear()
     net = linear(2, bias=True)
-    XIntegratedGradients(lambda x: package.helper(net(x))).attribute(inputs(), target=1)
     helper = package.helper
     XIntegratedGradients(lambda x: helper(net(x))).attribute(inputs(), target=1)
     assert outside.seen == ["registered", "filled"]
