@@ -173,7 +173,7 @@ def _remember(attempt: Attempt, outcome: Outcome, seconds: float) -> None:
         memory.looks.forget()
         memory.note(form, None)
         return
-    if form not in memory.refusals:
+    if form not in memory.refusals and not (attempt.watched.error or attempt.middle.error):
         alone = replace(outcome, returned=None, sizes=None)  # other forms have sizes of their own
         memory.looks.note(alone, seconds, *attempt.extent())
     memory.note(form, replace(outcome, returned=None))

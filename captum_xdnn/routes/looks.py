@@ -6,8 +6,10 @@ from typing import Any
 
 FIRST = 2
 """So many forms are looked at whatever that costs."""
+FREE = 0.25
+"""So many seconds looks at further forms may cost in any case."""
 SHARE = 0.05
-"""Of the time that a function's calls take, what looks at further forms may cost."""
+"""Of the time that a function's calls take, what they may cost beyond."""
 
 
 class Looks:
@@ -29,7 +31,7 @@ class Looks:
         """What came of the last look, where one at a call of so many numbers costs too much; else None."""
         if self._count < FIRST or mode is not self._mode or size > 2 * self._largest:
             return None
-        worth = self._lost + self._lost / self._count <= SHARE * self._taken
+        worth = self._lost + self._lost / self._count <= FREE + SHARE * self._taken
         return None if worth else self.refusal
 
     def note(self, refusal: Any, seconds: float, size: int, mode: Any) -> None:

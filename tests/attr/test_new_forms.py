@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients
 from captum_xdnn.routes import choice
-from captum_xdnn.routes.looks import FIRST, SHARE, Looks
+from captum_xdnn.routes import looks as module
+from captum_xdnn.routes.looks import FIRST, FREE, SHARE, Looks
 
 
 class Bent(nn.Module):
@@ -47,6 +48,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return of_runs(attempt)
 
     monkeypatch.setattr(choice, "_of_runs", noting)
+    monkeypatch.setattr(module, "FREE", 0.0)  # these networks are small
     return outside.seen
 
 
@@ -102,6 +104,16 @@ def test_the_strict_strategy_looks_at_every_call(looks: list[int]) -> None:
     assert len(looks) == 5
 
 
+def test_calls_that_raise_are_no_looks(looks: list[int]) -> None:
+    xig = XIntegratedGradients(Bent(times=2, bend=lambda z: z - 0.1))
+    for length in range(4, 10):
+        with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+            xig.attribute(torch.rand(2, 3, length, dtype=torch.float64), target=1)
+    attribute(xig, texts(5))
+    assert xig.last_route == "single_pass"
+    assert len(looks) == 7
+
+
 def test_what_looks_may_cost() -> None:
     looks, mode = Looks(), object()
     for _ in range(FIRST):
@@ -109,7 +121,7 @@ def test_what_looks_may_cost() -> None:
         looks.note("refused", 1.0, 10, mode)
     assert looks.known(10, mode) == looks.known(20, mode) == "refused"
     assert looks.known(21, mode) is looks.known(10, object()) is None
-    looks.took((FIRST + 1) / SHARE - 1)
+    looks.took((FIRST + 1 - FREE) / SHARE - 1)
     assert looks.known(10, mode) == "refused"
     looks.took(1)
     assert looks.known(10, mode) is None
