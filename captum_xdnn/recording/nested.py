@@ -27,13 +27,12 @@ from captum_xdnn.recording.contents import (
     holding,
     holds_nothing,
 )
-from captum_xdnn.recording.places import MadeOfAnother
+from captum_xdnn.recording.places import FORWARD_HOOKS, MadeOfAnother, function_in
 from captum_xdnn.recording.random_state import draws
 from captum_xdnn.recording.ways import (
     OWN,
     Nested,
     Way,
-    function_in,
     home_of,
     is_foreign,
     is_installed,
@@ -51,7 +50,6 @@ _SEEN = 20_000
 _ALL_BYTES = 8_000_000
 _LIBRARYS: dict[type, bool] = {}
 """Classes of libraries alone, which live as long as they do, and whether their objects' attributes are state."""
-_HOOKS = ("_forward_pre_hooks", "_forward_hooks")
 
 
 class Search:
@@ -86,7 +84,7 @@ class Search:
         self._seen.update([id(owner) for owner, space, _ in spaces if "_buffers" in space])
         self._push((function, *arguments), 0, way)
         for owner, space, attributes in spaces:
-            if attributes or type(owner) not in self._kinds or any(map(space.get, _HOOKS)):
+            if attributes or type(owner) not in self._kinds or any(map(space.get, FORWARD_HOOKS)):
                 self._push_attributes(owner, space, attributes, 1, way)
         while self._queue and len(self.found) < MOST and len(self._seen) < _SEEN:
             self._look_at(*self._queue.popleft())
@@ -113,7 +111,7 @@ class Search:
             if id(value) not in self._seen:
                 self._push_one(value, depth, way.by(name, owner))
         if "_buffers" in space:
-            for table in map(space.get, _HOOKS):
+            for table in map(space.get, FORWARD_HOOKS):
                 if table:
                     self._push(list(table.values()), depth, way.through(owner))
         if type(owner) not in self._kinds:

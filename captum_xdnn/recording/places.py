@@ -30,7 +30,7 @@ _LOOKED_INTO = 100
 _READ = 500
 """So many pieces of code are read at most for the names that they use."""
 _BINDING = ("STORE_ATTR", "DELETE_ATTR")
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
+FORWARD_HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 _UNWRAPPED: dict[type, Callable[[Any], Any]] = {
     types.MethodType: lambda method: method.__func__,
     staticmethod: lambda method: method.__func__,
@@ -259,15 +259,13 @@ def names_in_code(function: Any, owners: Iterable[Any]) -> tuple[set[str], set[s
         # What only makes an object names all of its attributes.
         stack += [f for c in classes for n, f in c.__dict__.items() if n != "__init__"]
         space = namespace_of(owner)
-        stack += [f for hooks in _HOOKS for f in space.get(hooks, {}).values()]
+        stack += [f for hooks in FORWARD_HOOKS for f in space.get(hooks, {}).values()]
     found: set[str] = set()
     bound: set[str] = set()
     read: set[int] = set()
     while stack and len(read) < _READ:
-        value = stack.pop()
-        inner = _UNWRAPPED.get(type(value))
-        value = value if inner is None else inner(value)
-        if type(value) is not types.FunctionType or id(value) in read:
+        value = function_in(stack.pop())
+        if value is None or id(value) in read:
             continue
         read.add(id(value))
         stack.append(value.__dict__.get("__wrapped__"))
@@ -282,6 +280,13 @@ def names_in_code(function: Any, owners: Iterable[Any]) -> tuple[set[str], set[s
     if not found.isdisjoint(("train", "eval")):
         bound.add("training")
     return found, bound
+
+
+def function_in(value: Any) -> types.FunctionType | None:
+    """The function that a value, or an attribute of a class, stands for."""
+    inner = _UNWRAPPED.get(type(value))
+    value = value if inner is None else inner(value)
+    return value if type(value) is types.FunctionType else None
 
 
 def codes_of(code: types.CodeType) -> Iterator[types.CodeType]:

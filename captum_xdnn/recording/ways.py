@@ -96,15 +96,6 @@ def _names_by_operation(code: CodeType) -> Iterator[tuple[str, str]]:
                 yield instruction.opname, instruction.argval
 
 
-def function_in(value: Any) -> FunctionType | None:
-    """The function that an attribute of a class stands for."""
-    if type(value) is property:
-        value = value.fget
-    elif type(value) in (staticmethod, classmethod):
-        value = value.__func__
-    return value if type(value) is FunctionType else None
-
-
 def slots_of(kind: type) -> Iterator[Any]:
     """The places for attributes that a class declares, if it does."""
     for part in kind.__mro__:

@@ -132,6 +132,10 @@ COUNTERS: dict[str, Callable[[], Callable[[], float]]] = {
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
+    forget()
+
+
+def forget() -> None:
     global COUNT
     COUNT = Statistics.number = 0
     VARIABLE.set(0)
@@ -160,7 +164,7 @@ class Net(nn.Module):
 @pytest.mark.parametrize("fast", [0, 1, 3])
 def test_what_begins_after_fast_calls(name: str, fast: int) -> None:
     def numbers(kind: Any) -> list[Tensor]:
-        _nothing_kept.__wrapped__()  # type: ignore[attr-defined]
+        forget()
         net = Net(COUNTERS[name]()).eval()
         method, found = kind(net), []
         for call in range(fast + 3):
