@@ -185,7 +185,7 @@ class _Pass:
         if node.target is operator.getitem and node.args[0] in self._found.motions:
             self._pick(node, assumed)
             return
-        taken = ChainMap(unread, self._operands)
+        taken: Operands = ChainMap(unread, self._operands) if unread else self._operands
         operands = [taken[s] for s in sources if s in taken]
         self._read(node, operands)
         if node.value is None:
@@ -193,7 +193,7 @@ class _Pass:
         affine = [o for o in operands if isinstance(o.motion, Affine)]
         # Affine operands as they would be if their value at the baseline were zero.
         straight = {o.node: Operand(Power(1), o.node, self._values) for o in affine}
-        straightened = ChainMap(straight, unread, self._operands)
+        straightened = ChainMap(straight, taken) if affine else taken  # type: ignore[arg-type]
         carried = _joined(self._shifts.get(operand.node, 0) for operand in affine)
         outcome = self._outcome(node, taken)
         if _fails(outcome) and affine:

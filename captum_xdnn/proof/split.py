@@ -8,13 +8,11 @@ through the trunk.
 
 from dataclasses import dataclass
 
+from captum_xdnn.proof.cut import passes_on
 from captum_xdnn.proof.domain import FIXED, Affine, Fixed, Motion, Power
 from captum_xdnn.proof.propagation import Propagation
-from captum_xdnn.proof.registry import name_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.run import Graph
-
-DETACH = "aten.detach.default"
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,7 @@ def _is_settled(node: Node, propagation: Propagation) -> bool:
     motion = propagation.motions.get(node)
     motions = motion if isinstance(motion, tuple) else (motion,)
     # A gradient that is cut off inside the trunk would contradict Euler's identity there.
-    cut = not node.graded or name_of(node.target) == DETACH
-    if cut and any(m != FIXED for m in motions):
+    if not passes_on(node) and any(m != FIXED for m in motions):
         return False
     return all(isinstance(m, Fixed | Power | Affine) for m in motions)
 

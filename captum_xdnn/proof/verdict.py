@@ -1,8 +1,10 @@
 """The verdict on a run: whether one pass is exact, with all that it hangs on."""
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from captum_xdnn.proof.baseline_values import BaselineValues, Question, Unavailable
 from captum_xdnn.proof.batch_dim import UNBATCHED, BatchDim
+from captum_xdnn.proof.cut import CUT, LET_THROUGH, cut_off
 from captum_xdnn.proof.domain import FIXED, Affine, Motion, Power
 from captum_xdnn.proof.nodes import hands_out
 from captum_xdnn.proof.piecewise_linear import is_piecewise_linear
@@ -101,6 +104,21 @@ class Verdict:
         if any(n.op == "placeholder" and n not in known for n in nodes):
             return {}
         return rows_of(nodes, known, size)
+
+    @functools.cached_property
+    def cut(self) -> Verdict | None:
+        """The verdict where nothing but torch derives the run; None if its gradient is whole then.
+
+        A custom Function may give back what the operations in it have cut off.
+        """
+        output, motions = self.graph.output, self.propagation.motions
+        if not self.homogeneous or output is None:
+            return None
+        needed = ancestors(output)
+        order = [n for n in self.graph.nodes if n in needed]
+        found = cut_off(order, self.graph.inputs, motions)
+        obstacles = tuple(Obstacle(node, CUT, LET_THROUGH) for node in found)
+        return replace(self, homogeneous=False, obstacles=obstacles, kept={}) if found else None
 
     @functools.cached_property
     def relied(self) -> tuple[Node, ...]:

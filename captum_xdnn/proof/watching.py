@@ -22,7 +22,7 @@ from captum_xdnn.recording.following import watched as call
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of
-from captum_xdnn.recording.tensors import Saved, version_of
+from captum_xdnn.recording.tensors import Saved, custom_nodes_of, version_of
 from captum_xdnn.recording.watch import Stopped, Tape
 
 VERDICTS = 4
@@ -109,6 +109,8 @@ def watch(
     tape.note_event("return", [returned] if isinstance(returned, Tensor) else [])
     given = _given(tape, leaves, baselines, arguments)
     verdict, grown = _verdict(tape, leaves, given, valued=valued)
+    if verdict.cut is not None and isinstance(returned, Tensor) and not custom_nodes_of(returned):
+        verdict = verdict.cut
     if grown:
         steps.settle(key, grown)
     return Watched(returned, tape, verdict, given, None, noted, versions)
