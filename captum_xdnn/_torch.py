@@ -161,6 +161,9 @@ ATTRIBUTES: dict[str, Any] = {
     # Hooks: read for the names that they use, and for what computes a weight.
     "_forward_hooks": _MODULE,
     "_forward_pre_hooks": _MODULE,
+    # Hooks of all modules: what they keep is state of a run.
+    "_global_forward_hooks": nn.modules.module,
+    "_global_forward_pre_hooks": nn.modules.module,
     # How attention draws its parameters anew.
     "_reset_parameters": nn.MultiheadAttention,
 }

@@ -62,6 +62,7 @@ def watch(
     keep: frozenset[int] = frozenset(),
     placed: bool = True,
     calm: list[Any] | None = None,
+    thorough: bool = True,
     graded: bool = True,
     valued: bool = True,
 ) -> Watched:
@@ -69,10 +70,11 @@ def watch(
 
     The ``leaves`` are its inputs, of shape ``(B, ...)``, which require gradients. Values of the numbers in
     ``keep`` are held on to, source lines and modules noted where it is ``placed``; state is noted to be put back, that
-    of Python's random numbers unless the function is ``calm``. Where the verdict is not ``valued``, it is not asked
+    of Python's random numbers unless the function is ``calm``, and more of it where the run may be taken back
+    (``thorough``). Where the verdict is not ``valued``, it is not asked
     for what hangs on values; what it says of rows does not.
     """
-    noted = Noted(function, arguments, calm=calm)
+    noted = Noted(function, arguments, calm=calm, thorough=thorough)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
     key = (forms, _autocast(leaves[0].device.type))
     root = steps.root_of(key, registry.edition())

@@ -17,10 +17,22 @@ from torch import Tensor, nn
 
 CONTAINERS = (OrderedDict, dict, list, set, deque)
 PLAIN = (int, float, complex, str, bytes)
-LARGE = 1000
-"""Larger containers are vocabularies, not state."""
-_BYTES = 1_000_000
-"""Larger arrays are data, not state."""
+
+
+class Limits(NamedTuple):
+    """How much is noted of what a function holds."""
+
+    many: int  # things with what they hold
+    looked_at: int
+    length: int  # of a container; of a longer one its length
+    size: int  # of an array, in bytes
+    sizes: int  # of all arrays
+
+
+THOROUGH = Limits(5_000, 100_000, 20_000, 16_000_000, 64_000_000)
+"""Of a run that may be taken back: what is left out stays as that run left it."""
+BRIEF = Limits(200, 20_000, 1_000, 1_000_000, 8_000_000)
+"""Of the one run that a fast call makes."""
 _OF_MODULES = frozenset(nn.Module().__dict__)
 """The attributes that every module keeps for itself, before its own."""
 _NOTHING = frozenset((*PLAIN, bool, type(None), type, ModuleType))
@@ -76,14 +88,14 @@ def container_of(kind: type) -> Any:
     return next(base for base in CONTAINERS if issubclass(kind, base))
 
 
-def array_of(value: Any) -> Any:
-    """The kind of array that a value is, whose numbers can be noted; None for others, and large ones."""
+def array_of(value: Any, largest: int) -> Any:
+    """The kind of array that a value is, whose numbers can be noted; None for others, and larger ones."""
     kind = type(value)
     if issubclass(kind, bytearray):
-        return bytearray if bytearray.__len__(value) <= _BYTES else None
+        return bytearray if bytearray.__len__(value) <= largest else None
     if issubclass(kind, array):
         size = array.__len__(value) * array.itemsize.__get__(value)
-        return array if size <= _BYTES and array.typecode.__get__(value) != "u" else None
+        return array if size <= largest and array.typecode.__get__(value) != "u" else None
     numbers: Any = getattr(sys.modules.get("numpy"), "ndarray", None)
     if numbers is None or not issubclass(kind, numbers):
         return None
@@ -91,7 +103,7 @@ def array_of(value: Any) -> Any:
     # The memory of others holds objects, or what cannot be written.
     plain = of.kind in "?biufcmMSUV" and not of.hasobject
     writeable = numbers.flags.__get__(value).writeable
-    return numbers if plain and writeable and numbers.nbytes.__get__(value) <= _BYTES else None
+    return numbers if plain and writeable and numbers.nbytes.__get__(value) <= largest else None
 
 
 def content_of(base: Any, held: Any) -> Any:
@@ -106,6 +118,12 @@ def content_of(base: Any, held: Any) -> Any:
         except (ValueError, AttributeError, LookupError):  # not bound
             return []
     return bytes(bytearray.copy(held) if base is bytearray else base.tobytes(held))
+
+
+def content_or_length(base: Any, held: Any, longest: int) -> Any:
+    """What a container holds, or how much where that is too much."""
+    length: int = base.__len__(held)
+    return content_of(base, held) if length < longest else length
 
 
 def holds_nothing(value: Any) -> bool:
@@ -129,7 +147,9 @@ def holding(space: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def is_same(held: Any, base: Any, content: Any) -> bool:
-    """Whether a container holds the very same things, in the same order."""
+    """Whether a container holds the very same things, in the same order, as far as is known."""
+    if type(content) is int:
+        return bool(base.__len__(held) == content)
     if type(content) is dict:
         if base.__len__(held) != len(content):
             return False
@@ -148,7 +168,7 @@ def is_same(held: Any, base: Any, content: Any) -> bool:
 
 
 def write(base: Any, held: Any, content: Any) -> None:
-    """Put into a cell or an array what it held; not into an array that has got another size."""
+    """Put into a cell or an array what it held; an error says that others hold on to its memory."""
     if base is Binding:
         held.bind(*content)
     elif base is CellType:
@@ -156,7 +176,7 @@ def write(base: Any, held: Any, content: Any) -> None:
             held.cell_contents = content[0]
         else:
             del held.cell_contents
-    elif len(content_of(base, held)) == len(content):  # others may hold on to its memory
+    else:
         place: Any = slice(None)
         if base is array:
             content = array(array.typecode.__get__(held), content)

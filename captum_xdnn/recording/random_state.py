@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-_GENERATORS = ("Random", "Generator", "RandomState")
+_GENERATORS = ("Random", "Generator", "RandomState", "BitGenerator")
 _LIBRARIES = ("random", "numpy", "torch")
 
 
@@ -30,7 +30,7 @@ def dice_of(source: Any, *, is_shared: bool) -> Dice:
         if hasattr(source, getter):
             read = getattr(source, getter)
             return Dice(getattr(source, setter), read, read(), is_shared)
-    bits = source.bit_generator
+    bits = getattr(source, "bit_generator", source)
     write = lambda state: setattr(bits, "state", state)  # noqa: E731
     return Dice(write, lambda: bits.state, bits.state, is_shared)
 

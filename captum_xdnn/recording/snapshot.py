@@ -19,13 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from captum_xdnn.recording.contents import (
+    BRIEF,
     CONTAINERS,
-    LARGE,
     NAMES,
     PLAIN,
+    THOROUGH,
     by_key,
     container_of,
     content_of,
+    content_or_length,
     holding,
     is_same,
 )
@@ -55,7 +57,8 @@ class Snapshot:
 
     What a run has changed is noted right after it (``close``). The random numbers of Python and
     NumPy themselves are noted unless the function is ``calm``: known to draw none with its modules
-    in the modes that they are in (``modes``). Those that an attribute holds are noted always.
+    in the modes that they are in (``modes``). Those that an attribute holds are noted always. ``thorough``
+    says whether the run may be taken back: then more is looked at.
     """
 
     def __init__(
@@ -64,8 +67,9 @@ class Snapshot:
         arguments: Sequence[Any] = (),
         *,
         calm: list[Any] | None = None,
+        thorough: bool = True,
     ) -> None:
-        self._function = function
+        self._function, self._is_thorough = function, thorough
         self._threads = [_others()]
         self._changes: list[Change] | None = None
         self._dice: list[Dice] = []
@@ -99,7 +103,7 @@ class Snapshot:
         self._look_deeper(holders, arguments)
 
     def _look_deeper(self, holders: list[tuple[Any, Any, Any]], arguments: Sequence[Any]) -> None:
-        search = Search({id(held) for held, _, _, _ in self._held})
+        search = Search({id(held) for held, _, _, _ in self._held}, thorough=self._is_thorough)
         search.look(self._function, holders, arguments)
         self._nested = search.found
         self._kinds += [(module, type(module)) for module, _ in search.modules]
@@ -109,19 +113,22 @@ class Snapshot:
                 self._filled.add(id(table))
                 base = container_of(type(table))
                 self._nested.append(Nested(table, base, content_of(base, table), False, Way(), ""))
+        # The one behind the functions of a module is noted with that.
+        known = self._sources | {id(getattr(dice.write, "__self__", dice)) for dice in self._dice}
         for source in search.sources:
-            if id(source) not in self._sources:
+            if id(source) not in known:
                 with suppress(Exception):  # one of the system's has no state
                     self._dice.append(dice_of(source, is_shared=True))
 
     def _note(self, value: Any, kind: type) -> None:
         if issubclass(kind, CONTAINERS):
             base = container_of(kind)
-            if base.__len__(value) < LARGE:
-                self._held.append((value, base, content_of(base, value), False))
+            longest = (THOROUGH if self._is_thorough else BRIEF).length
+            self._held.append((value, base, content_or_length(base, value, longest), False))
         elif draws(kind):
             self._sources.add(id(value))
-            self._dice.append(dice_of(value, is_shared=False))
+            with suppress(Exception):  # one of the system's has no state
+                self._dice.append(dice_of(value, is_shared=False))
 
     def close(self, drawn: Iterable[Dice] = ()) -> None:
         """Note what the run has changed, right after it; what comes later is not the run's.
@@ -140,7 +147,7 @@ class Snapshot:
     def _differences(self) -> list[Change]:
         """The namespaces and the containers that hold something else now."""
         return [
-            Change(held, base, before, content_of(base, held), is_space)
+            Change(held, base, before, _now(base, held, before), is_space)
             for held, base, before, is_space in chain(self._noted(), self._filled_since())
             if not is_same(held, base, before)
         ]
@@ -177,7 +184,7 @@ class Snapshot:
             if is_space:
                 lost = [v for n, v in before.items() if after.get(n, self) is not v]
                 gone += chain(lost, *(tuple.__iter__(v) for v in lost if _is(v, tuple)))
-            elif issubclass(base, dict):
+            elif issubclass(base, dict) and type(before) is not int:
                 gone += [value for _, value in by_key(before).values()]
             elif type(before) is list:
                 gone += before
@@ -217,7 +224,7 @@ class Snapshot:
 
     def tensors(self) -> Iterator[Tensor]:
         """The tensors that namespaces and containers held at the beginning."""
-        held = (b for _, _, b, _ in self._noted() if type(b) is not bytes)
+        held = (b for _, _, b, _ in self._noted() if type(b) not in (bytes, int))
         values = chain.from_iterable(b.values() if isinstance(b, dict) else b for b in held)
         return (value for value in values if isinstance(value, Tensor))
 
@@ -228,6 +235,11 @@ class Snapshot:
     def _undisturbed(self) -> bool:
         """Whether no other thread ran while the function did."""
         return self._threads[0] == self._threads[1]
+
+
+def _now(base: Any, held: Any, before: Any) -> Any:
+    """What something holds now, or how much where that was noted."""
+    return base.__len__(held) if type(before) is int else content_of(base, held)
 
 
 def _is(value: Any, kinds: Any) -> bool:

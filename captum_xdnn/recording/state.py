@@ -7,6 +7,7 @@ Other threads may change the same objects meanwhile: what they did stays.
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import torch
@@ -115,7 +116,10 @@ def _of_names(bound: set[str], change: Change) -> Change:
 def _undo(change: Change) -> None:
     """Take back what a run did to a container, where it still is as the run left it."""
     held, base, before, after, _ = change
-    if base in NAMES or type(after) is bytes:
+    if type(before) is int:
+        if is_same(held, base, after):
+            _shorten(held, base, after - before)
+    elif base in NAMES or type(after) is bytes:
         if is_same(held, base, after):
             _write(held, base, before)
     elif issubclass(base, dict):
@@ -129,6 +133,16 @@ def _undo(change: Change) -> None:
                 set.add(held, item)
     else:
         _undo_items(held, base, before, after)
+
+
+def _shorten(held: Any, base: Any, more: int) -> None:
+    """Take what a container has got more of out of its end; a set has none."""
+    if issubclass(base, dict):
+        for key in list(islice(base.__reversed__(held), max(more, 0))):
+            base.__delitem__(held, key)
+    elif base is not set:
+        for _ in range(more):
+            base.pop(held)
 
 
 def _undo_keys(
@@ -166,7 +180,7 @@ def _undo_items(held: Any, base: Any, before: list[Any], after: list[Any]) -> No
 def _refill(change: Change) -> None:
     """Bring a dictionary, of which nobody else has changed anything, into its order again."""
     held, base, before, _, _ = change
-    if issubclass(base, dict):
+    if issubclass(base, dict) and type(before) is not int:
         base.clear(held)
         for key, value in by_key(before).values():
             base.__setitem__(held, key, value)

@@ -14,6 +14,7 @@ from captum_xdnn.recording.places import codes_of, names_in_code
 _OPEN = ("_thread", "argparse", "collections", "functools", "queue", "types", "weakref")
 """Of the standard library's objects only these are state: others stand for threads, files, processes."""
 OWN = ("captum", "captum_xdnn")
+_LOADING = ("LOAD_ATTR", "LOAD_METHOD", "IMPORT_FROM")
 
 
 class Way(NamedTuple):
@@ -71,6 +72,8 @@ class CodeNames(NamedTuple):
     globals: tuple[str, ...]  # those that it binds
     cells: frozenset[str]  # that it binds
     attributes: frozenset[str]  # that it binds, of whatever object
+    loaded: tuple[str, ...]  # attributes that it uses
+    modules: tuple[str, ...]  # that it imports itself
 
 
 @lru_cache(maxsize=4096)
@@ -86,6 +89,8 @@ def names_of(code: CodeType) -> CodeNames:
         tuple(bound),
         frozenset((*by.get("STORE_DEREF", ()), *by.get("DELETE_DEREF", ()))),
         frozenset((*by.get("STORE_ATTR", ()), *(by.get("LOAD_CONST", ()) if sets else ()))),
+        tuple({n: None for o in _LOADING for n in by.get(o, ())}),
+        tuple(by.get("IMPORT_NAME", ())),
     )
 
 

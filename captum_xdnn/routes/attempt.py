@@ -97,9 +97,11 @@ class Attempt:
             keep=keep,
             placed=self.form not in memory.forms,
             calm=None if memory.rolls or not memory.is_fast else memory.modes,
+            thorough=memory.rolls or memory.changes or not memory.is_fast,
         )
         memory.modes = self.watched.noted.modes
         memory.rolls = memory.rolls or self.watched.noted.rolled()
+        memory.changes = memory.changes or self.watched.noted.changed()
         if isinstance(self.watched.error, Exception) and again:
             if self._goes_on:  # what the other run has left may be why
                 return self._run_as_the_first()

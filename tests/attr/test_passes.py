@@ -738,13 +738,13 @@ def test_averages_of_what_is_not_proved(name: str) -> None:
 def test_the_best_size_is_found_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that says that three steps are the best to take, and a row costs more in others."""
     n_steps = 60
-    outside.now = 0.0
+    outside.times[:] = [0.0]
     monkeypatch.setattr(sizes, "LIGHT", 2**30)
-    clocked(monkeypatch, lambda: outside.now)
+    clocked(monkeypatch, lambda: outside.times[0])
 
     def function(x: Tensor) -> Tensor:
         steps = len(x) // ROWS
-        outside.now += steps * (1 + abs(steps - 4))
+        outside.times[0] += steps * (1 + abs(steps - 4))
         return NET(x)
 
     xig = XIntegratedGradients(Seen(function))

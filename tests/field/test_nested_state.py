@@ -17,7 +17,7 @@ from comparing import gap, inputs, linear, network
 from torch import Tensor, nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.recording.nested import MOST
+from captum_xdnn.recording.contents import THOROUGH
 from captum_xdnn.recording.state import Noted
 
 MAKERS: dict[str, Callable[[bool], tuple[Any, Callable[[], Any]]]] = {}
@@ -378,13 +378,13 @@ def test_no_code_of_the_users_is_called_and_what_others_stand_for_is_left() -> N
 
 def test_so_many_are_noted_the_nearest_first() -> None:
     net = nn.Module()
-    net.many = [[Kept()] for _ in range(900)]
+    net.many = [[Kept()] for _ in range(THOROUGH.many)]
     net.near = Kept()
     noted = Noted(net)
     changed(net.near, "run")
     changed(net.many[-1][0], "run")
     noted.close()
-    assert len(noted._nested) <= MOST
+    assert len(noted._nested) <= THOROUGH.many
     noted.put_back()
     assert (net.near.number, net.many[-1][0].number) == (0, 1)
 
