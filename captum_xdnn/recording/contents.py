@@ -22,6 +22,7 @@ PLAIN = (int, float, complex, str, bytes)
 class Limits(NamedTuple):
     """How much is noted of what a function holds."""
 
+    depth: int  # in one another, from what modules and the function hold; tuples do not count
     many: int  # things with what they hold
     looked_at: int
     length: int  # of a container; of a longer one its length
@@ -29,9 +30,9 @@ class Limits(NamedTuple):
     sizes: int  # of all arrays
 
 
-THOROUGH = Limits(5_000, 100_000, 20_000, 16_000_000, 64_000_000)
+THOROUGH = Limits(8, 5_000, 100_000, 20_000, 16_000_000, 64_000_000)
 """Of a run that may be taken back: what is left out stays as that run left it."""
-BRIEF = Limits(200, 20_000, 1_000, 1_000_000, 8_000_000)
+BRIEF = Limits(5, 200, 20_000, 1_000, 1_000_000, 8_000_000)
 """Of the one run that a fast call makes."""
 _OF_MODULES = frozenset(nn.Module().__dict__)
 """The attributes that every module keeps for itself, before its own."""

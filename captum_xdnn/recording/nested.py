@@ -33,9 +33,6 @@ from captum_xdnn.recording.random_state import draws
 from captum_xdnn.recording.reached_by_code import FUNCTIONS, ByCode
 from captum_xdnn.recording.ways import Nested, Way, slots_of
 
-DEPTH = 5
-"""So deep in one another things are noted, from what modules and the function hold; tuples do not count."""
-
 
 class Search(ByCode):
     """A look at what a function and its modules hold; ``thorough``, before a run that may be taken back.
@@ -84,7 +81,7 @@ class Search(ByCode):
                 self._push_one(value, depth, way)
 
     def _push_one(self, value: Any, depth: int, way: Way) -> None:
-        if depth <= DEPTH and id(value) not in self._seen:
+        if depth <= self._limits.depth and id(value) not in self._seen:
             self._seen.add(id(value))
             self._queue.append((value, depth, way))
 

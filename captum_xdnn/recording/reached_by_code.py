@@ -54,7 +54,8 @@ class ByCode:
             self._kinds[kind] = state
             return
         self._kinds[kind] = is_state(kind)
-        own = [p for p in kind.__mro__ if p is not object and not is_foreign(home_of(p))]
+        every = (*kind.__mro__, *type(kind).__mro__)  # a metaclass may keep what it has made
+        own = [part for part in every if not is_foreign(home_of(part))]
         looked = False
         for part in own:
             functions = [f for v in dict(part.__dict__).values() if (f := function_in(v))]

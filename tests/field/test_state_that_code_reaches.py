@@ -89,6 +89,26 @@ def a_singleton(bias: bool) -> Any:
     return function, lambda: One().n
 
 
+class Single(type):
+    made: dict[Any, Any] = {}  # noqa: RUF012 - what people write
+
+    def __call__(cls, *args: Any) -> Any:
+        if cls not in cls.made:
+            cls.made[cls] = super().__call__(*args)
+        return cls.made[cls]
+
+
+@maker
+def a_singleton_of_a_metaclass(bias: bool) -> Any:
+    layer = Layer(bias)
+
+    class Scale(metaclass=Single):
+        def __init__(self, x: Tensor) -> None:
+            self.value = largest(x)
+
+    return lambda x: layer(x, Scale(x).value), lambda: Scale(None).value
+
+
 @maker
 def a_new_attribute_of_the_class(bias: bool) -> Any:
     class Net(Layer):
