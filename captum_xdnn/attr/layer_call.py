@@ -86,7 +86,7 @@ class LayerCall:
             baseline_values = verdict.baseline_values(given, graph=torch.is_grad_enabled())
             with suppress(Unavailable):
                 return (baseline_values.value(verdict.graph.output),)
-        return self.function.values(*call.starts(), *call.arguments)
+        return self.function.values(*call.starts(), *call.further())
 
 
 def layer_call(
@@ -124,6 +124,6 @@ def watched_at(function: Callable[..., Any], call: Call) -> Watched:
     """A run at the inputs of a call, which leaves the network as it was."""
     starts = tuple(known_baseline(b) for b in call.baselines)
     leaves = call.leaves(keep_graph=torch.is_grad_enabled())
-    watched = watch(function, leaves, starts, call.arguments)
+    watched = watch(function, leaves, starts, call.further())
     watched.put_back()
     return watched

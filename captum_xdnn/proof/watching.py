@@ -150,7 +150,7 @@ def _given(
 
 
 def _put_back_inputs(tape: Tape, leaves: Sequence[Tensor], arguments: Sequence[Any]) -> None:
-    """The inputs share the memory of the caller's, and Captum's code passes copies of arguments."""
+    """What a report or an export runs on may be the caller's own; a route's runs are given copies."""
     if tape.saved:
         held = {id(t) for t in pytree.tree_leaves([*leaves, *arguments])}
         put_back_tensors(s for s in tape.saved if id(s[0]) in held)

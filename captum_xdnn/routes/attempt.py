@@ -87,8 +87,8 @@ class Attempt:
             again = True
         call, request, memory = self.call, self.request, self.memory
         with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
-            self.leaves = call.leaves(keep_graph=request.create_graph, copied=memory.scribbles)
-        self.arguments = self._arguments(copied=memory.scribbles)
+            self.leaves = call.leaves(keep_graph=request.create_graph)
+        self.arguments = call.further()
         self.watched = watch(
             request.forward_func,
             self.leaves,
@@ -106,23 +106,7 @@ class Attempt:
             if self._goes_on:  # what the other run has left may be why
                 return self._run_as_the_first()
             raise self.watched.error
-        self._note_scribbles(self.watched, (*self.leaves, *self.arguments))
         return self.watched.verdict
-
-    def _arguments(self, *, copied: bool) -> tuple[Any, ...]:
-        """The further arguments, of which Captum passes copies: other tensors, that keep their graph.
-
-        ``copied``, they have memory of their own, for a function that is not known not to write into it.
-        """
-        given = self.call.arguments
-        with torch.enable_grad() if given else nullcontext():
-            return tuple([_again(a, copied) if isinstance(a, Tensor) else a for a in given])
-
-    def _note_scribbles(self, watched: Watched, given: tuple[Any, ...]) -> None:
-        """Whether the function writes into what it is given, which others may read meanwhile."""
-        saved = () if watched.tape is None else watched.tape.saved
-        if any(s.tensor is g for s in saved for g in given):
-            self.memory.scribbles = True
 
     def begin_again(self) -> None:
         """Leave the network as it was before the run at the inputs, and forget that."""
@@ -135,9 +119,8 @@ class Attempt:
         halfway = ((x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs)
         both = zip(halfway, self.call.inputs, strict=True)
         middle = tuple([h.view_as(h) if x.requires_grad else h for h, x in both])
-        given = self._arguments(copied=True)
+        given = self.call.further()
         self.middle = watched = watch(self.request.forward_func, middle, self.starts, given)
-        self._note_scribbles(watched, (*middle, *given))
         if isinstance(watched.output, Tensor):
             watched.output = watched.output.detach()
         return watched.verdict
@@ -234,7 +217,7 @@ class Attempt:
         """What the function returns at the baseline, by a pass of its own; as Captum runs it, with gradients."""
         starts = [s.detach().requires_grad_(s.is_floating_point()) for s in self.call.starts()]
         with torch.enable_grad():
-            value: Tensor = self.request.forward_func(*starts, *self._arguments(copied=True))
+            value: Tensor = self.request.forward_func(*starts, *self.call.further())
         return value.detach()
 
     def note_what_is_left(self) -> None:
@@ -253,13 +236,6 @@ class Attempt:
         # Whether somebody keeps what the run was given will show when it is gone otherwise.
         self.memory.leave([*map(weakref.ref, watched.tape.inputs), *kept])
         return bool(kept)
-
-
-def _again(argument: Tensor, copied: bool) -> Tensor:
-    """Another tensor with the values of an argument."""
-    if copied and argument.layout is torch.strided:
-        return argument.clone()
-    return argument.view_as(argument) if argument.requires_grad else argument.detach()
 
 
 def _form(call: Call, starts: tuple[Any, ...]) -> Any:

@@ -113,8 +113,8 @@ def _joined(request: Request, parts: list[Call], memory: Memory) -> Outcome:
 def _divides(request: Request, attempts: list[Attempt]) -> bool:
     """Whether the parts are the rows of the whole: no operation and no size of Python's mixes them."""
     call = request.call
-    inputs, starts = tuple(x.detach() for x in call.inputs), (0,) * len(call.inputs)
-    whole = watch(request.forward_func, inputs, starts, call.arguments, placed=False, graded=False)
+    inputs, starts = [x.detach() for x in call.leaves(keep_graph=False)], (0,) * len(call.inputs)
+    whole = watch(request.forward_func, inputs, starts, call.further(), placed=False, graded=False)
     whole.put_back()  # a run that Captum's code does not make
     verdict, output = whole.verdict, whole.output
     if verdict is None or not verdict.keeps_rows_apart:

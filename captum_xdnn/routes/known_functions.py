@@ -49,7 +49,6 @@ class Memory:
         forms: Forms of the calls whose certificate was written.
         keeps: For calls of a form that were hoisted, numbers of the values that the run has to keep.
         is_fast: Whether the last call took a fast route.
-        scribbles: Whether a run has written into the inputs or arguments that it was given.
         rolls: Whether a run has drawn random numbers of Python's or NumPy's.
         changes: Whether a run has changed anything else of the user's that was noted.
         modes: In which mode each of its modules was when it ran last.
@@ -71,7 +70,7 @@ class Memory:
         self.proved: dict[Any, Verdict] = {}
         self.forms: set[Any] = set()
         self.keeps: dict[Any, frozenset[int]] = {}
-        self.is_fast = self.rolls = self.changes = self.scribbles = self.remembers = False
+        self.is_fast = self.rolls = self.changes = self.remembers = False
         self.modes: list[Any] | None = None
         self.sizes: weakref.WeakKeyDictionary[Verdict, Sizes] = weakref.WeakKeyDictionary()
         self.spent, self.looks, self.undivided = Spent(), Looks(), 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -243,23 +244,26 @@ class Call:
             for x, b in zip(self.inputs, self.baselines, strict=True)
         )
 
-    def leaves(self, *, keep_graph: bool, copied: bool = False) -> tuple[Tensor, ...]:
-        """Tensors to differentiate by, with the inputs' values; the caller's stay as they are.
+    def leaves(self, *, keep_graph: bool) -> tuple[Tensor, ...]:
+        """Tensors to differentiate by: copies of the inputs.
 
-        They share the inputs' memory (a copy would be a good part of a small network's memory);
-        what the function writes into them is seen, and put back after the run. Of an input that
-        requires a gradient they are no leaves, as with Captum: hooks tell them apart.
-        With ``keep_graph`` those of inputs that require a gradient stay connected to them; ``copied``
-        they have memory of their own, for a function that is known to write.
+        Captum's function never meets the caller's memory, and may keep, or write into, what it is
+        given. Of an input that requires a gradient they are no leaves, as with Captum: hooks tell them
+        apart. With ``keep_graph`` those of inputs that require a gradient stay connected to them.
         """
         found = []
         for x in self.inputs:
             if keep_graph and x.requires_grad:
-                leaf = x
+                found.append(x.clone())
             else:
-                leaf = (_detached(x).clone() if copied else _detached(x)).requires_grad_()
-            found.append(leaf.view_as(leaf) if x.requires_grad else leaf)
+                leaf = x.detach().clone().requires_grad_()
+                found.append(leaf.view_as(leaf) if x.requires_grad else leaf)
         return tuple(found)
+
+    def further(self) -> tuple[Any, ...]:
+        """The further arguments as the function is given them: copies, as Captum's, that keep their graph."""
+        with torch.enable_grad() if self.arguments else nullcontext():
+            return tuple([a.clone() if isinstance(a, Tensor) else a for a in self.arguments])
 
 
 def _alike(tensor: Tensor, baseline: Tensor) -> bool:
@@ -276,8 +280,3 @@ def _is_whole(value: Any) -> bool:
     """Whether it is a tensor of whole numbers, which Captum multiplies by places on the ray; no truth values."""
     fractional = not isinstance(value, Tensor) or value.is_floating_point() or value.is_complex()
     return not fractional and value.dtype != torch.bool
-
-
-def _detached(tensor: Tensor) -> Tensor:
-    """The tensor without its graph; a copy where it was made in inference mode."""
-    return tensor.detach().clone() if tensor.is_inference() else tensor.detach()

@@ -81,7 +81,7 @@ def unwatched(attempt: Attempt) -> Outcome | None:
         return None
     with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
         leaves = call.leaves(keep_graph=request.create_graph)
-        output = request.forward_func(*leaves, *call.arguments)
+        output = request.forward_func(*leaves, *call.further())
     degree = verdict.degree or Fraction(1)
     found = differentiated(output, leaves, call.target, degree, create_graph=request.create_graph)
     with torch.enable_grad() if request.create_graph else nullcontext():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
-from captum_xdnn import XIntegratedGradients
+from captum_xdnn import XIntegratedGradients, XLayerConductance
 
 
 def perceptron(*, bias: bool, last: nn.Module | None = None) -> nn.Module:
@@ -85,8 +85,63 @@ def test_the_callers_memory_is_not_written(write: Callable[[Tensor], Any]) -> No
     xig = XIntegratedGradients(function)
     for _ in range(4):
         xig.attribute(x, target=0)
-    assert len(set(seen[1:])) == 1
-    assert seen[-1] == float(outside.sum())
+    assert set(seen) == {float(outside.sum())}
+
+
+class Keeping(nn.Module):
+    """Keeps views of what it is given, which somebody writes into later."""
+
+    def __init__(self, bias: bool) -> None:
+        super().__init__()
+        self.flat, self.net, self.kept = nn.Flatten(), perceptron(bias=bias), []
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        flat = self.flat(x)
+        self.kept = [x.detach(), weight.detach()[0], flat.detach(), weight]
+        y: Tensor = self.net(flat * weight)
+        return y
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.filterwarnings("ignore:Internal batch size")
+@pytest.mark.parametrize("made", [{}, {"verify": False}])
+@pytest.mark.parametrize("options", [{}, {"create_graph": True}, {"internal_batch_size": 2}])
+@pytest.mark.parametrize("requires_grad", [False, True])
+def test_what_a_function_keeps_is_not_the_callers(
+    bias: bool, made: dict[str, Any], options: dict[str, Any], requires_grad: bool
+) -> None:
+    x = torch.rand(4, 2, 3, dtype=torch.float64).requires_grad_(requires_grad)
+    weight = torch.rand(4, 6, dtype=torch.float64)
+    net, before = Keeping(bias), (x.detach().clone(), weight.clone())
+    xig = XIntegratedGradients(net, **made)
+    for _ in range(4):
+        xig.attribute(x, target=1, additional_forward_args=weight, **options)
+        for kept in net.kept:
+            kept.fill_(7)
+        assert torch.equal(x, before[0])
+        assert torch.equal(weight, before[1])
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_features_that_a_hook_keeps_outlive_the_inputs_buffer(bias: bool) -> None:
+    net, kept = nn.Sequential(nn.Flatten(), perceptron(bias=bias)), {}
+    net[0].register_forward_hook(lambda _, __, out: kept.update(flat=out.detach()))
+    x, xig = torch.rand(2, 2, 3, dtype=torch.float64), XIntegratedGradients(net)
+    for _ in range(4):
+        xig.attribute(x, target=0)
+        features, before = kept["flat"], kept["flat"].clone()
+        x.mul_(2)
+        assert torch.equal(features, before)
+
+
+def test_layers_are_computed_of_copies_of_the_arguments() -> None:
+    x, weight = torch.rand(4, 2, 3, dtype=torch.float64), torch.rand(4, 6, dtype=torch.float64)
+    net, before = Keeping(bias=False), weight.clone()
+    method = XLayerConductance(net, net.net[0])
+    method.attribute(x, target=0, additional_forward_args=weight)
+    net.kept[1].fill_(7)
+    assert method.last_route == "single_pass"
+    assert torch.equal(weight, before)
 
 
 class Gathered(nn.Module):
