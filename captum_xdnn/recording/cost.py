@@ -11,7 +11,7 @@ from typing import Any
 from captum_xdnn._torch import OpOverload
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
-from captum_xdnn.recording.steps import forms_in
+from captum_xdnn.recording.steps import sized_in
 
 MOVED, HELD, CALLED = 128.0, 56.0, 1.4e7
 """What takes as long as one floating-point operation of a matrix product, forward and backward: rates.
@@ -58,7 +58,7 @@ def _cost_of(node: Node, moving: Set[Node]) -> Cost:
         return Cost()
     entries = {True: 0, False: 0}
     for each in (node, *node.all_input_nodes):
-        entries[each in moving] += sum(info.numel() for info in forms_in(each.value))
+        entries[each in moving] += sum(info.numel() for info in sized_in(each.value))
     return Cost(flops_of(node), entries[True], entries[False], 1)
 
 
@@ -69,27 +69,26 @@ def flops_of(node: Node) -> int:
     """
     target: Any = node.target
     terms = _TERMS.get(str(target.overloadpacket)) if isinstance(target, OpOverload) else None
-    if terms is None or not forms_in(node.value):
+    if terms is None or not sized_in(node.value):
         return 0
     count, first = terms
-    multiplied = [
-        forms_in(n.value)[0].shape for n in node.args[first : first + 2] if type(n) is Node
-    ]
+    given = [n for n in node.args[first : first + 2] if type(n) is Node]
+    multiplied = [form.shape for n in given for form in sized_in(n.value)[:1]]
     return 2 * count(node, *multiplied) if len(multiplied) == 2 else 0
 
 
 def _of_product(node: Node, left: Any, _: Any) -> int:
-    return forms_in(node.value)[0].numel() * int(left[-1])
+    return sized_in(node.value)[0].numel() * int(left[-1])
 
 
 def _of_convolution(node: Node, image: Any, weight: Any) -> int:
     is_transposed = len(node.args) > 6 and node.args[6] is True
-    places = image if is_transposed else forms_in(node.value)[0].shape
+    places = image if is_transposed else sized_in(node.value)[0].shape
     return int(math.prod(places) * math.prod(weight[1:]))
 
 
 def _of_attention(node: Node, query: Any, key: Any) -> int:
-    return int(math.prod(query[:-1]) * key[-2] * (query[-1] + forms_in(node.value)[0].shape[-1]))
+    return int(math.prod(query[:-1]) * key[-2] * (query[-1] + sized_in(node.value)[0].shape[-1]))
 
 
 _ATTENTION = "aten._scaled_dot_product_"

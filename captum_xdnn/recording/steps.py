@@ -150,6 +150,11 @@ def forms_in(results: Any) -> list[TensorInfo]:
     return [part for part in parts if isinstance(part, TensorInfo)]
 
 
+def sized_in(results: Any) -> list[TensorInfo]:
+    """Those whose lengths are all numbers: one of a nested tensor is a symbol, and counts for nothing in a cost."""
+    return [form for form in forms_in(results) if all(type(n) is int for n in form.shape)]
+
+
 class Source(NamedTuple):
     """A tensor that the run did not compute, where it is used first."""
 

@@ -33,6 +33,7 @@ from captum_xdnn.recording.cost import MOVED, Cost, cost_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
 from captum_xdnn.recording.run import overwritten, shown_again
+from captum_xdnn.recording.steps import sized_in
 from captum_xdnn.routes.request import Request
 
 COARSEST = 2.0**-20
@@ -135,7 +136,7 @@ class Plan:
 
 
 def _bytes(nodes: Sequence[Node]) -> int:
-    return sum(n.value.element_size() * prod(n.value.shape) for n in nodes)
+    return sum(form.element_size() * prod(form.shape) for n in nodes for form in sized_in(n.value))
 
 
 def plan_of(verdict: Verdict) -> Plan | None:

@@ -19,6 +19,7 @@ from captum_xdnn.proof.nodes import is_operation
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
+from captum_xdnn.recording.steps import sized_in
 
 WORTH_DIVIDING = 64 * 2**20
 """Bytes that all steps at once take, below which dividing them gains nothing on a CPU."""
@@ -268,6 +269,5 @@ def bytes_of(nodes: Sequence[Node]) -> int:
     found = [0]
     for node in nodes:
         if is_operation(node.target) and not operation_of(node.target).shows:
-            values = node.value if isinstance(node.value, tuple) else (node.value,)
-            found += [v.numel() * v.element_size() for v in values if v is not None]
+            found += [form.numel() * form.element_size() for form in sized_in(node.value)]
     return max(1, sum(found) + 2 * max(found))
