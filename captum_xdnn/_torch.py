@@ -116,12 +116,15 @@ def gradients_from(
 
     That function imports sympy to compare the two: half a second in the first call of a process.
     """
-    # A class of tensors or a mode has a say in it, or somebody has put another function in its place.
+    # A class of tensors or a mode has a say in it, or somebody has put another function in its place:
+    # without seeds, as Captum calls it, of sums that have the same gradients.
     if torch.autograd.grad is not _GRAD or has_torch_function((*outputs, *inputs)):
+        with torch.enable_grad():
+            pairs = zip(outputs, seeds, strict=True)
+            sums = [torch.real(o * seed.conj()).sum() for o, seed in pairs]
         return torch.autograd.grad(
-            outputs,
+            sums,
             inputs,
-            seeds,
             retain_graph=retain_graph,
             create_graph=create_graph,
             allow_unused=allow_unused,

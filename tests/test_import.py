@@ -43,6 +43,7 @@ CALLS = """
 import sys, torch, captum_xdnn
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from captum_xdnn import (
     XIntegratedGradients, XLayerConductance, XLayerIntegratedGradients, XNeuronIntegratedGradients, certify
 )
@@ -76,6 +77,31 @@ def scored(score):
     xig.attribute(rows)
     return xig.last_route
 
+class Image(torch.Tensor):
+    pass
+
+class Mode(TorchFunctionMode):
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+def under(mode, call):
+    with mode:
+        return call()
+
+def with_options(**options):
+    method = XLayerIntegratedGradients(biased, biased[0])
+    method.attribute(rows, target=1, grad_kwargs=options)
+    return method.last_route
+
+DIFFERENTIATING = {
+    "single_pass": lambda: of(free, rows),
+    "hoisted": lambda: of(late, images),
+    "captum": lambda: of(biased, rows),
+    "captum to a tolerance": lambda: of(biased, rows, tolerance=1e-3),
+    "single_pass trained": lambda: of(free, rows, create_graph=True),
+    "captum trained": lambda: of(biased, rows, create_graph=True),
+}
+
 def raising(function):
     try:
         XIntegratedGradients(function).attribute(rows)
@@ -104,6 +130,11 @@ for name, call in {
     "single_pass of a conductance": lambda: layer(XLayerConductance),
     "single_pass of a neuron": lambda: layer(XNeuronIntegratedGradients, 1),
     "None": lambda: certify(biased, rows) and None,
+    **{f"{name} on a device": lambda c=call: under(torch.device("cpu"), c) for name, call in DIFFERENTIATING.items()},
+    **{f"{name} in a mode": lambda c=call: under(Mode(), c) for name, call in DIFFERENTIATING.items()},
+    "captum, a class of tensors": lambda: of(biased, rows.as_subclass(Image)),
+    "captum, a class of tensors without biases": lambda: of(free, rows.as_subclass(Image)),
+    "captum of a layer with options": lambda: with_options(materialize_grads=True),
     **{f"captum, {name}": lambda score=score: scored(score) for name, score in scores.items()},
     **{f"raises: {name}": lambda wrong=wrong: raising(wrong) for name, wrong in WRONG.items()},
 }.items():

@@ -47,7 +47,10 @@ def gradient_of_each(outputs: Any, inputs: Any, **options: Any) -> tuple[Tensor,
     seed = seed_of(outputs, ones, create_graph=options.get("create_graph", False))
     if isinstance(inputs, tuple | list) and inputs and PLAIN_OPTIONS.issuperset(options):
         return gradients_from((outputs,), inputs, (seed,), **options)
-    return cast("tuple[Tensor, ...]", torch.autograd.grad(outputs, inputs, seed, **options))
+    # A sum has the same gradient, and no seed, for which torch would import sympy.
+    return cast(
+        "tuple[Tensor, ...]", torch.autograd.grad((outputs * seed).sum(), inputs, **options)
+    )
 
 
 def seed_of(outputs: Tensor, ones: Tensor, *, create_graph: bool) -> Tensor:
