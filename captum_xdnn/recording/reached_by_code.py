@@ -54,7 +54,8 @@ class ByCode:
             self._kinds[kind] = state
             return
         self._kinds[kind] = is_state(kind)
-        every = (*kind.__mro__, *type(kind).__mro__)  # a metaclass may keep what it has made
+        meta: type = type(kind)  # which may keep what it has made
+        every = (*kind.__mro__, *meta.__mro__)
         own = [part for part in every if not is_foreign(home_of(part))]
         looked = False
         for part in own:

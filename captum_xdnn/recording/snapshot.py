@@ -6,8 +6,6 @@ Only the base classes' own methods are called, and only identities compared: wha
 
 import random
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -31,6 +29,7 @@ from captum_xdnn.recording.contents import (
     holding,
     is_same,
 )
+from captum_xdnn.recording.locks import others_work
 from captum_xdnn.recording.nested import Search
 from captum_xdnn.recording.places import is_module, namespace_of, roots_of
 from captum_xdnn.recording.random_state import Dice, comparable, dice_of, draws
@@ -70,7 +69,7 @@ class Snapshot:
         thorough: bool = True,
     ) -> None:
         self._function, self._is_thorough = function, thorough
-        self._threads = [_others()]
+        self._threads = [others_work()]
         self._changes: list[Change] | None = None
         self._dice: list[Dice] = []
         self._sources: set[int] = set()
@@ -142,7 +141,7 @@ class Snapshot:
                 state = dice.read()
                 if comparable(state) != comparable(dice.before):
                     self._dice[index] = dice._replace(after=state)
-            self._threads.append(_others())
+            self._threads.append(others_work())
 
     def _differences(self) -> list[Change]:
         """The namespaces and the containers that hold something else now."""
@@ -190,6 +189,14 @@ class Snapshot:
                 gone += before
         return set(map(id, gone))
 
+    def brought(self) -> set[int]:
+        """The addresses of what is held after the run where it was not held before."""
+        found: set[int] = set()
+        for _, base, before, after, _ in self._closed():
+            was = set(map(id, _values(base, before)))
+            found.update(a for v in _values(base, after) if (a := id(v)) not in was)
+        return found
+
     def plain_changed(self) -> bool:
         """Whether an attribute, or a cell, changed that held a number or the like."""
         changes = self._closed()
@@ -230,11 +237,19 @@ class Snapshot:
 
     def _alone(self) -> bool:
         """Whether no other thread has run since the beginning."""
-        return self._threads[0] == _others()
+        return self._threads[0] == others_work()
 
     def _undisturbed(self) -> bool:
         """Whether no other thread ran while the function did."""
         return self._threads[0] == self._threads[1]
+
+
+def _values(base: Any, content: Any) -> Iterable[Any]:
+    if type(content) in (bytes, int):
+        return ()
+    if type(content) is dict:
+        return content.values()
+    return [value for _, value in content] if issubclass(base, dict) else content
 
 
 def _now(base: Any, held: Any, before: Any) -> Any:
@@ -274,17 +289,3 @@ def _namespaces(function: Any, arguments: Sequence[Any]) -> list[tuple[Any, dict
         elif not issubclass(kind, type | ModuleType) and (space := namespace_of(owner)):
             found[id(space)] = owner, space
     return list(found.values())
-
-
-def _others() -> tuple[Any, ...]:
-    """How long each of the other threads has worked; never the same twice where that is not known."""
-    if threading.active_count() == 1:
-        return ()
-    if sys.platform != "linux":
-        return (object(),)
-    mine = threading.get_ident()
-    numbers = [t.native_id for t in threading.enumerate() if t.ident != mine]
-    with suppress(OSError):
-        # The kernel's clock of a thread stands still while that one sleeps.
-        return tuple((n, time.clock_gettime((~n << 3) | 6)) for n in numbers if n is not None)
-    return (object(),)

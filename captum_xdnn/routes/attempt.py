@@ -1,8 +1,9 @@
-"""One watched run of the function at the inputs, and another in the middle of the ray before it.
+"""One watched run of the function at the inputs, and another in the middle of the ray after it.
 
-The run at the inputs is what is attributed. Before the first of a function, the function runs in the
-middle of the ray: that shows what no operation shows, values that leave torch where nobody looks and
-come back as constants, and state that a run reads and an earlier one has left.
+The run at the inputs is what is attributed. A verdict that is new of a function is tried by one more
+run, in the middle of the ray: that shows what no operation shows, values that leave torch where nobody
+looks and come back as constants, and state that a run reads and an earlier one has left. It comes last,
+and is taken back: what a function sets up in its first pass, it sets up at the inputs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from captum_xdnn.checks.completeness import FLOAT32, precision_of
 from captum_xdnn.checks.gradient_law import SCRIPTED, custom_functions_of
+from captum_xdnn.errors import is_out_of_memory
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Given, Verdict
 from captum_xdnn.proof.watching import Watched, known_baseline, watch
@@ -43,7 +45,6 @@ class Attempt:
         middle: The run in the middle of the ray.
         is_scripted: Whether TorchScript made the derivative.
         seconds: How long the run at the inputs took.
-        counts: Whether the run in the middle of the ray has changed a counter.
     """
 
     def __init__(self, request: Request, call: Call, memory: Memory) -> None:
@@ -52,11 +53,11 @@ class Attempt:
         self.form = _form(call, self.starts)
         self.leaves: tuple[Tensor, ...] = ()
         self.arguments: tuple[Any, ...] = ()
+        self.arguments_in_the_middle: tuple[Any, ...] = ()
         self.watched = NOT_RUN
         self.is_scripted = False
         self.middle = NOT_RUN
         self.seconds = 0.0
-        self._goes_on = self.counts = False
 
     @property
     def tape(self) -> Tape:
@@ -81,10 +82,9 @@ class Attempt:
             Exception: What the function raises, if a run of it went well before: then it is no watch
                 that the function cannot bear.
         """
-        again = self.began_in_the_middle
-        if self.watched is not NOT_RUN:
+        again = self.watched is not NOT_RUN
+        if again:
             self.watched.put_back()  # a second run begins where the first one did
-            again = True
         call, request, memory = self.call, self.request, self.memory
         with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
             self.leaves = call.leaves(keep_graph=request.create_graph)
@@ -103,57 +103,28 @@ class Attempt:
         memory.rolls = memory.rolls or self.watched.noted.rolled()
         memory.changes = memory.changes or self.watched.noted.changed()
         if isinstance(self.watched.error, Exception) and again:
-            if self._goes_on:  # what the other run has left may be why
-                return self._run_as_the_first()
             raise self.watched.error
         return self.watched.verdict
 
-    def begin_again(self) -> None:
-        """Leave the network as it was before the run at the inputs, and forget that."""
-        self.watched.put_back()
-        self.watched = NOT_RUN
-
-    def run_in_the_middle(self) -> Verdict | None:
-        """Run the function in the middle of the ray, first; gives what is proved of the run."""
+    def run_in_the_middle(self) -> Watched:
+        """Run the function in the middle of the ray as well, and take back what that has changed."""
         pairs = zip(self.call.inputs, self.call.baselines, strict=True)
         halfway = ((x.detach() - (x.detach() - b) / 2).detach().requires_grad_() for x, b in pairs)
         both = zip(halfway, self.call.inputs, strict=True)
-        middle = tuple([h.view_as(h) if x.requires_grad else h for h, x in both])
-        given = self.call.further()
-        self.middle = watched = watch(self.request.forward_func, middle, self.starts, given)
-        if isinstance(watched.output, Tensor):
-            watched.output = watched.output.detach()
-        return watched.verdict
-
-    def go_on_from_the_middle(self) -> None:
-        """Leave the network as it was, unless somebody keeps what the run has computed.
-
-        Then the run at the inputs begins where this one has ended: whether it reads that will show.
-        """
-        self.counts = self.middle.noted.plain_changed()
-        self._goes_on = self._leave(self.middle) or self.counts
-        if not self._goes_on:
-            self.middle.put_back()
-
-    def run_as_the_first(self) -> Verdict | None:
-        """Where the run at the inputs has gone on from another one: run again, from where both began.
-
-        So the function keeps what one run leaves. The other two cannot be taken back where they left
-        it in places that nobody knows; then they stay as they are.
-        """
-        if not self._goes_on or not (self.middle.noted.changed() or self.middle.written()):
-            return self.watched.verdict
-        return self._run_as_the_first()
-
-    def _run_as_the_first(self) -> Verdict | None:
-        self.put_back()
-        self.watched, self._goes_on = NOT_RUN, False
-        return self.run(self.memory.keeps.get(self.form, frozenset()))
+        places = tuple([h.view_as(h) if x.requires_grad else h for h, x in both])
+        given = self.arguments_in_the_middle = self.call.further()
+        with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
+            self.middle = watch(self.request.forward_func, places, self.starts, given)
+        self.middle.put_back()
+        if self.middle.error is not None and is_out_of_memory(self.middle.error):
+            raise self.middle.error
+        if isinstance(self.middle.output, Tensor):
+            self.middle.output = self.middle.output.detach()
+        return self.middle
 
     def put_back(self) -> None:
         """Leave the network as the caller left it, for Captum's code to run it."""
         self.watched.put_back()
-        self.middle.put_back()
 
     def form_by_value(self) -> Any:
         """The form with the values of arguments that are no tensors; None where they may change."""
@@ -171,22 +142,9 @@ class Attempt:
         """Whether the function is a module that trains; None where it is no module."""
         return namespace_of(root_of(self.request.forward_func)).get("training")
 
-    @property
-    def began_in_the_middle(self) -> bool:
-        """Whether the function has run in the middle of the ray."""
-        return self.middle is not NOT_RUN
-
-    def refused(self, watched: Watched, refusal: str = "") -> Outcome:
-        """What comes of a function that a run refuses."""
-        verdict = watched.verdict
-        certificate = None if verdict is None else self.memory.certificates.get(verdict)
-        if certificate is None:
-            certificate = certificate_of(self.request.forward_func, watched)
-            if verdict is not None:
-                self.memory.keep(verdict, certificate)
-        if verdict is not None:
-            self.memory.meet(self.form)
-        output = watched.output
+    def refused(self, verdict: Verdict, refusal: str = "") -> Outcome:
+        """What comes of a function that its run refuses."""
+        certificate, output = self.certificate(verdict), self.watched.output
         by_rows = isinstance(output, Tensor) and output.shape[:1] in ((self.call.size,), (1,))
         return Outcome(certificate, refusal=refusal, ran=by_rows)
 
@@ -196,8 +154,7 @@ class Attempt:
         known = self.memory.certificates.get(verdict)
         if known is not None:
             return known
-        watched = self.watched if self.tape.is_placed() else self.middle
-        known = certificate_of(self.request.forward_func, watched)
+        known = certificate_of(self.request.forward_func, self.watched)
         self.memory.keep(verdict, known)
         return known
 
@@ -224,18 +181,19 @@ class Attempt:
         """Remember what of the run somebody has kept: a later run may read it."""
         if isinstance(self.watched.output, Tensor) and not self.request.create_graph:
             self.watched.output = self.watched.output.detach()
-            self._leave(self.watched)
+            if self.watched.tape is not None:
+                self.watched.tape.kept.clear()
+            self.leave()
 
-    def _leave(self, watched: Watched) -> bool:
-        """Remember what of a run somebody keeps; gives whether there is any."""
-        if watched.tape is None or watched.verdict is None:
-            return False
-        watched.tape.kept.clear()
-        moving = watched.verdict.moving
-        kept = [r for r, number in watched.tape.survivors() if number in moving]
-        # Whether somebody keeps what the run was given will show when it is gone otherwise.
-        self.memory.leave([*map(weakref.ref, watched.tape.inputs), *kept])
-        return bool(kept)
+    def leave(self) -> None:
+        """Remember what of the run is still there, and what it was given.
+
+        Whether somebody keeps that will show when it is gone otherwise.
+        """
+        tape, verdict = self.watched.tape, self.watched.verdict
+        if tape is not None and verdict is not None:
+            alive = [r for r, n in tape.survivors() if n in verdict.moving and n not in tape.kept]
+            self.memory.leave([*map(weakref.ref, tape.inputs), *alive])
 
 
 def _form(call: Call, starts: tuple[Any, ...]) -> Any:

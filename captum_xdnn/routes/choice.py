@@ -186,26 +186,15 @@ def _form(attempt: Attempt) -> Any:
 
 def _sizes(attempt: Attempt) -> Sizes | None:
     """How the steps of a call may be divided that Captum's code is to answer."""
-    verdict = attempt.watched.verdict or attempt.middle.verdict
-    return sizes_of(verdict, attempt.call.arguments, attempt.memory.sizes)
+    return sizes_of(attempt.watched.verdict, attempt.call.arguments, attempt.memory.sizes)
 
 
 def _of_runs(attempt: Attempt) -> Outcome:
-    if attempt.form not in attempt.memory.forms:
-        closed = _from_the_middle(attempt)
-        if closed is not None:
-            return closed
     found = _at_the_inputs(attempt)
-    if isinstance(found, Verdict) and not _is_confirmed(attempt, found):
-        # It runs otherwise than it did: from the beginning.
-        attempt.begin_again()
-        found = _from_the_middle(attempt) or _at_the_inputs(attempt)
     if isinstance(found, Outcome):
         return found
     certificate = attempt.certificate(found)
     refusal = state(attempt, found)
-    if not refusal and attempt.run_as_the_first() is not found:
-        refusal = REMEMBERS
     if refusal:
         return Outcome(certificate, refusal=refusal)
     if found.homogeneous:
@@ -215,31 +204,18 @@ def _of_runs(attempt: Attempt) -> Outcome:
 
 def _at_the_inputs(attempt: Attempt) -> Verdict | Outcome:
     """The verdict on the run at the inputs, if it opens a fast route; else what comes of it."""
-    start = time.perf_counter()
-    verdict = attempt.run(attempt.memory.keeps.get(attempt.form, frozenset()))
+    memory, start = attempt.memory, time.perf_counter()
+    keep = memory.keeps.get(attempt.form, frozenset())
+    verdict = attempt.run(keep)
     attempt.seconds = time.perf_counter() - start
+    if verdict is not None and not (verdict in memory.certificates or attempt.tape.is_placed()):
+        memory.forms.discard(attempt.form)  # it is new, and no place is known of it
+        verdict = attempt.run(keep)
     if verdict is None:
         return _raised(attempt)
-    known = verdict in attempt.memory.certificates or attempt.tape.is_placed()
-    # One of which no place is known yet runs again, from the beginning.
-    if _is_open(attempt, verdict) or not (known or _is_confirmed(attempt, verdict)):
+    if _is_open(attempt, verdict):
         return verdict
-    return attempt.refused(attempt.watched, _refusal(attempt, verdict))
-
-
-def _is_confirmed(attempt: Attempt, verdict: Verdict) -> bool:
-    return attempt.began_in_the_middle or verdict in attempt.memory.confirmed
-
-
-def _from_the_middle(attempt: Attempt) -> Outcome | None:
-    """The run in the middle of the ray: what comes of it where no other is needed."""
-    verdict = attempt.run_in_the_middle()
-    if verdict is None:
-        return _raised(attempt)
-    if not _is_open(attempt, verdict):
-        return attempt.refused(attempt.middle, _refusal(attempt, verdict))
-    attempt.go_on_from_the_middle()
-    return None
+    return attempt.refused(verdict, _refusal(attempt, verdict))
 
 
 def _is_open(attempt: Attempt, verdict: Verdict) -> bool:
@@ -259,7 +235,7 @@ def _refusal(attempt: Attempt, verdict: Verdict) -> str:
 
 def _raised(attempt: Attempt) -> Outcome:
     """What comes of a function that raises: Captum's code runs it, and raises what is wrong with it."""
-    error = attempt.watched.error or attempt.middle.error
+    error = attempt.watched.error
     if error is not None and is_out_of_memory(error):
         raise error
     reason = f"it raises {first_line(error)}" if isinstance(error, Exception) else str(error or "")

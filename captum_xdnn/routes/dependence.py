@@ -20,6 +20,7 @@ from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.routes.request import NOT_FINITE
 
 if TYPE_CHECKING:
+    from captum_xdnn.recording.watch import Tape
     from captum_xdnn.routes.attempt import Attempt
 
 REMEMBERS = (
@@ -29,57 +30,68 @@ ELSEWHERE = (
     "in the middle of the ray the function is not what its run at the input says: it reads values or "
     "keeps state where no operation shows it"
 )
+SETS_UP = "the function makes in this call what it keeps and reads: Captum's code sets it up"
 ENTRANCES = ("aten.lift_fresh.default", "aten.lift_fresh_copy.default")
 """Operations by which what Python made becomes a tensor."""
 
 
 def state(attempt: Attempt, verdict: Verdict) -> str:
-    """Why the run depends on earlier ones, or on what nobody saw; empty where it is not seen to."""
-    memory, needed = attempt.memory, verdict.needed
-    sources = {n: t for n, t in attempt.tape.sources.items() if n in needed}
+    """Why the run depends on earlier ones; empty where it is not seen to."""
+    memory, sources = attempt.memory, _needed(attempt.tape, verdict)
     replaced = attempt.watched.noted.replaced()
-    remembers = (
+    if (
         memory.remembers
         or (bool(replaced) and any(id(t) in replaced for t in sources.values()))
         or memory.reads_what_was_left(sources.values())
-        or (attempt.counts and attempt.middle.tape is not None and not _repeats(attempt))
-    )
-    if remembers:
+    ):
         # For good: what a fast call leaves is not what Captum's passes leave for the next one to read.
         memory.remembers = True
         return REMEMBERS
-    return "" if attempt.middle.tape is None else _made_unseen(attempt, verdict, sources)
+    made = attempt.watched.noted.brought()
+    return SETS_UP if made and not made.isdisjoint(map(id, sources.values())) else ""
 
 
-def _repeats(attempt: Attempt) -> bool:
-    """Whether the run at the inputs did what the one in the middle of the ray did."""
-    return attempt.middle.tape is not None and attempt.tape.path == attempt.middle.tape.path
+def _needed(tape: Tape, verdict: Verdict) -> dict[int, Tensor]:
+    """The tensors that a run took, as far as something depends on them."""
+    return {n: t for n, t in tape.sources.items() if n in verdict.needed}
 
 
-def _made_unseen(attempt: Attempt, verdict: Verdict, sources: dict[int, Tensor]) -> str:
+def _unlike(attempt: Attempt, verdict: Verdict) -> str:
+    """Why the run in the middle of the ray is not one of the same function; empty where it may be."""
+    memory, middle, first = attempt.memory, attempt.middle, attempt.tape
+    if middle.tape is None or middle.verdict is None:
+        return ELSEWHERE
+    sources = _needed(middle.tape, middle.verdict)
+    counts = attempt.watched.noted.plain_changed() and middle.tape.path != first.path
+    if counts or memory.reads_what_was_left(sources.values()):
+        memory.remembers = True
+        return REMEMBERS
+    if middle.tape.written_since(first):
+        return ELSEWHERE
+    return _made_unseen(attempt, _needed(first, verdict), sources, middle.verdict)
+
+
+def _made_unseen(
+    attempt: Attempt, before: dict[int, Tensor], now: dict[int, Tensor], verdict: Verdict
+) -> str:
     """A tensor that the run took, that is no other tensor's and that the run before did not take.
 
     Parameters, buffers and what a function holds are the same in both runs, and what Python made
     shows by how it enters. What is left was made in the run where nobody saw it.
     """
-    tape = attempt.middle.tape
-    if tape is None:
-        return ""
-    if attempt.tape.written_since(tape):
-        return ELSEWHERE
-    known = set(map(id, (*tape.sources.values(), *attempt.arguments)))
+    given = set(map(id, (*attempt.arguments, *attempt.arguments_in_the_middle)))
+    known = given.union(map(id, attempt.tape.sources.values()))
     entered: list[Tensor] = []
-    for number, tensor in sources.items():
-        if id(tensor) in known or tape.number_of(tensor) is not None:
+    for number, tensor in now.items():
+        if id(tensor) in known or attempt.tape.number_of(tensor) is not None:
             continue
-        users = verdict.graph.sources[number].users
-        if not any(str(user.target) in ENTRANCES for user in users):
+        if not any(str(u.target) in ENTRANCES for u in verdict.graph.sources[number].users):
             return ELSEWHERE
         entered.append(tensor)
-    mine = set(map(id, attempt.tape.sources.values()))
-    before = [t for t in tape.sources.values() if id(t) not in mine]
-    pairs = zip(before, entered, strict=False)
-    alike = len(before) != len(entered) or all(
+    known = given.union(map(id, now.values()))
+    gone = [t for t in before.values() if id(t) not in known]
+    pairs = zip(gone, entered, strict=False)
+    alike = len(gone) != len(entered) or all(
         b.shape == e.shape and b.dtype == e.dtype and torch.equal(b, e) for b, e in pairs
     )
     return "" if alike else ELSEWHERE
@@ -91,9 +103,11 @@ def differs_in_the_middle(
     """Why a verdict does not hold in the middle of the ray; empty if it does."""
     if verdict in attempt.memory.confirmed:
         return ""
-    found = attempt.middle.output
-    if not isinstance(found, Tensor):
-        return ELSEWHERE
+    attempt.leave()
+    found = attempt.run_in_the_middle().output
+    refusal = _unlike(attempt, verdict)
+    if refusal or not isinstance(found, Tensor):
+        return refusal or ELSEWHERE
     with torch.no_grad():
         expected = said()
     if found.shape != expected.shape:
