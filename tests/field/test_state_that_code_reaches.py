@@ -10,6 +10,7 @@ from typing import Any
 
 import helpers_of_a_function as helpers
 import numpy as np
+import outside
 import pytest
 import torch
 from captum.attr import IntegratedGradients
@@ -307,6 +308,20 @@ def numbers_of_the_system(bias: bool) -> Any:
             return super().forward(x, 1.0)
 
     return Net(), lambda: None
+
+
+@maker
+def in_a_place_that_nobody_knows(bias: bool) -> Any:
+    """It is not put back; but what it met first is the inputs, as with Captum, and nothing else."""
+    layer = Layer(bias)
+    outside.seen.clear()
+
+    def function(x: Tensor) -> Tensor:
+        if not outside.seen:
+            outside.seen.append(largest(x))
+        return layer(x, outside.seen[0])
+
+    return function, lambda: outside.seen[0]
 
 
 @pytest.mark.parametrize("bias", [True, False])
