@@ -83,7 +83,7 @@ class ByRoutes(Tolerating, Routed):
     def _try_fast_routes(self, request: Request, *, is_known: bool) -> Outcome:
         """What came of the fast routes; without attributions, Captum's code must run."""
         call, quadrature = request.call, request.quadrature
-        wrong = not (quadrature.is_plain() and call.is_plain(quadrature.internal_batch_size))
+        wrong = not (quadrature.is_plain() and call.is_plain())
         if wrong:
             outcome = Outcome(refusal="the call is of a form that Captum refuses or converts")
         elif not is_known:

@@ -172,8 +172,8 @@ class XIntegratedGradients(ByRoutes, IntegratedGradients):
             additional_forward_args: Further arguments of the function, not attributed.
             n_steps: Number of steps of the quadrature; a single pass needs none.
             method: Quadrature rule of Captum; a single pass is the exact integral.
-            internal_batch_size: Bound of the batch in one pass. Captum never goes below ``B``;
-                the single pass does. With None all steps run at once, as in Captum, or in passes that
+            internal_batch_size: Bound of the batch in one pass. As in Captum none goes below ``B``, unless memory
+                runs out. With None all steps run at once, as in Captum, or in passes that
                 are faster or fit the memory, where the rows of a batch are proved not to meet.
             return_convergence_delta: Whether to return also
                 :math:`\sum_i \mathrm{IG}_i - (F(x) - F(b))`, shape ``(B,)``.

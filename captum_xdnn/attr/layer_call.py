@@ -99,7 +99,7 @@ def layer_call(
     call = Call(inputs, starts, arguments["target"], further)
     device_ids = method.device_ids or getattr(method.forward_func, "device_ids", None)
     bound = quadrature.internal_batch_size
-    plain = quadrature.is_plain() and call.is_plain(bound) and not call.starts_require_grad()
+    plain = quadrature.is_plain() and call.is_plain() and not call.starts_require_grad()
     if not plain or len(device_ids or ()) > 1 or (bound is not None and bound < call.size):
         return None
     if is_transformed() or any(x.is_meta for x in inputs):

@@ -5,9 +5,7 @@ The function runs once at the inputs, watched; that run is the single pass, and 
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
@@ -20,26 +18,22 @@ from captum_xdnn.errors import first_line, is_out_of_memory, without_frames
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.proof.watching import unsuitable, watch
+from captum_xdnn.routes.announcement import announce
 from captum_xdnn.routes.attempt import Attempt
 from captum_xdnn.routes.checked import differing
 from captum_xdnn.routes.dependence import ELSEWHERE, REMEMBERS, state
 from captum_xdnn.routes.hoisted import hoisted_route
-from captum_xdnn.routes.known_functions import Memory, memory_of, root_of
+from captum_xdnn.routes.known_functions import Memory, memory_of
 from captum_xdnn.routes.plan import worthwhile
 from captum_xdnn.routes.refinement import Taken
-from captum_xdnn.routes.request import SLOWER, Call, Outcome, Request, rows
+from captum_xdnn.routes.request import Call, Outcome, Request, rows
 from captum_xdnn.routes.single_pass import single_pass, unwatched
 from captum_xdnn.routes.sizes import Sizes, clock, sizes_of
 
-logger = logging.getLogger("captum_xdnn")
-
 NO_VALUES = "tensors on the meta device have no values"
 TRANSFORMED = "the call is traced, or differentiated forward: its numbers are not what it is about"
-NOTICE = (
-    "%s: %s. print(captum_xdnn.certify(function, inputs)) says where and what to do about it; "
-    'logging.getLogger("captum_xdnn").setLevel("ERROR") silences this notice'
-)
 NO_ROOM = "memory has run out"
+NOT_DIVIDED = "memory has run out, and the call could not be divided"
 NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
@@ -56,35 +50,35 @@ def fast_route(request: Request) -> Outcome:
         return Outcome(refused, ran=False)
     if any(x.is_meta for x in request.call.inputs):
         return Outcome(refusal=NO_VALUES, ran=False)
-    parts = request.parts()
-    if len(parts) > 1:
-        outcome = _in_parts(request, parts, memory)
-    else:
-        outcome = _attempted(Attempt(request, request.call, memory))
-    size = parts[0].size
-    while outcome.refusal is NO_ROOM and size > 1 and request.call.is_plain(1):
-        size = -(-size // 2)
-        bounded = replace(request.quadrature, internal_batch_size=size)
-        outcome = _in_smaller_parts(replace(request, quadrature=bounded), memory, outcome)
+    whole = Attempt(request, request.call, memory)
+    outcome = _attempted(whole)
+    if outcome.refusal is NO_ROOM:
+        outcome = _in_smaller_parts(whole, outcome)
     if outcome.certificate is not None:
-        _announce(request.forward_func, memory, outcome)
+        announce(request.forward_func, memory, outcome)
     return outcome
 
 
-def _in_parts(request: Request, parts: list[Call], memory: Memory) -> Outcome:
-    """Attribute a call in parts, if its examples are proved to stay apart; else as a whole."""
-    outcome = _joined(request, parts, memory)
-    whole = outcome.attributions is None and outcome.refusal is not NO_ROOM
-    return _attempted(Attempt(request, request.call, memory)) if whole else outcome
+def _in_smaller_parts(whole: Attempt, larger: Outcome) -> Outcome:
+    """Attribute a call for which memory has run out in parts, ever smaller ones as long as it does.
 
-
-def _in_smaller_parts(request: Request, memory: Memory, larger: Outcome) -> Outcome:
-    """Attribute a call in parts for which memory has run out in larger ones."""
-    outcome = _joined(request, request.parts(), memory)
-    if outcome.attributions is not None:
-        return outcome
-    refusal = NO_ROOM if outcome.refusal is NO_ROOM else f"{NO_ROOM}, and not divided"
-    return replace(larger, refusal=refusal, sizes=outcome.sizes or larger.sizes)
+    ``internal_batch_size`` divides no examples before: Captum's passes never go below all of them.
+    """
+    request, call, memory, outcome = whole.request, whole.call, whole.memory, larger
+    size = call.size
+    most = max(1, request.quadrature.internal_batch_size or size)
+    while outcome.refusal is NO_ROOM and size > 1 and call.is_divisible():
+        size = min(-(-size // 2), most)
+        bounded = replace(request.quadrature, internal_batch_size=size)
+        found = _joined(replace(request, quadrature=bounded), list(call.chunks(size)), memory)
+        if found.attributions is not None:
+            return found
+        refusal = NO_ROOM if found.refusal is NO_ROOM else NOT_DIVIDED
+        outcome = replace(larger, refusal=refusal, sizes=found.sizes or larger.sizes)
+    outcome = replace(outcome, refusal=NOT_DIVIDED)
+    if request.hoist:
+        memory.note(_form(whole), outcome)
+    return outcome
 
 
 def _joined(request: Request, parts: list[Call], memory: Memory) -> Outcome:
@@ -93,10 +87,10 @@ def _joined(request: Request, parts: list[Call], memory: Memory) -> Outcome:
     outcomes: list[Outcome] = []
     for attempt in attempts:
         outcomes.append(_attempted(attempt, checked=True))
-        if outcomes[-1].refusal is NO_ROOM:
+        if outcomes[-1].attributions is None:
             break
-    route, last = outcomes[0].route, outcomes[-1]
-    gained = all(o.attributions is not None and o.route == route for o in outcomes)
+    last = outcomes[-1]
+    gained = last.attributions is not None and len({o.route for o in outcomes}) == 1
     if not gained or not _divides(request, attempts):
         sizes = last.sizes or _sizes(attempts[0])
         for attempt in reversed(attempts):
@@ -240,37 +234,3 @@ def _raised(attempt: Attempt) -> Outcome:
         raise error
     reason = f"it raises {first_line(error)}" if isinstance(error, Exception) else str(error or "")
     return Outcome(Certificate.untraceable(reason), ran=False)
-
-
-_noticed: dict[str, object] = {}
-"""Names of the kinds of functions of which a notice was given."""
-
-
-def _announce(function: Callable[..., Any], memory: Memory, outcome: Outcome) -> None:
-    """Say which route is taken: once per function, and again when the verdict turns.
-
-    That it is Captum's is a notice (WARNING) at the first call of each kind of function: nobody asked for it.
-    """
-    certificate = outcome.certificate
-    slow = outcome.route == "captum" and outcome.refusal != SLOWER
-    told = slow or logger.isEnabledFor(logging.INFO)
-    if certificate is None or outcome.timed is not None or not told:
-        return
-    if outcome.route == "single_pass":
-        said = f"single pass, exact (degree {certificate.degree})"
-    elif outcome.route == "hoisted":
-        said = f"hoisted, {certificate.trunk_share:.1%} of the operations run once"
-    else:
-        first = certificate.blockers[0] if certificate.blockers else None
-        why = outcome.refusal or (f"{first.where}: {first.reason}" if first else "what was found")
-        said = f"Captum's Integrated Gradients, because of {why}"
-    if said == memory.announced:
-        return
-    memory.announced = said
-    root = root_of(function)
-    name = str(getattr(root, "__qualname__", "") or type(root).__name__)
-    mine = object()
-    if slow and outcome.ran and _noticed.setdefault(name, mine) is mine:
-        logger.warning(NOTICE, name, said)
-    else:
-        logger.info("%s: %s", name, said)

@@ -167,7 +167,7 @@ class Passes:
 
     def _by_examples(self, call: Call, steps: Steps, most: int) -> tuple[Tensor, ...]:
         """The sum at some steps, of consecutive parts of the examples one after the other."""
-        if not call.is_plain(most):
+        if call.size > most and not call.is_divisible():
             raise Together
         return joined([self.total(part, steps) for part in call.chunks(most)])
 

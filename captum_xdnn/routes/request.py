@@ -101,12 +101,6 @@ class Request:
     # what completeness is to reach, by points of its own; None for the rule's
     tolerance: Tolerance | None = None
 
-    def parts(self) -> list[Call]:
-        """The call in consecutive parts of at most ``internal_batch_size`` examples."""
-        bound = self.quadrature.internal_batch_size
-        most = self.call.size if bound is None else max(1, bound)
-        return [self.call] if self.call.size <= most else list(self.call.chunks(most))
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -170,7 +164,7 @@ class Call:
         """How many numbers the inputs have."""
         return sum(x.numel() for x in self.inputs)
 
-    def is_plain(self, bound: int | None = None) -> bool:
+    def is_plain(self) -> bool:
         """Whether this is a call that a fast route serves; every other one is left to Captum.
 
         That includes wrong calls: Captum's own code then raises Captum's own error.
@@ -186,7 +180,7 @@ class Call:
         target = self.target
         if isinstance(target, Tensor) and (target.is_floating_point() or target.is_complex()):
             return False
-        return size > 0 and (bound is None or bound >= size or self.is_divisible())
+        return size > 0
 
     def is_divisible(self) -> bool:
         """Whether there is one target for all examples, or one for each."""

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from captum_xdnn import XIntegratedGradients
-from captum_xdnn.routes import choice, plan
+from captum_xdnn.routes import announcement, plan
 from captum_xdnn.routes.plan import Choice
 
 
 @pytest.fixture(autouse=True)
 def _nothing_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_noticed", {})
+    monkeypatch.setattr(announcement, "_noticed", {})
     logging.getLogger("captum_xdnn").setLevel(logging.NOTSET)
 
 

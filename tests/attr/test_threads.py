@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import captum_xdnn
 from captum_xdnn import XIntegratedGradients, XLayerIntegratedGradients, acceleration
 from captum_xdnn.recording import steps
-from captum_xdnn.routes import choice, known_functions
+from captum_xdnn.routes import announcement, known_functions
 
 THREADS = 8
 ROUNDS = 6
@@ -228,7 +228,7 @@ def test_many_threads_register_and_unregister() -> None:
 def test_threads_that_come_at_once_are_given_one_notice(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choice, "_noticed", {})
+    monkeypatch.setattr(announcement, "_noticed", {})
     gate = threading.Barrier(THREADS)
 
     class Kind(nn.Module):
