@@ -9,6 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from captum_xdnn.routes import kinds
+
 _MOST_WORKERS = 4
 
 settings.register_profile(
@@ -53,3 +55,4 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("needs a CUDA device")
     random.seed(0)
     torch.manual_seed(0)
+    kinds.forget()  # what other tests have cost of the time that looks may take

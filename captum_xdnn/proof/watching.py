@@ -40,6 +40,7 @@ class Watched:
     error: BaseException | None
     noted: Noted
     versions: tuple[int, ...] = ()
+    is_new: bool = False  # whether the verdict was proved for it
 
     def put_back(self) -> None:
         """Leave the network as the caller left it, for Captum's code to run it."""
@@ -110,30 +111,30 @@ def watch(
     tape.close()
     tape.note_event("return", [returned] if isinstance(returned, Tensor) else [])
     given = _given(tape, leaves, baselines, arguments)
-    verdict, grown = _verdict(tape, leaves, given, valued=valued)
+    verdict, grown, is_new = _verdict(tape, leaves, given, valued=valued)
     if verdict.cut is not None and isinstance(returned, Tensor) and not custom_nodes_of(returned):
         verdict = verdict.cut
     if grown:
         steps.settle(key, grown)
-    return Watched(returned, tape, verdict, given, None, noted, versions)
+    return Watched(returned, tape, verdict, given, None, noted, versions, is_new)
 
 
 def _verdict(
     tape: Tape, leaves: Sequence[Tensor], given: Given, *, valued: bool
-) -> tuple[Verdict, int]:
+) -> tuple[Verdict, int, bool]:
     """The verdict that is known of this structure, where values decide alike; else a new one.
 
-    Beside it, by how many steps what is kept has grown; a graph is as large as its run.
+    Beside it, by how many steps what is kept has grown (a graph is as large as its run), and whether it is new.
     """
     last = tape.path[-1]
     for known in last.verdicts:
         if known.holds(given) if valued else known.form == given.form:
-            return known, tape.grown
+            return known, tape.grown, False
     grown = tape.grown + (0 if last.verdicts else len(tape.path))
     graph = last.verdicts[0].graph if last.verdicts else graph_of(leaves, tape.path)
     verdict = prove(graph, given)
     last.verdicts = (verdict, *last.verdicts[: VERDICTS - 1])
-    return verdict, grown
+    return verdict, grown, True
 
 
 def _given(

@@ -45,6 +45,7 @@ class Attempt:
         middle: The run in the middle of the ray.
         is_scripted: Whether TorchScript made the derivative.
         seconds: How long the run at the inputs took.
+        is_new: Whether a run was proved anew.
     """
 
     def __init__(self, request: Request, call: Call, memory: Memory) -> None:
@@ -58,6 +59,7 @@ class Attempt:
         self.is_scripted = False
         self.middle = NOT_RUN
         self.seconds = 0.0
+        self.is_new = False
 
     @property
     def tape(self) -> Tape:
@@ -99,6 +101,7 @@ class Attempt:
             calm=None if memory.rolls or not memory.is_fast else memory.modes,
             thorough=memory.rolls or memory.changes or not memory.is_fast,
         )
+        self.is_new = self.is_new or self.watched.is_new
         memory.modes = self.watched.noted.modes
         memory.rolls = memory.rolls or self.watched.noted.rolled()
         memory.changes = memory.changes or self.watched.noted.changed()
@@ -118,6 +121,7 @@ class Attempt:
         self.middle.put_back()
         if self.middle.error is not None and is_out_of_memory(self.middle.error):
             raise self.middle.error
+        self.is_new = self.is_new or self.middle.is_new
         if isinstance(self.middle.output, Tensor):
             self.middle.output = self.middle.output.detach()
         return self.middle

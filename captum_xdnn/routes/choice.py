@@ -34,6 +34,7 @@ NO_VALUES = "tensors on the meta device have no values"
 TRANSFORMED = "the call is traced, or differentiated forward: its numbers are not what it is about"
 NO_ROOM = "memory has run out"
 NOT_DIVIDED = "memory has run out, and the call could not be divided"
+ANEW = "the function runs otherwise in each call, and proving that anew takes longer than Captum's code"
 NOT_ALONE = "a connection skips the layer, or its value is taken twice"
 
 
@@ -144,6 +145,10 @@ def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
         known = memory.looks.known(*attempt.extent()) if is_new else memory.refused(form)
         if known is not None:
             return cast("Outcome", known)
+        proofs = memory.looks.proofs(form)
+        if not proofs.are_worth_it():
+            said = proofs.certificate and proofs.certificate.but(ANEW)
+            return Outcome(said, refusal=ANEW, timed=proofs.took)
     outcome = _of_runs(attempt)
     if outcome.refusal in (ELSEWHERE, REMEMBERS):  # what was proved is not the whole function
         outcome = replace(outcome, certificate=Certificate.incomplete(outcome.refusal))
@@ -162,14 +167,19 @@ def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
 
 def _remember(attempt: Attempt, outcome: Outcome, seconds: float) -> None:
     """Note what came of a call that was looked at, and what the look took."""
-    memory, form = attempt.memory, _form(attempt)
+    memory, form, looks = attempt.memory, _form(attempt), attempt.memory.looks
+    # What is kept for a kind of functions holds nothing of this one's.
+    text = outcome.certificate and replace(outcome.certificate, segments=None)
     if memory.is_fast or outcome.timed is not None:
-        memory.looks.forget()
+        looks.forget()
         memory.note(form, None)
+        if memory.is_fast:
+            looks.proofs(form).note(text, seconds, is_new=attempt.is_new)
         return
     if form not in memory.refusals and not (attempt.watched.error or attempt.middle.error):
-        alone = replace(outcome, returned=None, sizes=None)  # other forms have sizes of their own
-        memory.looks.note(alone, seconds, *attempt.extent())
+        # Other forms have sizes of their own.
+        alone = replace(outcome, certificate=text, returned=None, sizes=None)
+        looks.note(alone, seconds, *attempt.extent())
     memory.note(form, replace(outcome, returned=None))
 
 

@@ -19,6 +19,7 @@ from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
 from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.places import MadeOfAnother
+from captum_xdnn.routes.kinds import looks_of
 from captum_xdnn.routes.looks import Looks
 from captum_xdnn.routes.sizes import Sizes, Spent
 
@@ -54,13 +55,13 @@ class Memory:
         modes: In which mode each of its modules was when it ran last.
         sizes: What is known of passes of several sizes, for each verdict.
         spent: What looking for faster passes has cost.
-        looks: What looking at calls of new forms has cost, of a function that was refused in each.
+        looks: What looks at functions of its kind have cost.
         undivided: How many calls are still left whole, after one that could not be divided.
         refusals: For forms of calls that were refused whenever they were looked at: how many calls
             there were, and what came of the last one that was looked at.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, looks: Looks | None = None) -> None:
         self.certificates: dict[Verdict, Certificate] = {}
         self.contradictions = 0
         self.given_up: Certificate | None = None
@@ -73,7 +74,7 @@ class Memory:
         self.is_fast = self.rolls = self.changes = self.remembers = False
         self.modes: list[Any] | None = None
         self.sizes: weakref.WeakKeyDictionary[Verdict, Sizes] = weakref.WeakKeyDictionary()
-        self.spent, self.looks, self.undivided = Spent(), Looks(), 0
+        self.spent, self.looks, self.undivided = Spent(), looks or Looks(), 0
         self.refusals: dict[Any, tuple[int, Any]] = {}
 
     def keep(self, verdict: Verdict, certificate: Certificate) -> None:
@@ -160,7 +161,7 @@ class Memory:
 
 
 def memory_of(function: Callable[..., Any]) -> Memory:
-    """What is remembered of a function; nothing, for one that cannot be referred to weakly."""
+    """What is remembered of a function; of its kind alone, for one that cannot be referred to weakly."""
     owner: Any = root_of(function)
     part: Any = function.key if isinstance(function, Derived) else None
     if type(owner) is types.MethodType:
@@ -174,7 +175,7 @@ def memory_of(function: Callable[..., Any]) -> Memory:
                 {},
             )
         except TypeError:
-            return Memory()
+            return Memory(_looks_of(function))
         with _LOCK:
             known = _KNOWN.get(address)
             if known is None or known[0]() is not owner:  # nobody else has come first
@@ -182,11 +183,18 @@ def memory_of(function: Callable[..., Any]) -> Memory:
     parts = known[1]
     memory = parts.get(part)
     if memory is None:
+        looks = _looks_of(function)
         with _LOCK:
             if len(parts) >= 4 * MOST:
                 parts.clear()
-            memory = parts.setdefault(part, Memory())
+            memory = parts.setdefault(part, Memory(looks))
     return memory
+
+
+def _looks_of(function: Any) -> Looks:
+    if isinstance(function, Derived):
+        return looks_of(root_of(function), function.layers, type(function))
+    return looks_of(root_of(function))
 
 
 def _forget(address: int, gone: Any) -> None:
