@@ -207,6 +207,10 @@ class Snapshot:
             for n, v in before.items()
         ) or any(base in NAMES and _is([*b, None][0], PLAIN) for _, base, b, _, _ in changes)
 
+    def counted(self) -> bool:
+        """Whether a number or the like is another one after the run, or a list has grown, wherever that is held."""
+        return any(_numbers_in(c.before) != _numbers_in(c.after) for c in self._closed())
+
     def changed(self) -> bool:
         """Whether anything that was noted has changed."""
         return bool(self._closed() or self._turned())
@@ -255,6 +259,16 @@ def _values(base: Any, content: Any) -> Iterable[Any]:
 def _now(base: Any, held: Any, before: Any) -> Any:
     """What something holds now, or how much where that was noted."""
     return base.__len__(held) if type(before) is int else content_of(base, held)
+
+
+def _numbers_in(content: Any) -> Any:
+    """The numbers and the like in what a container, a namespace, a cell or an array holds, and how long a list is."""
+    if type(content) in (bytes, int):
+        return content
+    is_space = type(content) is dict
+    values = content.values() if is_space else content
+    parts = chain.from_iterable(v if type(v) is tuple else (v,) for v in values)
+    return is_space or len(content), [v for v in parts if type(v) in (*PLAIN, bool)]
 
 
 def _is(value: Any, kinds: Any) -> bool:

@@ -91,6 +91,7 @@ class Attempt:
         with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
             self.leaves = call.leaves(keep_graph=request.create_graph)
         self.arguments = call.further()
+        known = memory.is_fast and not memory.rolls and not request.makes_several_passes()
         self.watched = watch(
             request.forward_func,
             self.leaves,
@@ -98,7 +99,7 @@ class Attempt:
             self.arguments,
             keep=keep,
             placed=self.form not in memory.forms,
-            calm=None if memory.rolls or not memory.is_fast else memory.modes,
+            calm=memory.modes if known else None,
             thorough=memory.rolls or memory.changes or not memory.is_fast,
         )
         self.is_new = self.is_new or self.watched.is_new

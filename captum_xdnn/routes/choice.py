@@ -70,8 +70,7 @@ def _in_smaller_parts(whole: Attempt, larger: Outcome) -> Outcome:
     most = max(1, request.quadrature.internal_batch_size or size)
     while outcome.refusal is NO_ROOM and size > 1 and call.is_divisible():
         size = min(-(-size // 2), most)
-        bounded = replace(request.quadrature, internal_batch_size=size)
-        found = _joined(replace(request, quadrature=bounded), list(call.chunks(size)), memory)
+        found = _joined(request, list(call.chunks(size)), memory)
         if found.attributions is not None:
             return found
         refusal = NO_ROOM if found.refusal is NO_ROOM else NOT_DIVIDED

@@ -31,6 +31,10 @@ ELSEWHERE = (
     "keeps state where no operation shows it"
 )
 SETS_UP = "the function makes in this call what it keeps and reads: Captum's code sets it up"
+BY_PASS = (
+    "the function draws random numbers or counts, so it may be another one in each of the passes that "
+    "Captum's code makes with internal_batch_size"
+)
 ENTRANCES = ("aten.lift_fresh.default", "aten.lift_fresh_copy.default")
 """Operations by which what Python made becomes a tensor."""
 
@@ -47,6 +51,8 @@ def state(attempt: Attempt, verdict: Verdict) -> str:
         # For good: what a fast call leaves is not what Captum's passes leave for the next one to read.
         memory.remembers = True
         return REMEMBERS
+    if attempt.request.makes_several_passes() and _may_differ_by_pass(attempt):
+        return BY_PASS
     made = attempt.watched.noted.brought()
     return SETS_UP if made and not made.isdisjoint(map(id, sources.values())) else ""
 
@@ -54,6 +60,11 @@ def state(attempt: Attempt, verdict: Verdict) -> str:
 def _needed(tape: Tape, verdict: Verdict) -> dict[int, Tensor]:
     """The tensors that a run took, as far as something depends on them."""
     return {n: t for n, t in tape.sources.items() if n in verdict.needed}
+
+
+def _may_differ_by_pass(attempt: Attempt) -> bool:
+    """Whether a run drew, or left another number than it has found: one that sets something up leaves it from then on."""
+    return attempt.memory.rolls or attempt.watched.noted.counted()
 
 
 def _unlike(attempt: Attempt, verdict: Verdict) -> str:

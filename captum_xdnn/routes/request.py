@@ -101,6 +101,11 @@ class Request:
     # what completeness is to reach, by points of its own; None for the rule's
     tolerance: Tolerance | None = None
 
+    def makes_several_passes(self) -> bool:
+        """Whether Captum's code runs the function more than once, on some of the steps each time."""
+        bound = self.quadrature.internal_batch_size
+        return bound is not None and max(1, bound // self.call.size) < self.quadrature.n_steps
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -75,6 +75,8 @@ def unwatched(attempt: Attempt) -> Outcome | None:
     memory, call, request = attempt.memory, attempt.call, attempt.request
     if any(isinstance(s, Tensor) or s != 0 for s in attempt.starts):
         return None  # a proof may rest on the baseline's values
+    if memory.rolls and request.makes_several_passes():
+        return None
     verdict = memory.proved.get(attempt.form_by_value())
     certificate = None if verdict is None else memory.certificates.get(verdict)
     if verdict is None or certificate is None:
