@@ -7,6 +7,7 @@ Only the base classes' own methods are called, and only identities compared: wha
 import sys
 from array import array
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from itertools import chain, islice
 from operator import is_
 from types import CellType, ModuleType
@@ -190,3 +191,27 @@ def write(base: Any, held: Any, content: Any) -> None:
 def by_key(content: Any) -> dict[int, tuple[Any, Any]]:
     """The pairs of a dictionary by the address of the key: comparing keys is the user's code."""
     return {id(pair[0]): pair for pair in (content.items() if type(content) is dict else content)}
+
+
+def values_in(base: Any, content: Any) -> Iterable[Any]:
+    """What is in what a container held."""
+    if type(content) in (bytes, int):
+        return ()
+    if type(content) is dict:
+        return content.values()
+    return [value for _, value in content] if issubclass(base, dict) else content
+
+
+def content_now(base: Any, held: Any, before: Any) -> Any:
+    """What something holds now, or how much where that was noted."""
+    return base.__len__(held) if type(before) is int else content_of(base, held)
+
+
+def numbers_in(content: Any) -> Any:
+    """The numbers and the like in what a container, a namespace, a cell or an array holds, and how long a list is."""
+    if type(content) in (bytes, int):
+        return content
+    is_space = type(content) is dict
+    values = content.values() if is_space else content
+    parts = chain.from_iterable(v if type(v) is tuple else (v,) for v in values)
+    return is_space or len(content), [v for v in parts if type(v) in (*PLAIN, bool)]

@@ -24,10 +24,13 @@ from captum_xdnn.recording.contents import (
     THOROUGH,
     by_key,
     container_of,
+    content_now,
     content_of,
     content_or_length,
     holding,
     is_same,
+    numbers_in,
+    values_in,
 )
 from captum_xdnn.recording.locks import others_work
 from captum_xdnn.recording.nested import Search
@@ -146,7 +149,7 @@ class Snapshot:
     def _differences(self) -> list[Change]:
         """The namespaces and the containers that hold something else now."""
         return [
-            Change(held, base, before, _now(base, held, before), is_space)
+            Change(held, base, before, content_now(base, held, before), is_space)
             for held, base, before, is_space in chain(self._noted(), self._filled_since())
             if not is_same(held, base, before)
         ]
@@ -193,8 +196,8 @@ class Snapshot:
         """The addresses of what is held after the run where it was not held before."""
         found: set[int] = set()
         for _, base, before, after, _ in self._closed():
-            was = set(map(id, _values(base, before)))
-            found.update(a for v in _values(base, after) if (a := id(v)) not in was)
+            was = set(map(id, values_in(base, before)))
+            found.update(a for v in values_in(base, after) if (a := id(v)) not in was)
         return found
 
     def plain_changed(self) -> bool:
@@ -209,7 +212,7 @@ class Snapshot:
 
     def counted(self) -> bool:
         """Whether a number or the like is another one after the run, or a list has grown, wherever that is held."""
-        return any(_numbers_in(c.before) != _numbers_in(c.after) for c in self._closed())
+        return any(numbers_in(c.before) != numbers_in(c.after) for c in self._closed())
 
     def changed(self) -> bool:
         """Whether anything that was noted has changed."""
@@ -246,29 +249,6 @@ class Snapshot:
     def _undisturbed(self) -> bool:
         """Whether no other thread ran while the function did."""
         return self._threads[0] == self._threads[1]
-
-
-def _values(base: Any, content: Any) -> Iterable[Any]:
-    if type(content) in (bytes, int):
-        return ()
-    if type(content) is dict:
-        return content.values()
-    return [value for _, value in content] if issubclass(base, dict) else content
-
-
-def _now(base: Any, held: Any, before: Any) -> Any:
-    """What something holds now, or how much where that was noted."""
-    return base.__len__(held) if type(before) is int else content_of(base, held)
-
-
-def _numbers_in(content: Any) -> Any:
-    """The numbers and the like in what a container, a namespace, a cell or an array holds, and how long a list is."""
-    if type(content) in (bytes, int):
-        return content
-    is_space = type(content) is dict
-    values = content.values() if is_space else content
-    parts = chain.from_iterable(v if type(v) is tuple else (v,) for v in values)
-    return is_space or len(content), [v for v in parts if type(v) in (*PLAIN, bool)]
 
 
 def _is(value: Any, kinds: Any) -> bool:
