@@ -63,14 +63,14 @@ class Looks:
 class Proofs:
     """New proofs of calls of one form, of what runs otherwise in each: by a number that the user changes.
 
-    Once they have cost something, Captum's code is timed; where that is faster, it answers, and what a new
+    Once they have cost something, Captum's code is timed, twice; where that is faster, it answers, and what a new
     proof costs beyond it is counted as looks are. Two calls in a row are looked at then: only the second
     shows whether the number stands still by now.
     """
 
     def __init__(self) -> None:
         self.certificate: Any = None
-        self._count = self._steady = 0
+        self._count = self._steady = self._timed = 0
         self._once_more = False
         self._lost = self._taken = 0.0
         self._ours = self._theirs = float("inf")
@@ -79,7 +79,7 @@ class Proofs:
         """Whether another call may need a new proof."""
         if self._steady or self._count < FIRST or self._lost <= FREE:
             return True
-        if not self._taken:
+        if self._timed < FIRST:  # one call may be slow by chance
             return False
         loss = self._ours - self._theirs
         affordable = loss * (self._count + 2) <= FREE + SHARE * self._taken
@@ -99,5 +99,5 @@ class Proofs:
 
     def took(self, seconds: float) -> None:
         """Note what Captum's code took."""
-        self._taken += seconds
+        self._taken, self._timed = self._taken + seconds, self._timed + 1
         self._theirs = min(self._theirs, seconds)
