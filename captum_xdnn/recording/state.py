@@ -5,8 +5,8 @@ Other threads may change the same objects meanwhile: what they did stays.
 """
 
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from captum_xdnn._torch import set_version_counter
 from captum_xdnn.recording.contents import NAMES, by_key, content_of, is_same, write
+from captum_xdnn.recording.locks import others_work
 from captum_xdnn.recording.places import names_in_code
 from captum_xdnn.recording.snapshot import Change, Snapshot, owners_of
 from captum_xdnn.recording.tensors import Saved, is_hollow, is_shown_as
@@ -47,6 +48,20 @@ class Noted(Snapshot):
             mine = not dice.is_shared or self._undisturbed()
             if (moved and self._alone()) or (mine and dice.is_at(dice.after)):
                 dice.write(dice.before)
+
+    @contextmanager
+    def drawing_again(self) -> Iterator[None]:
+        """Let another run draw the random numbers that this one drew, unless other threads would draw them too."""
+        dice = [d for d in (*self._dice, *self._drawn) if d.after is not None and d.is_at(d.after)]
+        if others_work():
+            dice = []
+        for die in dice:
+            die.write(die.before)
+        try:
+            yield
+        finally:
+            for die in dice:
+                die.write(die.after)
 
     def _to_undo(self) -> tuple[list[Change], bool]:
         """What is to be put back, and whether it is all that has changed since the beginning."""

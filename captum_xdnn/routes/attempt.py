@@ -46,6 +46,7 @@ class Attempt:
         is_scripted: Whether TorchScript made the derivative.
         seconds: How long the run at the inputs took.
         is_new: Whether a run was proved anew.
+        counts: Whether the run in the middle of the ray has left other numbers than it found.
     """
 
     def __init__(self, request: Request, call: Call, memory: Memory) -> None:
@@ -59,7 +60,7 @@ class Attempt:
         self.is_scripted = False
         self.middle = NOT_RUN
         self.seconds = 0.0
-        self.is_new = False
+        self.is_new = self.counts = False
 
     @property
     def tape(self) -> Tape:
@@ -117,9 +118,11 @@ class Attempt:
         both = zip(halfway, self.call.inputs, strict=True)
         places = tuple([h.view_as(h) if x.requires_grad else h for h, x in both])
         given = self.arguments_in_the_middle = self.call.further()
-        with nullcontext() if torch.is_grad_enabled() else torch.enable_grad():
+        recording = nullcontext() if torch.is_grad_enabled() else torch.enable_grad()
+        with self.watched.noted.drawing_again(), recording:
             self.middle = watch(self.request.forward_func, places, self.starts, given)
-        self.middle.put_back()
+            self.counts = self.middle.noted.counted()
+            self.middle.put_back()
         if self.middle.error is not None and is_out_of_memory(self.middle.error):
             raise self.middle.error
         self.is_new = self.is_new or self.middle.is_new

@@ -51,7 +51,7 @@ def state(attempt: Attempt, verdict: Verdict) -> str:
         # For good: what a fast call leaves is not what Captum's passes leave for the next one to read.
         memory.remembers = True
         return REMEMBERS
-    if attempt.request.makes_several_passes() and _may_differ_by_pass(attempt):
+    if attempt.request.makes_several_passes() and memory.rolls:
         return BY_PASS
     made = attempt.watched.noted.brought()
     return SETS_UP if made and not made.isdisjoint(map(id, sources.values())) else ""
@@ -62,9 +62,9 @@ def _needed(tape: Tape, verdict: Verdict) -> dict[int, Tensor]:
     return {n: t for n, t in tape.sources.items() if n in verdict.needed}
 
 
-def _may_differ_by_pass(attempt: Attempt) -> bool:
-    """Whether a run drew, or left another number than it has found: one that sets something up leaves it from then on."""
-    return attempt.memory.rolls or attempt.watched.noted.counted()
+def _may_count(attempt: Attempt) -> bool:
+    """Whether a run has left another number than it found, where Captum's code makes several: the next one will tell."""
+    return attempt.request.makes_several_passes() and attempt.watched.noted.counted()
 
 
 def _unlike(attempt: Attempt, verdict: Verdict) -> str:
@@ -73,10 +73,12 @@ def _unlike(attempt: Attempt, verdict: Verdict) -> str:
     if middle.tape is None or middle.verdict is None:
         return ELSEWHERE
     sources = _needed(middle.tape, middle.verdict)
-    counts = attempt.watched.noted.plain_changed() and middle.tape.path != first.path
-    if counts or memory.reads_what_was_left(sources.values()):
+    steers = attempt.watched.noted.plain_changed() and middle.tape.path != first.path
+    if steers or memory.reads_what_was_left(sources.values()):
         memory.remembers = True
         return REMEMBERS
+    if _may_count(attempt) and attempt.counts:
+        return BY_PASS  # what only sets something up leaves it from then on
     if middle.tape.written_since(first):
         return ELSEWHERE
     return _made_unseen(attempt, _needed(first, verdict), sources, middle.verdict)
@@ -112,7 +114,7 @@ def differs_in_the_middle(
     attempt: Attempt, verdict: Verdict, said: Callable[[], Tensor], size: Callable[[], float]
 ) -> str:
     """Why a verdict does not hold in the middle of the ray; empty if it does."""
-    if verdict in attempt.memory.confirmed:
+    if verdict in attempt.memory.confirmed and not _may_count(attempt):
         return ""
     attempt.leave()
     found = attempt.run_in_the_middle().output
