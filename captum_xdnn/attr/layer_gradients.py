@@ -80,7 +80,11 @@ class LayerGradients(Routed):
         alone = for_one_call(self) if own else self
         if layer is not None and quadrature.internal_batch_size is None:
             alone._divide(layer, quadrature)
-        captums_result = CAPTUMS[captums](**{**arguments, "self": alone})
+        try:
+            captums_result = CAPTUMS[captums](**{**arguments, "self": alone})
+        finally:
+            if alone is not self:
+                vars(alone).pop("_attribute", None)  # a circle, which would hold the call
         if self.strategy == "single_pass":  # Captum's own errors have come before
             certificate = self.certificate
             raise NotHomogeneousError(NO_FORM if certificate is None else certificate.demanded())

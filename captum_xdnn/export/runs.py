@@ -152,7 +152,7 @@ def watched(function: Callable[..., Any], call: Call) -> Run:
     with torch.enable_grad():
         leaves = call.leaves(keep_graph=False) if _is_floating(call) else call.inputs
     starts = [known_baseline(b) for b in call.baselines]
-    found = watch(function, leaves, starts, call.arguments)
+    found = watch(function, leaves, starts, call.arguments, framed=True)
     found.put_back()
     if found.error is not None or found.tape is None or found.verdict is None:
         error = found.error

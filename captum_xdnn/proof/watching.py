@@ -66,6 +66,7 @@ def watch(
     thorough: bool = True,
     graded: bool = True,
     valued: bool = True,
+    framed: bool = False,
 ) -> Watched:
     """Run a function once, watched, and prove what can be proved of the run.
 
@@ -74,6 +75,7 @@ def watch(
     of Python's random numbers unless the function is ``calm``, and more of it where the run may be taken back
     (``thorough``). Where the verdict is not ``valued``, it is not asked
     for what hangs on values; what it says of rows does not.
+    An error keeps its frames where it is ``framed``, to be raised again: they hold all that has failed, in a circle.
     """
     noted = Noted(function, arguments, calm=calm, thorough=thorough)
     forms = tuple([(x.shape, strides_of(x), x.dtype, x.device) for x in leaves])
@@ -95,7 +97,7 @@ def watch(
             raise
         error = raised
     error = tape.stopped or error  # whoever has caught it
-    if error is not None and is_out_of_memory(error):
+    if error is not None and (not framed or is_out_of_memory(error)):
         without_frames(error)
     noted.close(tape.random_state)
     _put_back_inputs(tape, leaves, arguments)
@@ -103,7 +105,8 @@ def watch(
     if error is not None:
         if tape.grown:
             steps.settle(key, tape.grown)
-        return Watched(None, tape, None, None, error, noted, versions)
+        failed, error = Watched(None, tape, None, None, error, noted, versions), None
+        return failed
     for tensor, *_ in tape.saved:  # who else holds it may read what was written
         known = any(tensor is t for t in pytree.tree_leaves([*leaves, *arguments]))
         if not known and not noted.holds(tensor):

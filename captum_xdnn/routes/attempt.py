@@ -102,13 +102,18 @@ class Attempt:
             placed=self.form not in memory.forms,
             calm=memory.modes if known else None,
             thorough=memory.rolls or memory.changes or not memory.is_fast,
+            framed=again,
         )
         self.is_new = self.is_new or self.watched.is_new
         memory.modes = self.watched.noted.modes
         memory.rolls = memory.rolls or self.watched.noted.rolled()
         memory.changes = memory.changes or self.watched.noted.changed()
         if isinstance(self.watched.error, Exception) and again:
-            raise self.watched.error
+            error, self.watched.error = self.watched.error, None
+            try:
+                raise error
+            finally:
+                del error
         return self.watched.verdict
 
     def run_in_the_middle(self) -> Watched:

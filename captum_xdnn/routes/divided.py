@@ -50,7 +50,6 @@ class Passes:
         self.apart = Apart(request.forward_func, sizes)
         self.device = request.call.inputs[0].device
         self.total_steps = request.quadrature.n_steps
-        self._captum = IntegratedGradients(request.forward_func, multiply_by_inputs=False)
         self._gradients: list[tuple[Tensor, ...]] | None = None  # of the passes that are compared
 
     def result(self) -> tuple[Tensor, ...] | None:
@@ -202,8 +201,10 @@ class Passes:
                 self._gradients.append(found)
             return found
 
-        self._captum.gradient_func = gradients
-        found: tuple[Tensor, ...] = self._captum._attribute(
+        # Of this pass alone: in a circle with this object it would outlive the call.
+        captum = IntegratedGradients(self.request.forward_func, multiply_by_inputs=False)
+        captum.gradient_func = gradients
+        found: tuple[Tensor, ...] = captum._attribute(
             inputs=call.inputs,
             baselines=call.baselines,
             target=call.target,
