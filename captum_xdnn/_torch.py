@@ -71,6 +71,8 @@ try:
     _TRACING = (torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FUNCTIONAL)
     # Whether an operation runs under vmap, or is made of others by torch itself.
     has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+    # Tensors inside of `torch.vmap`, which have no memory of their own.
+    is_wrapped: Any = torch._C._functorch.is_functorch_wrapped_tensor
     # Kernels of operators that are written in Python, as "namespace/operator/key".
     python_kernels: Any = torch.library._impls
     # The frame of a module's call, which says in which module an operation ran.

@@ -149,6 +149,28 @@ def _one_hot(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any
         raise
 
 
+def _quantile(name: str) -> Event:
+    packet = getattr(torch.ops.aten, name)
+
+    def whole(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Under a mode torch finds it in another way, with another gradient where entries are equal."""
+        kwargs = {"input" if n == "self" else n: value for n, value in kwargs.items()}
+        given = dict(zip(("input", "q", "dim", "keepdim"), args, strict=False)) | kwargs
+        interpolation, out = given.pop("interpolation", "linear"), given.pop("out", None)
+        if out is not None or not {"input", "q"} <= given.keys() <= {
+            "input",
+            "q",
+            "dim",
+            "keepdim",
+        }:
+            return func(*args, **kwargs)
+        told = (given["input"], given["q"], given.get("dim"), given.get("keepdim", False))
+        overload = packet.default if isinstance(told[1], Tensor) else packet.scalar
+        return tape.run_whole(overload, overload, told, {"interpolation": interpolation})
+
+    return whole
+
+
 def _unpack(tape: Tape, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """How long the sequences are, is read and written by pointer: run as the one operation it is."""
     tape.note_event(READ, [*args[1:], *kwargs.values()])
@@ -202,6 +224,8 @@ def has_strange(values: Iterable[Any]) -> bool:
 
 
 RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+QUANTILES = ("quantile", "nanquantile")
+"""The only operations of torch's that have another gradient under a mode (``tests/proof/test_ways_under_modes.py``)."""
 
 
 def _events() -> dict[Any, Event]:
@@ -233,6 +257,10 @@ def _events() -> dict[Any, Event]:
     events[torch.nn.functional.one_hot], events[PACKING[1]] = _one_hot, _unpack
     replacing = (torch.nan_to_num, torch.nan_to_num_, *_methods("nan_to_num", "nan_to_num_"))
     events |= dict.fromkeys(replacing, _look)
+    for name in QUANTILES:
+        packet = getattr(torch.ops.aten, name)
+        ways = (getattr(torch, name), getattr(Tensor, name), packet, packet.default, packet.scalar)
+        events |= dict.fromkeys(ways, _quantile(name))
     return events | {getattr(torch, name): _recurrent(name) for name in RECURRENT}
 
 

@@ -14,6 +14,7 @@ from captum_xdnn._torch import (
     DisableTorchFunction,
     HigherOrderOperator,
     current_dispatch_mode,
+    is_wrapped,
     pytree,
     top_hooks,
 )
@@ -109,7 +110,13 @@ class Tape(Values):  # type: ignore[no-untyped-call]
         return result
 
     def run_whole(self, overload: Any, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Run a function of torch as the one operation that it is, whatever it is made of."""
+        """Run a function of torch as the one operation that it is, whatever it is made of.
+
+        Inside of ``torch.vmap`` that cannot be noted.
+        """
+        if any(isinstance(t, Tensor) and is_wrapped(t) for t in pytree.tree_leaves((args, kwargs))):
+            self.note_event(READ, self.inputs)
+            return function(*args, **kwargs)
         with DisableTorchDispatch():  # the watch's own looks are no operations of the run
             self._given = ()
             encoded = [self._encoded(value) for value in args]

@@ -28,7 +28,7 @@ from captum_xdnn.proof.nodes import (
 from captum_xdnn.proof.split import Split, split
 from captum_xdnn.proof.taken_apart import how
 from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.recording.calls_of_torch import RECURRENT
+from captum_xdnn.recording.calls_of_torch import QUANTILES, RECURRENT
 from captum_xdnn.recording.cost import MOVED, Cost, cost_of
 from captum_xdnn.recording.node import Node
 from captum_xdnn.recording.operations import operation_of
@@ -190,7 +190,7 @@ def _is_repeatable(node: Node) -> bool:
         return False
     if not is_operation(target):
         return target in (overwritten, shown_again) or not isinstance(node.value, tuple)
-    if draws(node) or is_mutable(target) or leaves_unwritten(node) or _is_recurrent(target):
+    if draws(node) or is_mutable(target) or leaves_unwritten(node) or _is_another(target):
         return False
     if registry.name_of(target) in registry.VOLATILE and not is_never_read(node):
         return False
@@ -215,10 +215,10 @@ def is_batched(target: OpOverload) -> bool:
     return any(has_kernel(name, key) for key in keys)
 
 
-def _is_recurrent(target: OpOverload) -> bool:
-    """Whether it is a recurrent layer, of which vmap can only run one step of the integral after another."""
+def _is_another(target: OpOverload) -> bool:
+    """Whether vmap runs it otherwise: recurrent layers one step of the integral after the other, quantiles by a sort."""
     name = target._schema.name.rpartition("::")[2]
-    return name in RECURRENT or "rnn" in name
+    return name in (*RECURRENT, *QUANTILES) or "rnn" in name
 
 
 def _is_attention(target: OpOverload) -> bool:

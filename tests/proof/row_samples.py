@@ -171,6 +171,15 @@ SAMPLES: dict[str, tuple[tuple[int, ...], Function] | list[tuple[tuple[int, ...]
     "aminmax": (LINE, lambda x: aten.aminmax(x, dim=1)),
     "topk": (LINE, unary("topk", 2, 1)),
     "kthvalue": (LINE, unary("kthvalue", 2, 1)),
+    **{
+        name: [
+            (LINE, unary(name, 0.3, 1)),
+            (LINE, unary(name, 0.3, 2, True, interpolation="higher")),
+            (LINE, lambda x, n=name: getattr(aten, n)(x, seeded(2) / 2, 1)),
+            (LINE, lambda x, n=name: getattr(aten, n)(x, seeded(2) / 2, 2, True)),
+        ]
+        for name in names("quantile nanquantile")
+    },
     "norm": (LINE, unary("norm", 2.0, [1, 2])),
     "linalg_vector_norm": (LINE, unary("linalg_vector_norm", 2.0, [1])),
     "flip": (LINE, unary("flip", [1, 2])),

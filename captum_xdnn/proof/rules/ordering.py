@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from captum_xdnn.proof.batch_dim import BatchDim, BatchedCall, rank_of
 from captum_xdnn.proof.domain import Motion, Unknown
 from captum_xdnn.proof.laws import constant, homogeneous, switched
 from captum_xdnn.proof.registry import CHOICE, law
-from captum_xdnn.proof.row_laws import along, images
+from captum_xdnn.proof.row_laws import along, dims_of, images
 from captum_xdnn.proof.rules.by_law import of_degree
+from captum_xdnn.recording.node import Node
 
 
 def _along_one_entry(arguments: dict[str, Any]) -> bool:
@@ -41,6 +43,22 @@ def _counted(self: Any, bins: int = 100, min: Any = 0, max: Any = 0) -> Motion:
     if min == max == 0:
         return constant(self)
     return Unknown("a count between bounds that do not move", "leave the bounds out")
+
+
+def _of_quantiles(call: BatchedCall) -> BatchDim | None:
+    """Along a dimension; several quantiles are the first of the result."""
+    state, dims = call.lone(), dims_of(call["dim"], rank_of(call.data))
+    if state.dim in dims:
+        return None
+    several = rank_of(call["q"]) if isinstance(call["q"], Node) else 0
+    dropped = 0 if call["keepdim"] else sum(d < state.dim for d in dims)
+    return state.at(state.dim - dropped + several)
+
+
+@law("quantile quantile.scalar nanquantile nanquantile.scalar", rows=_of_quantiles)
+def _quantile(self: Any, q: Any, /, *_: Any, **__: Any) -> Motion:
+    """Between two entries, at shares that must not move."""
+    return switched(q, homogeneous(self))
 
 
 @law("fractional_max_pool2d fractional_max_pool3d", rows=images)

@@ -9,6 +9,12 @@ from rules.law_tables import BEND, HOMOGENEOUS, SIGN
 
 WITH_POSITIONS: dict[str, Expected] = {"1": "1, 0", "2": "2, 0", "-1": "-1, 0", "A": refused(BEND)}
 BOTH: dict[str, Expected] = {"1": "1, 1", "1/2": "1/2, 1/2", "A": refused(BEND)}
+BETWEEN: dict[str, Expected] = {
+    "1 F": "1",
+    "2 F": "2",
+    "A F": refused(BEND),
+    "F 1": refused("a mask or index that moves"),
+}
 X = real(3, 5)
 
 
@@ -57,6 +63,15 @@ CASES = [
     case("aten.sort.default", X, 1, True, table=WITH_POSITIONS),
     case("aten.sort.stable", X, stable=True, dim=0, table=WITH_POSITIONS),
     case("aten.topk.default", X, 2, table=WITH_POSITIONS),
+    *(
+        case(f"aten.{name}.scalar", X, 0.3, 1, interpolation=way, table=HOMOGENEOUS)
+        for name in ("quantile", "nanquantile")
+        for way in ("linear", "nearest")
+    ),
+    *(
+        case(f"aten.{name}.default", X, share(2), 1, table=BETWEEN)
+        for name in ("quantile", "nanquantile")
+    ),
     case("aten.kthvalue.default", X, 2, table=WITH_POSITIONS),
     case("aten.cummax.default", X, 1, table=WITH_POSITIONS),
     case("aten.cummin.default", X, 1, table=WITH_POSITIONS),
