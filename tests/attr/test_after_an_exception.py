@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from captum.attr import IntegratedGradients
 from torch import Tensor, nn
 
 from captum_xdnn import (
@@ -88,16 +89,29 @@ def test_nothing_is_held(name: str, kind: str, first: int, bias: bool) -> None:
     assert [reference() for reference in references] == [None] * 3
 
 
-def test_the_error_of_a_function_that_was_well_shows_where_it_was_raised() -> None:
-    net = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU())
+def failing_at(count: int, net: nn.Module) -> Callable[[Tensor], Tensor]:
     calls = itertools.count()
 
-    def fails_at_the_inputs(x: Tensor) -> Tensor:
-        if next(calls) == 1:
+    def fails(x: Tensor) -> Tensor:
+        if next(calls) == count:
             raise KeyError
         y: Tensor = net(x)
         return y
 
-    with pytest.raises(KeyError) as raised:
-        XIntegratedGradients(fails_at_the_inputs).attribute(torch.rand(3, 6), target=1)
-    assert raised.traceback[-1].name == "fails_at_the_inputs"
+    return fails
+
+
+@pytest.mark.usefixtures("always_hoisted")
+def test_the_error_of_a_function_that_was_well_shows_where_it_was_raised() -> None:
+    net = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU(), nn.Softmax(-1))
+    with pytest.raises(KeyError) as raised:  # in the second run, which keeps what the head takes
+        XIntegratedGradients(failing_at(1, net)).attribute(torch.rand(3, 6), target=1)
+    assert raised.traceback[-1].name == "fails"
+
+
+def test_a_function_that_fails_in_the_middle_of_the_ray_is_captums() -> None:
+    net, x = nn.Sequential(nn.Linear(6, 5, bias=False), nn.ReLU()), torch.rand(3, 6)
+    explainer = XIntegratedGradients(failing_at(1, net))
+    ours = explainer.attribute(x, target=1)
+    assert explainer.last_route == "captum"
+    assert torch.equal(ours, IntegratedGradients(net).attribute(x, target=1))
