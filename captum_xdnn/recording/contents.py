@@ -26,14 +26,15 @@ class Limits(NamedTuple):
     depth: int  # in one another, from what modules and the function hold; tuples do not count
     many: int  # things with what they hold
     looked_at: int
-    length: int  # of a container; of a longer one its length
+    entered: int  # so many entries of a container are looked into
+    length: int  # so many of one are noted; of a longer one its length
     size: int  # of an array, in bytes
     sizes: int  # of all arrays
 
 
-THOROUGH = Limits(8, 5_000, 100_000, 20_000, 16_000_000, 64_000_000)
+THOROUGH = Limits(8, 3_000, 20_000, 2_000, 20_000, 16_000_000, 64_000_000)
 """Of a run that may be taken back: what is left out stays as that run left it."""
-BRIEF = Limits(5, 200, 20_000, 1_000, 1_000_000, 8_000_000)
+BRIEF = Limits(5, 200, 20_000, 1_000, 1_000, 1_000_000, 8_000_000)
 """Of the one run that a fast call makes."""
 _OF_MODULES = frozenset(nn.Module().__dict__)
 """The attributes that every module keeps for itself, before its own."""

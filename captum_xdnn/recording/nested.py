@@ -127,7 +127,7 @@ class Search(ByCode):
         if issubclass(kind, CONTAINERS):
             self._look_into(value, kind, depth, way)
         elif issubclass(kind, _GROUPS):
-            self._push(_members_of(value, kind, self._limits.length), depth, way)
+            self._push(_members_of(value, kind, self._limits.entered), depth, way)
         elif kind in FUNCTIONS or issubclass(kind, partial):
             self._look_into_function(value, kind, depth, way)
         elif issubclass(kind, nn.Module):
@@ -148,7 +148,7 @@ class Search(ByCode):
         base = container_of(kind)
         before = content_or_length(base, value, self._limits.length)
         self._note(value, base, before, way)
-        if type(before) is not int:
+        if type(before) is not int and len(before) <= self._limits.entered:
             if kind is dict:
                 before = before.values()
             elif issubclass(base, dict):
