@@ -38,9 +38,9 @@ def cut_off(
     for node in order:
         taken = node.all_input_nodes
         is_real = any(i.is_floating_point() or i.is_complex() for i in forms_in(node.value))
-        if node.ungraded_write and not graded.isdisjoint(taken):
-            found += [node] if _scales(motions.get(node)) else []
-        elif is_real and passes_on(node) and not graded.isdisjoint(taken):
+        # Of a write without gradients autograd does not know: torch clamps norms so.
+        keeps = passes_on(node) or node.ungraded_write
+        if is_real and keeps and not graded.isdisjoint(taken):
             graded.add(node)
             found += [n for n in taken if n not in graded and _scales(motions.get(n))]
     return list(dict.fromkeys(found))

@@ -19,12 +19,14 @@ from captum_xdnn.recording.calls_of_torch import Calls
 from captum_xdnn.recording.compiling import compiler_left_alone
 from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.following import watched as call
+from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of
 from captum_xdnn.recording.tensors import Saved, custom_nodes_of, version_of
 from captum_xdnn.recording.watch import Stopped, Tape
 
+_LOCK = lock()
 VERDICTS = 4
 """So many verdicts are kept of one structure: of other baselines, with other values at zero."""
 
@@ -130,14 +132,26 @@ def _verdict(
     Beside it, by how many steps what is kept has grown (a graph is as large as its run), and whether it is new.
     """
     last = tape.path[-1]
-    for known in last.verdicts:
-        if known.holds(given) if valued else known.form == given.form:
-            return known, tape.grown, False
+    known = _known(last, given, valued=valued)
+    if known is not None:
+        return known, tape.grown, False
     grown = tape.grown + (0 if last.verdicts else len(tape.path))
     graph = last.verdicts[0].graph if last.verdicts else graph_of(leaves, tape.path)
     verdict = prove(graph, given)
-    last.verdicts = (verdict, *last.verdicts[: VERDICTS - 1])
-    return verdict, grown, True
+    with _LOCK:  # another thread may have proved the same meanwhile
+        known = _known(last, given, valued=valued)
+        if known is None:
+            last.verdicts = (verdict, *last.verdicts[: VERDICTS - 1])
+    return known or verdict, grown, True
+
+
+def _known(last: steps.Step, given: Given, *, valued: bool) -> Verdict | None:
+    """The verdict on runs that end with this step and in which values decide alike, if there is one."""
+    verdicts: tuple[Verdict, ...] = last.verdicts
+    for known in verdicts:
+        if known.holds(given) if valued else known.form == given.form:
+            return known
+    return None
 
 
 def _given(

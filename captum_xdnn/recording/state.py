@@ -14,7 +14,6 @@ import torch
 
 from captum_xdnn._torch import set_version_counter
 from captum_xdnn.recording.contents import NAMES, by_key, content_of, is_same, write
-from captum_xdnn.recording.locks import others_work
 from captum_xdnn.recording.places import names_in_code
 from captum_xdnn.recording.snapshot import Change, Snapshot, owners_of
 from captum_xdnn.recording.tensors import Saved, is_hollow, is_shown_as
@@ -53,7 +52,7 @@ class Noted(Snapshot):
     def drawing_again(self) -> Iterator[None]:
         """Let another run draw the random numbers that this one drew, unless other threads would draw them too."""
         dice = [d for d in (*self._dice, *self._drawn) if d.after is not None and d.is_at(d.after)]
-        if others_work():
+        if not self._alone():
             dice = []
         for die in dice:
             die.write(die.before)
@@ -61,7 +60,8 @@ class Noted(Snapshot):
             yield
         finally:
             for die in dice:
-                die.write(die.after)
+                if die.is_at(die.before):
+                    die.write(die.after)
 
     def _to_undo(self) -> tuple[list[Change], bool]:
         """What is to be put back, and whether it is all that has changed since the beginning."""

@@ -39,13 +39,6 @@ def skip_without_a_gradient(x: Tensor) -> Tensor:
     return torch.cat([hidden, hidden.detach().abs()], 1).sum(1)
 
 
-def written_without_gradients(x: Tensor) -> Tensor:
-    hidden = x @ WEIGHT
-    with torch.no_grad():
-        hidden.mul_(hidden.sum(1, keepdim=True))
-    return hidden.sum(1)
-
-
 CUT = [
     detached_norm,
     data_norm,
@@ -53,7 +46,6 @@ CUT = [
     straight_through,
     half_of_a_sum,
     skip_without_a_gradient,
-    written_without_gradients,
 ]
 
 
@@ -92,7 +84,13 @@ def of_its_own(x: Tensor) -> Tensor:
     return (Rectified.apply(x) + x).sum(1)
 
 
+def clamped_norm(x: Tensor) -> Tensor:
+    """Torch clamps the norms in place, where no gradient is recorded."""
+    return torch.nn.functional.cosine_similarity(x, WEIGHT[:, 0], eps=0.0) * x.norm(dim=1)
+
+
 WHOLE = [
+    clamped_norm,
     mask_without_a_gradient,
     share_without_a_gradient,
     choice_without_gradients,
