@@ -80,12 +80,12 @@ def _alike(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_quantiles_are_found_in_another_way() -> None:
+def test_quantiles_alone_may_be_found_in_another_way() -> None:
     names = {*QUANTILES, "median", "sort", "topk", "kthvalue", "msort", "mode", "amax"}
-    assert set(_differing(names)) == set(QUANTILES)
+    assert set(_differing(names)) in (set(QUANTILES), set())  # the latter in torch 2.13
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_no_other_operation_is() -> None:
-    assert set(_differing(None)) == set(QUANTILES)
+    assert set(_differing(None)) in (set(QUANTILES), set())
