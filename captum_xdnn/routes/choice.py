@@ -167,19 +167,23 @@ def _looked_at(attempt: Attempt, *, checked: bool) -> Outcome:
 def _remember(attempt: Attempt, outcome: Outcome, seconds: float) -> None:
     """Note what came of a call that was looked at, and what the look took."""
     memory, form, looks = attempt.memory, _form(attempt), attempt.memory.looks
-    # What is kept for a kind of functions holds nothing of this one's.
-    text = outcome.certificate and replace(outcome.certificate, segments=None)
     if memory.is_fast or outcome.timed is not None:
         looks.forget()
         memory.note(form, None)
         if memory.is_fast:
+            text = _text(outcome) if attempt.is_new else None
             looks.proofs(form).note(text, seconds, is_new=attempt.is_new)
         return
     if form not in memory.refusals and not (attempt.watched.error or attempt.middle.error):
         # Other forms have sizes of their own.
-        alone = replace(outcome, certificate=text, returned=None, sizes=None)
+        alone = replace(outcome, certificate=_text(outcome), returned=None, sizes=None)
         looks.note(alone, seconds, *attempt.extent())
     memory.note(form, replace(outcome, returned=None))
+
+
+def _text(outcome: Outcome) -> Certificate | None:
+    """The certificate of a call; what is kept for a kind of functions holds nothing of one of them."""
+    return outcome.certificate and replace(outcome.certificate, segments=None)
 
 
 def _form(attempt: Attempt) -> Any:

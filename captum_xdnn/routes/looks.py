@@ -55,9 +55,13 @@ class Looks:
 
     def proofs(self, form: Any) -> Proofs:
         """The new proofs of calls of a form."""
-        if len(self._proofs) >= MOST:
-            self._proofs.clear()
-        return self._proofs.setdefault(hash(form), Proofs())
+        key = hash(form)
+        found = self._proofs.get(key)
+        if found is None:
+            if len(self._proofs) >= MOST:
+                self._proofs.clear()
+            found = self._proofs[key] = Proofs()
+        return found
 
 
 class Proofs:
