@@ -28,7 +28,7 @@ from captum_xdnn.attr.base import is_captums
 from captum_xdnn.attr.layer_functions import differentiated_by
 from captum_xdnn.attr.layers_here import attribute_layer_here
 from captum_xdnn.attr.neuron_integrated_gradients import neuron_gradient_func
-from captum_xdnn.recording.locks import lock
+from captum_xdnn.recording.threads import lock
 
 _LOCK = lock()
 _routes: Counter[str] = Counter()

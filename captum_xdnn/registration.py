@@ -9,7 +9,7 @@ from typing import Any
 import captum.attr
 
 from captum_xdnn import attr
-from captum_xdnn.recording.locks import lock
+from captum_xdnn.recording.threads import lock
 
 METHODS: dict[str, Any] = {name: getattr(attr, name) for name in attr.__all__}
 """The classes that registration puts into ``captum.attr``, by name."""

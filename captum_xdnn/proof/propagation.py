@@ -9,7 +9,7 @@ added, which later met a function that is only homogeneous.
 
 import operator
 from collections import ChainMap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -185,7 +185,8 @@ class _Pass:
         if node.target is operator.getitem and node.args[0] in self._found.motions:
             self._pick(node, assumed)
             return
-        taken: Operands = ChainMap(unread, self._operands) if unread else self._operands
+        every = self._operands
+        taken: MutableMapping[Node, Operand] = ChainMap(unread, every) if unread else every
         operands = [taken[s] for s in sources if s in taken]
         self._read(node, operands)
         if node.value is None:
@@ -193,7 +194,7 @@ class _Pass:
         affine = [o for o in operands if isinstance(o.motion, Affine)]
         # Affine operands as they would be if their value at the baseline were zero.
         straight = {o.node: Operand(Power(1), o.node, self._values) for o in affine}
-        straightened = ChainMap(straight, taken) if affine else taken  # type: ignore[arg-type]
+        straightened = ChainMap(straight, taken) if affine else taken
         carried = _joined(self._shifts.get(operand.node, 0) for operand in affine)
         outcome = self._outcome(node, taken)
         if _fails(outcome) and affine:

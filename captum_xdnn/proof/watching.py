@@ -19,11 +19,11 @@ from captum_xdnn.recording.calls_of_torch import Calls
 from captum_xdnn.recording.compiling import compiler_left_alone
 from captum_xdnn.recording.following import operations
 from captum_xdnn.recording.following import watched as call
-from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.run import graph_of
 from captum_xdnn.recording.state import Noted, put_back_tensors
 from captum_xdnn.recording.steps import READ, strides_of
 from captum_xdnn.recording.tensors import Saved, custom_nodes_of, version_of
+from captum_xdnn.recording.threads import lock
 from captum_xdnn.recording.watch import Stopped, Tape
 
 _LOCK = lock()

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 
 from captum_xdnn._torch import TorchDispatchMode, compiler, looking
-from captum_xdnn.recording.locks import lock
+from captum_xdnn.recording.threads import lock
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

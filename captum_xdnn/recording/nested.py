@@ -4,6 +4,7 @@ A function may set itself up in its first pass wherever it keeps things. Nearest
 depth and number, each once; no code of the user's is called for it.
 """
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -192,8 +193,11 @@ _OF_ALL = nn.modules.module
 
 def _members_of(value: Any, kind: type, longest: int) -> Iterable[Any]:
     """What is in something that holds others for good; nothing where that is too much."""
-    if kind is MappingProxyType:
-        value = tuple(value.copy().values()) if len(value) < longest else ()
+    if (
+        kind is MappingProxyType
+    ):  # itself it would ask what it stands for, which may be the user's code
+        shown = gc.get_referents(value)[0]
+        value = tuple(shown.values()) if type(shown) is dict else ()
     base = frozenset if issubclass(kind, frozenset) else tuple
     return base.__iter__(value) if base.__len__(value) < longest else ()
 

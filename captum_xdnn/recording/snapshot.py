@@ -22,7 +22,6 @@ from captum_xdnn.recording.contents import (
     NAMES,
     PLAIN,
     THOROUGH,
-    by_key,
     container_of,
     content_now,
     content_of,
@@ -32,10 +31,10 @@ from captum_xdnn.recording.contents import (
     numbers_in,
     values_in,
 )
-from captum_xdnn.recording.locks import others_work
 from captum_xdnn.recording.nested import Search
 from captum_xdnn.recording.places import is_module, namespace_of, roots_of
 from captum_xdnn.recording.random_state import Dice, comparable, dice_of, draws
+from captum_xdnn.recording.threads import others_work
 from captum_xdnn.recording.ways import Nested, Way
 
 _TABLES = tuple(n for n, held in nn.Module().__dict__.items() if isinstance(held, CONTAINERS))
@@ -186,10 +185,8 @@ class Snapshot:
             if is_space:
                 lost = [v for n, v in before.items() if after.get(n, self) is not v]
                 gone += chain(lost, *(tuple.__iter__(v) for v in lost if _is(v, tuple)))
-            elif issubclass(base, dict) and type(before) is not int:
-                gone += [value for _, value in by_key(before).values()]
-            elif type(before) is list:
-                gone += before
+            else:
+                gone += values_in(base, before)
         return set(map(id, gone))
 
     def brought(self) -> set[int]:
@@ -238,8 +235,7 @@ class Snapshot:
 
     def tensors(self) -> Iterator[Tensor]:
         """The tensors that namespaces and containers held at the beginning."""
-        held = (b for _, _, b, _ in self._noted() if type(b) not in (bytes, int))
-        values = chain.from_iterable(b.values() if isinstance(b, dict) else b for b in held)
+        values = chain.from_iterable(values_in(base, b) for _, base, b, _ in self._noted())
         return (value for value in values if isinstance(value, Tensor))
 
     def _alone(self) -> bool:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.operations import Operation
+from captum_xdnn.recording.threads import lock
 
 READ = "read"
 """A value leaves torch: of these kinds are the steps that are no operations."""

@@ -10,8 +10,8 @@ import functools
 import types
 from typing import Any
 
-from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.places import namespace_of, roots_of
+from captum_xdnn.recording.threads import lock
 from captum_xdnn.routes.looks import Looks
 
 MOST = 64

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from captum_xdnn.proof.certificate import Certificate
 from captum_xdnn.proof.verdict import Verdict
-from captum_xdnn.recording.locks import lock
 from captum_xdnn.recording.places import MadeOfAnother
+from captum_xdnn.recording.threads import lock
 from captum_xdnn.routes.kinds import looks_of
 from captum_xdnn.routes.looks import Looks
 from captum_xdnn.routes.sizes import Sizes, Spent

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import captum.attr
-import outside
 import pytest
 import torch
 from torch import Tensor, nn
 
 from captum_xdnn import NotHomogeneousError, XIntegratedGradients
-from captum_xdnn.routes import choice
-from captum_xdnn.routes import looks as module
 from captum_xdnn.routes.looks import FIRST, FREE, SHARE, Looks
 
 
@@ -35,21 +32,6 @@ class Bent(nn.Module):
 def texts(length: int) -> Tensor:
     generator = torch.Generator().manual_seed(length)
     return torch.randn(2, length, 3, generator=generator, dtype=torch.float64)
-
-
-@pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the calls that were looked at."""
-    of_runs = choice._of_runs
-    outside.seen.clear()
-
-    def noting(attempt: Any) -> Any:
-        outside.seen.append(attempt.call.numel())
-        return of_runs(attempt)
-
-    monkeypatch.setattr(choice, "_of_runs", noting)
-    monkeypatch.setattr(module, "FREE", 0.0)  # these networks are small
-    return outside.seen
 
 
 def attribute(method: Any, x: Tensor) -> Tensor:

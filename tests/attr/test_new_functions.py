@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import captum.attr
-import outside
 import pytest
 import torch
 from torch import Tensor, nn
@@ -74,19 +73,10 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """One entry for each call that was looked at; none is free beyond the first."""
-    of_runs = choice._of_runs
-    outside.seen.clear()
-
-    def noting(attempt: Any) -> Any:
-        outside.seen.append(attempt.call.numel())
-        return of_runs(attempt)
-
-    monkeypatch.setattr(choice, "_of_runs", noting)
-    monkeypatch.setattr(module, "FREE", 0.0)
+def looks(looks: list[int], monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """None is free beyond the first."""
     monkeypatch.setattr(module, "SHARE", 0.0)
-    return outside.seen
+    return looks
 
 
 def attribute(function: Any, x: Tensor = X, *, exactly: bool = True) -> str | None:

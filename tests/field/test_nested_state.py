@@ -359,11 +359,11 @@ def test_no_code_of_the_users_is_called_and_what_others_stand_for_is_left() -> N
         __hash__ = None
 
     class Table(dict):
-        __getitem__ = __iter__ = items = values = keys = __len__ = get = Refusing._refuse
+        __getitem__ = __iter__ = items = values = keys = __len__ = get = copy = Refusing._refuse
 
     net = nn.Module()
     refusing, table, lock = Refusing(), Table(), threading.Condition()
-    net.held = [(refusing, table, lock)]
+    net.held = [(refusing, table, lock, types.MappingProxyType(Table()))]
     vars(refusing)["n"] = 0
     noted = Noted(net)
     vars(refusing)["n"] = 1
